@@ -1,0 +1,1 @@
+"""Measures how fast and how faithful converted bokeh models are."""

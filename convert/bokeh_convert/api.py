@@ -1,0 +1,100 @@
+"""`convert`: from a trained model to verified .tflite files, in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bokeh_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from bokeh_convert.report import ConversionReport
+
+SCHEME_NAMES = ("float32", "float16", "dynamic", "int8")
+DEMO_SIZE = (256, 384)
+"""Height and width at which the demo model is converted if nobody asks for another size."""
+_SIZE_MULTIPLE = 32
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the steps done, and the steps in all."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One converted file.
+
+    Attributes:
+        path: The .tflite file. Under another name (`*.failed.tflite`) if it did not pass.
+        report_path: Its report, as JSON.
+        reference_path: The reference pack, the same for all files of a run.
+        comparison_path: The side-by-side picture, the same for all files of a run.
+        report: What the file is and how faithful.
+    """
+
+    path: Path
+    report_path: Path
+    reference_path: Path
+    comparison_path: Path
+    report: ConversionReport
+
+
+def demo_model() -> Path:
+    """Returns the path of the trained model that ships with the package (see its MODEL_CARD.md)."""
+    return Path(__file__).parent / "demo" / "demo_pynet.h5"
+
+
+def convert(
+    source: str | os.PathLike[str],
+    *,
+    quant: Sequence[str] = ("float16",),
+    output_dir: str | os.PathLike[str] = ".",
+    representative_dataset: str | os.PathLike[str] | None = None,
+    samples: int = 100,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    min_psnr_db: float | None = None,
+    threads: int | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> list[Conversion]:
+    """Converts a trained model and holds every result against it.
+
+    Writes, for `model.h5` and the scheme int8: `model_int8.tflite`, `model_int8.report.json`,
+    `model.reference.npz` (inputs, and what the full model draws) and `model.comparison.png`. All
+    appear together at the end, or none does.
+
+    Args:
+        source: A whole Keras model: .h5 of Keras 2 or 3, or .keras.
+        quant: Schemes, of `SCHEME_NAMES`.
+        output_dir: Made if missing.
+        representative_dataset: Folder of photos that calibrate and verify (no photo does both);
+            without it a few photos that ship with the package are used.
+        samples: The most photos that calibrate.
+        seed: Of the choice of photos.
+        size: (height, width) in pixels, multiples of 32, for models that leave it open.
+        min_psnr_db: A file whose mean PSNR is lower does not pass.
+        threads: CPU threads; None takes all cores.
+        progress: Told of every step.
+
+    Returns:
+        One conversion for each scheme, in the order asked.
+
+    Raises:
+        InputError: If the source, the photos, the options or the folder are wrong.
+    """
+    schemes = list(dict.fromkeys(quant))
+    unknown = [name for name in schemes if name not in SCHEME_NAMES]
+    if unknown or not schemes:
+        raise InputError(f"--quant {','.join(unknown)}: choose from {', '.join(SCHEME_NAMES)}")
+    if size is not None and any(side <= 0 or side % _SIZE_MULTIPLE for side in size):
+        raise InputError(f"--size {size[0]}x{size[1]}: both must be multiples of {_SIZE_MULTIPLE}")
+    path = Path(source)
+    photos = None if representative_dataset is None else Path(representative_dataset)
+    # Imported late: TensorFlow takes seconds, and a wrong option should not.
+    progress("loading TensorFlow", 0, 1)
+    from bokeh_convert.run import Run
+
+    run = Run(path, photos, samples, seed, size, threads or os.cpu_count() or 1, progress)
+    return run.convert(schemes, Path(output_dir), min_psnr_db)

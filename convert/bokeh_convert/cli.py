@@ -1,0 +1,204 @@
+"""The command `bokeh-convert`."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bokeh_convert.api import SCHEME_NAMES, Conversion, convert, demo_model
+from bokeh_convert.api import Progress as OnProgress
+from bokeh_convert.quiet import quiet
+from bokeh_runtime.errors import InputError
+
+WIDTH_IN_A_PIPE = 120
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    name = "HxW"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d+)[xX](\d+)", value)
+        if match is None:
+            self.fail(f"'{value}' is not HEIGHTxWIDTH, such as 256x384", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class _Schemes(click.ParamType):  # type: ignore[type-arg]
+    name = "SCHEME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        names: tuple[str, ...] = SCHEME_NAMES if value == "all" else tuple(value.split(","))
+        for name in names:
+            if name not in SCHEME_NAMES:
+                choices = ", ".join((*SCHEME_NAMES, "all"))
+                self.fail(f"'{name}' is not one of {choices}", param, ctx)
+        return names
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--demo", is_flag=True, help="Convert the trained model that ships with the package.")
+@click.option(
+    "-q",
+    "--quant",
+    type=_Schemes(),
+    multiple=True,
+    default=["float16"],
+    show_default=True,
+    help="float32, float16, dynamic (int8 weights), int8 (int8 weights and activations) or all; "
+    "several with commas.",
+)
+@click.option(
+    "--representative-dataset",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Photos that calibrate int8 and judge the result (none does both): JPEG, PNG, WebP of "
+    "any size; a depth PNG of the same name beside each for a model that takes depth. "
+    "Without it, a few photos that ship with the package.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="The most photos that calibrate.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of photos.")
+@click.option("--size", type=_Size(), help="Input size in pixels, for a model that leaves it open.")
+@click.option(
+    "--min-psnr",
+    metavar="DB",
+    type=float,
+    help="Exit with 1 if the mean PSNR against the full model is lower.",
+)
+@click.option(
+    "-o",
+    "--output-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Where the files go; the current folder unless given.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what the libraries log.")
+@click.version_option(package_name="bokeh-tflite")
+def main(
+    model: Path | None,
+    demo: bool,
+    quant: tuple[tuple[str, ...], ...],
+    representative_dataset: Path | None,
+    samples: int,
+    seed: int,
+    size: tuple[int, int] | None,
+    min_psnr: float | None,
+    output_dir: Path,
+    threads: int | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Convert a trained bokeh MODEL (.h5 or .keras) to .tflite, and measure what it draws.
+
+    Every file is run on photos that calibration did not see and held against the full model. The
+    report, the pictures side by side, and a pack for measuring it again elsewhere stand beside it.
+
+    Exit codes: 0 done; 1 under --min-psnr, or a broken picture; 2 wrong input or options.
+    """
+    if demo == (model is not None):
+        raise click.UsageError("give either a MODEL or --demo")
+    conversions: list[Conversion] = []
+    fault = None
+    with quiet(verbose) as stderr:
+        console = _console(stderr)
+        try:
+            with _progress_bar(console) as progress:
+                conversions = convert(
+                    model or demo_model(),
+                    quant=[name for names in quant for name in names],
+                    output_dir=output_dir,
+                    representative_dataset=representative_dataset,
+                    samples=samples,
+                    seed=seed,
+                    size=size,
+                    min_psnr_db=min_psnr,
+                    threads=threads,
+                    progress=progress,
+                )
+            _show(console, conversions)
+        except InputError as error:
+            fault = str(error)
+    if fault is not None:
+        click.echo(f"bokeh-convert: {fault}", err=True)
+        sys.exit(2)
+    if as_json:
+        from bokeh_convert.report import to_json
+
+        click.echo(to_json({"conversions": [asdict(c.report) for c in conversions]}))
+    sys.exit(0 if all(conversion.report.passed for conversion in conversions) else 1)
+
+
+def _console(stderr: TextIO) -> Console:
+    return Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
+
+
+@contextlib.contextmanager
+def _progress_bar(console: Console) -> Iterator[OnProgress]:
+    """Yields what `convert` calls; draws on a terminal, stays quiet in a pipe."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            if what:
+                bar.update(task, description=what)
+            bar.update(task, completed=done, total=total)
+
+        yield on_progress
+
+
+def _show(console: Console, conversions: list[Conversion]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for heading in ("size", "PSNR mean", "worst", "SSIM", "operators", "not GPU-ready"):
+        table.add_column(heading, justify="right")
+    for conversion in conversions:
+        report = conversion.report
+        fidelity = report.fidelity or {}
+        table.add_row(
+            report.file,
+            f"{report.size_bytes / 1e6:.2f} MB",
+            _decibels(fidelity, "psnr_db_mean"),
+            _decibels(fidelity, "psnr_db_worst"),
+            f"{fidelity['ssim_mean']:.4f}" if fidelity else "broken",
+            str(sum(report.operators.values())),
+            str(len(report.gpu_objections)) if report.gpu_objections else "none",
+        )
+    console.print(table)
+    first = conversions[0]
+    photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
+    console.print(f"PSNR and SSIM against the full model, {photos} photos that did not calibrate.")
+    for conversion in conversions:
+        if conversion.report.failure:
+            console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
+        for objection in conversion.report.gpu_objections:
+            console.print(f"{conversion.report.file}, GPU: {objection}")
+    # Not through rich, which would break long paths.
+    click.echo(f"side by side: {first.comparison_path}", file=console.file)
+
+
+def _decibels(fidelity: dict[str, Any], key: str) -> str:
+    if not fidelity:
+        return "broken"
+    return "identical" if fidelity[key] is None else f"{fidelity[key]:.1f} dB"

@@ -1,0 +1,90 @@
+"""The two layers PyNET needs that Keras 3 does not have. They run on every Keras backend.
+
+Importing this module registers them, so that `keras.saving.load_model` finds them by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+PACKAGE = "bokeh_tflite"
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class InstanceNormalization(keras.layers.Layer):  # type: ignore[misc]
+    """Normalizes each channel of each image over its height and width.
+
+    `(x - mean) / sqrt(variance + epsilon) * scale + shift`, with the biased variance
+    (Ulyanov et al., 2016, arXiv 1607.08022). The epsilon is PyNET's.
+
+    Args:
+        epsilon: What is added to the variance before the square root.
+
+    Input and output: float [batch, height, width, channels].
+    """
+
+    def __init__(self, epsilon: float = 1e-3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = (input_shape[-1],)
+        # Shift before scale: the order in which the authors' checkpoints hold them.
+        self.shift = self.add_weight(shape=channels, initializer="zeros", name="shift")
+        self.scale = self.add_weight(shape=channels, initializer="ones", name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        mean = ops.mean(inputs, axis=(1, 2), keepdims=True)
+        centred = inputs - mean
+        variance = ops.mean(ops.square(centred), axis=(1, 2), keepdims=True)
+        return centred * (ops.rsqrt(variance + self.epsilon) * self.scale) + self.shift
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SpaceToDepth(keras.layers.Layer):  # type: ignore[misc]
+    """Moves each `block` x `block` square of pixels into the channels.
+
+    The order of channels is TensorFlow's (`tf.nn.space_to_depth`): row, column, channel.
+
+    Args:
+        block: The side of a square, in pixels.
+
+    Input: [batch, height, width, channels], height and width multiples of `block`.
+    Output: [batch, height / block, width / block, block * block * channels].
+    """
+
+    def __init__(self, block: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.block = block
+
+    def call(self, inputs: Any) -> Any:
+        if keras.backend.backend() == "tensorflow":
+            # One SPACE_TO_DEPTH operator in the converted file, where the general form would be a
+            # transposition of six dimensions, which no GPU delegate runs.
+            import tensorflow as tf
+
+            return tf.nn.space_to_depth(inputs, self.block)
+        block = self.block
+        _, height, width, channels = inputs.shape
+        squares = ops.reshape(inputs, (-1, height // block, block, width // block, block, channels))
+        squares = ops.transpose(squares, (0, 1, 3, 2, 4, 5))
+        return ops.reshape(squares, (-1, height // block, width // block, block**2 * channels))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, channels = input_shape
+        block = self.block
+        return (
+            batch,
+            None if height is None else height // block,
+            None if width is None else width // block,
+            None if channels is None else channels * block**2,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "block": self.block}

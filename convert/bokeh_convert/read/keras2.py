@@ -1,0 +1,81 @@
+"""Reads the `.h5` files of Keras 2 (tf.keras 2.x) through tf-keras.
+
+Keras 3 cannot: such files hold TFOpLambda layers, one for each TensorFlow function that the
+author called on a tensor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from bokeh_convert.read.float_model import FloatModel, keras_model, refusing
+
+
+class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
+    """TensorFlow Addons' InstanceNormalization, which no current TensorFlow can import.
+
+    Each channel of each image is normalized over its height and width. Arguments are named as in
+    the files that Addons wrote; what only matters in training is taken and ignored.
+
+    Input and output: float [batch, height, width, channels].
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        **_training_only: Any,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if axis not in (-1, 3):
+            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+
+    def build(self, input_shape: Any) -> None:
+        channels = (input_shape[-1],)
+        # Gamma before beta: the order in which Addons stored them.
+        if self.scale:
+            self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
+        if self.center:
+            self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        mean, variance = tf.nn.moments(inputs, [1, 2], keepdims=True)
+        return tf.nn.batch_normalization(
+            inputs,
+            mean,
+            variance,
+            self.beta if self.center else None,
+            self.gamma if self.scale else None,
+            self.epsilon,
+        )
+
+
+KNOWN_LAYERS = {
+    "Addons>InstanceNormalization": AddonsInstanceNormalization,
+    "InstanceNormalization": AddonsInstanceNormalization,
+}
+
+
+def read_keras2(path: Path) -> FloatModel:
+    """Loads a whole model saved by Keras 2. The caller has checked that it carries no code.
+
+    Raises:
+        InputError: If tf-keras cannot load it.
+    """
+    with refusing(path, f"tf-keras {tf_keras.__version__}"):
+        # tf-keras goes by the suffix: anything but .keras is opened as HDF5 here.
+        model = tf_keras.models.load_model(path, custom_objects=KNOWN_LAYERS, compile=False)
+    return keras_model(path, "keras2-h5", model)

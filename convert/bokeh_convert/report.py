@@ -1,0 +1,87 @@
+"""The report of a conversion: plain data, written as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bokeh_convert.verify import Fidelity
+
+SCHEMA = "bokeh-tflite/conversion/1"
+_TOOLS = ("bokeh-tflite", "tensorflow", "keras", "tf-keras", "ai-edge-litert", "litert-quantizer")
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What one file is and how faithful it is. Units are in the names.
+
+    Attributes:
+        file: Name of the .tflite file, beside the report.
+        scheme: See `bokeh_convert.quantize.SCHEMES`.
+        passed: False if the picture is broken or under the asked `min_psnr_db`.
+        failure: Why it did not pass.
+        fidelity: See `fidelity_summary`; None if the picture is broken.
+        operators: How often each stands in the file.
+        gpu_objections: What would keep the file from the GPU delegate; empty if nothing.
+    """
+
+    file: str
+    scheme: str
+    passed: bool
+    failure: str | None
+    min_psnr_db: float | None
+    size_bytes: int
+    sha256: str
+    seconds: float
+    source: dict[str, Any]
+    input: dict[str, Any]
+    output: dict[str, Any]
+    calibration: dict[str, Any] | None
+    fidelity: dict[str, Any] | None
+    operators: dict[str, int]
+    gpu_objections: list[str]
+    tools: dict[str, str]
+    schema: str = SCHEMA
+
+    def to_json(self) -> str:
+        return to_json(asdict(self))
+
+
+def to_json(value: Any) -> str:
+    """Formats as JSON; not-a-number and infinity are errors, since JSON has neither."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def fidelity_summary(fidelity: Fidelity) -> dict[str, Any]:
+    """Returns the fidelity as JSON data. A PSNR of two identical pictures (infinity) is None."""
+    return {
+        "vs": "full_model",
+        "protocol": "full",
+        "border_px": 0,
+        "peak": 1.0,
+        "psnr_db_mean": _finite(fidelity.psnr_db_mean),
+        "psnr_db_worst": _finite(fidelity.psnr_db_worst),
+        "ssim_mean": round(fidelity.ssim_mean, 6),
+        "max_abs_error": max(image.max_abs_error for image in fidelity.images),
+        "images": [
+            {**asdict(image), "psnr_db": _finite(image.psnr_db)} for image in fidelity.images
+        ],
+    }
+
+
+def tool_versions() -> dict[str, str]:
+    """Returns the versions of what makes a file."""
+    versions = {}
+    for tool in _TOOLS:
+        try:
+            versions[tool] = version(tool)
+        except PackageNotFoundError:
+            versions[tool] = "not installed"
+    return versions
+
+
+def _finite(decibels: float) -> float | None:
+    return round(decibels, 3) if math.isfinite(decibels) else None

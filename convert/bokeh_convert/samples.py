@@ -1,0 +1,133 @@
+"""The representative dataset: which photos calibrate, which verify, and how they are fed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.photo import PHOTO_SUFFIXES, FloatImage, fit, open_depth, open_photo
+
+BUNDLED = Path(__file__).parent / "photos"
+MOST_VERIFICATION = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A photo on disk, with its depth map where the model takes one and there is one."""
+
+    photo: Path
+    depth: Path | None
+
+    @property
+    def name(self) -> str:
+        return self.photo.stem
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Photos drawn for one conversion; no photo is in both lists.
+
+    Attributes:
+        origin: Where they come from, for the report.
+        depth: "none", "files", or "ramp" (no depth maps there: far above, near below).
+        calibration: What the ranges of the activations are measured on.
+        verification: What the result is judged on.
+    """
+
+    origin: str
+    depth: str
+    calibration: Sequence[Sample]
+    verification: Sequence[Sample]
+
+
+def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -> SampleSet:
+    """Chooses the photos of a conversion.
+
+    Args:
+        folder: Photos, with a depth PNG of the same name beside each one if `channels` is 4;
+            None takes the photos that ship with the package.
+        channels: Of the model's input, 3 or 4.
+        count: The most photos that calibrate.
+        seed: Of the choice.
+
+    Raises:
+        InputError: If the folder is missing, holds fewer than two photos, or lacks a depth map.
+    """
+    if count < 1:
+        raise InputError(f"--samples {count}: at least one photo must calibrate")
+    if folder is None:
+        calibration, verification = (
+            [Sample(photo, None) for photo in _photos(BUNDLED / part)]
+            for part in ("calibration", "verification")
+        )
+        depth = "none" if channels == 3 else "ramp"
+        return SampleSet("bundled photos", depth, calibration[:count], verification)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; check --representative-dataset")
+    photos = _photos(folder)
+    if channels == 4:
+        # Depth maps are PNGs; a PNG beside a photo of the same name and another suffix is one.
+        named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
+        photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
+    if len(photos) < 2:
+        raise InputError(
+            f"{folder}: {len(photos)} photos ({', '.join(PHOTO_SUFFIXES)}); "
+            "put at least two there: one calibrates, another verifies"
+        )
+    random.Random(seed).shuffle(photos)
+    held = min(MOST_VERIFICATION, max(1, len(photos) // 5))
+    chosen = [Sample(photo, _depth_of(photo, channels)) for photo in photos[: held + count]]
+    return SampleSet(
+        str(folder), "none" if channels == 3 else "files", chosen[held:], chosen[:held]
+    )
+
+
+def read_sample(sample: Sample, height: int, width: int, channels: int) -> npt.NDArray[np.uint8]:
+    """Reads a sample as the network's input in 8 bits, [height, width, channels].
+
+    Eight bits, so that the reference pack holds exactly what was fed.
+    """
+    image = fit(open_photo(sample.photo), height, width)
+    if channels == 4:
+        image = np.concatenate([image, _depth_plane(sample, height, width)], axis=-1)
+    return np.round(image * 255).astype(np.uint8)
+
+
+def to_input(pixels: npt.NDArray[np.uint8]) -> FloatImage:
+    """Scales 8-bit pixels to [0, 1]."""
+    return (pixels / np.float32(255)).astype(np.float32)
+
+
+def _depth_plane(sample: Sample, height: int, width: int) -> FloatImage:
+    if sample.depth is not None:
+        return fit(open_depth(sample.depth), height, width)
+    rows = np.linspace(0.1, 0.9, height, dtype=np.float32)
+    return np.broadcast_to(rows[:, None, None], (height, width, 1))
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(_each_photo(folder))
+
+
+def _each_photo(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith("."):
+            yield path
+
+
+def _depth_of(photo: Path, channels: int) -> Path | None:
+    if channels == 3:
+        return None
+    depth = photo.with_suffix(".png")
+    if depth == photo or not depth.is_file():
+        raise InputError(
+            f"{photo}: no depth map {depth.name} beside it, and the model takes RGB + depth; "
+            "add one or remove the photo"
+        )
+    return depth

@@ -1,0 +1,1 @@
+"""Trains a PyNET on pairs of photos; resumable, on any Keras backend."""

@@ -1,0 +1,144 @@
+"""Turns photo pairs into augmented training batches, decoded ahead of the training step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from bokeh_convert.train.pairs import FloatImage, Pair, read_grey, read_rgb
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a training example is cut from a pair.
+
+    Attributes:
+        crop: Side of the square network input, in pixels; a multiple of 32.
+        short_side: The photo's short side as the network sees it, in pixels, before zoom.
+        scale: Size of the finest output relative to the input (2 for `l_up`, 1 for `l0`, ...).
+        depth: Whether the depth map is the fourth input channel.
+        paste: Probability of pasting the masked subject of another pair into the scene. It shows
+            the network more combinations of subject and background than the set holds.
+    """
+
+    crop: int
+    short_side: int
+    scale: float
+    depth: bool
+    paste: float = 0.0
+
+
+@dataclass
+class _Scene:
+    """Planes of one pair at the finest output's resolution, [side, side, channels]."""
+
+    sharp: FloatImage
+    bokeh: FloatImage
+    depth: FloatImage | None
+    mask: FloatImage | None
+
+
+def resize(image: FloatImage, height: int, width: int) -> FloatImage:
+    """Resamples to `height` x `width` pixels: by area where it shrinks, else bicubic."""
+    shrinks = height < image.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    out = cv2.resize(image, (width, height), interpolation=method).astype(np.float32)
+    return out.reshape(height, width, image.shape[-1])
+
+
+def example(
+    pairs: Sequence[Pair], recipe: Recipe, rng: np.random.Generator
+) -> tuple[FloatImage, FloatImage]:
+    """Draws one augmented example.
+
+    Returns:
+        The network input [crop, crop, 3 or 4], and the target [crop * scale, crop * scale, 3].
+    """
+    scene = _cut(pairs[int(rng.integers(len(pairs)))], recipe, rng)
+    if recipe.paste and rng.random() < recipe.paste:
+        _paste(scene, _cut(pairs[int(rng.integers(len(pairs)))], recipe, rng), rng)
+    # Exposure and white balance, the same for photo and target.
+    gain = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, size=3).astype(np.float32)
+    gamma = np.float32(rng.uniform(0.8, 1.25))
+    sharp, bokeh = (
+        np.clip(gain * np.clip(plane, 0, 1) ** gamma, 0, 1).astype(np.float32)
+        for plane in (scene.sharp, scene.bokeh)
+    )
+    photo = resize(sharp, recipe.crop, recipe.crop)
+    if recipe.depth:
+        assert scene.depth is not None
+        photo = np.concatenate([photo, resize(scene.depth, recipe.crop, recipe.crop)], axis=-1)
+    return photo, bokeh
+
+
+def _cut(pair: Pair, recipe: Recipe, rng: np.random.Generator) -> _Scene:
+    """Reads a pair, zooms it at random, and cuts a square at a random place, mirrored or not."""
+    if recipe.depth and pair.depth is None:
+        raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
+    side = round(recipe.crop * max(recipe.scale, 1.0))
+    short = recipe.short_side * max(recipe.scale, 1.0)
+    zoom = rng.uniform(0.9, 1.2)
+    at, mirror = rng.random(2), rng.random() < 0.5
+
+    def cut(plane: FloatImage) -> FloatImage:
+        height, width = plane.shape[:2]
+        factor = max(short * zoom / min(height, width), side / min(height, width))
+        plane = resize(plane, max(side, round(height * factor)), max(side, round(width * factor)))
+        top, left = (int(at[i] * (plane.shape[i] - side + 1)) for i in (0, 1))
+        plane = plane[top : top + side, left : left + side]
+        return plane[:, ::-1] if mirror else plane
+
+    return _Scene(
+        cut(read_rgb(pair.sharp)),
+        cut(read_rgb(pair.bokeh)),
+        cut(read_grey(pair.depth)) if recipe.depth and pair.depth else None,
+        cut(read_grey(pair.mask)) if recipe.paste and pair.mask else None,
+    )
+
+
+def _paste(scene: _Scene, other: _Scene, rng: np.random.Generator) -> None:
+    """Puts the subject of `other` before `scene`, moved and scaled, in every plane."""
+    if other.mask is None:
+        return
+    side = scene.sharp.shape[0]
+    factor = rng.uniform(0.6, 1.3)
+    shift = (1 - factor) * side / 2 + rng.uniform(-0.25, 0.25, size=2) * side
+    move = np.array([[factor, 0, shift[0]], [0, factor, shift[1]]], dtype=np.float64)
+
+    def moved(plane: FloatImage) -> FloatImage:
+        out = cv2.warpAffine(plane, move, (side, side), flags=cv2.INTER_LINEAR)
+        return out.reshape(plane.shape).astype(np.float32)
+
+    alpha = moved(other.mask)
+    scene.sharp = scene.sharp * (1 - alpha) + moved(other.sharp) * alpha
+    scene.bokeh = scene.bokeh * (1 - alpha) + moved(other.bokeh) * alpha
+    if scene.depth is not None and other.depth is not None:
+        scene.depth = scene.depth * (1 - alpha) + moved(other.depth) * alpha
+
+
+def batches(
+    pairs: Sequence[Pair], recipe: Recipe, batch: int, seed: int, first_step: int
+) -> Iterator[tuple[FloatImage, FloatImage]]:
+    """Yields batches without end: inputs [batch, crop, crop, c], targets [batch, s, s, 3].
+
+    A step's batch depends on `seed` and the step alone, so a resumed run sees what an
+    uninterrupted one would have.
+    """
+
+    def make(step: int) -> tuple[FloatImage, FloatImage]:
+        rng = np.random.default_rng((seed, step))
+        photos, targets = zip(*(example(pairs, recipe, rng) for _ in range(batch)), strict=True)
+        return np.stack(photos), np.stack(targets)
+
+    with ThreadPoolExecutor(1) as decoder:
+        ahead = [decoder.submit(make, first_step + i) for i in range(3)]
+        step = first_step
+        while True:
+            ready = ahead.pop(0)
+            ahead.append(decoder.submit(make, step + 3))
+            yield ready.result()
+            step += 1

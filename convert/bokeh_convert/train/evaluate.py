@@ -1,0 +1,147 @@
+"""Scores a trained model on held-out pairs: the whole photo, the subject and the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bokeh_convert.train.batches import resize
+from bokeh_convert.train.pairs import FloatImage, Pair, read_grey, read_rgb
+from bokeh_runtime.photo import fit, save_photo
+from bokeh_runtime.psnr import psnr
+
+_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Score:
+    """One held-out photo. PSNR in dB, peak 1.0, no crop.
+
+    Attributes:
+        whole: Output against the target; `whole_input` is that of "output = input".
+        subject: Output against the sharp photo inside the mask (weighted by it), else None.
+        background: Output against the target outside the mask; `background_input` likewise.
+        background_detail: Gradient energy of the output outside the mask as a fraction of the
+            photo's: 1 is as sharp as the photo; `target_detail` is that of the target.
+    """
+
+    name: str
+    whole: float
+    whole_input: float
+    subject: float | None
+    background: float | None
+    background_input: float | None
+    background_detail: float | None
+    target_detail: float | None
+
+
+def evaluate(
+    draw: Callable[[FloatImage], FloatImage],
+    pairs: Sequence[Pair],
+    *,
+    short_side: int,
+    depth: bool,
+    sheet: Path | None = None,
+) -> list[Score]:
+    """Runs a model on pairs and scores it.
+
+    Args:
+        draw: From the network input [height, width, 3 or 4] to [h, w, 3], both in about [0, 1].
+        pairs: Held-out pairs.
+        short_side: Of the photo as the network sees it, in pixels.
+        depth: Whether the model takes depth.
+        sheet: Where to save a contact sheet (photo, output, target), if anywhere.
+
+    Returns:
+        One score for each pair. "Output = input" is the photo scaled to the output's size.
+    """
+    scores, strips = [], []
+    for pair in pairs:
+        sharp, bokeh = read_rgb(pair.sharp), read_rgb(pair.bokeh)
+        height, width = _network_size(sharp, short_side)
+        photo = fit(sharp, height, width)
+        planes = [photo]
+        if depth:
+            if pair.depth is None:
+                raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
+            planes.append(fit(read_grey(pair.depth), height, width))
+        output = np.clip(draw(np.concatenate(planes, axis=-1)), 0, 1)
+        out_height, out_width = output.shape[:2]
+        given = np.clip(resize(photo, out_height, out_width), 0, 1)
+        target = fit(bokeh, out_height, out_width)
+        mask = None if pair.mask is None else fit(read_grey(pair.mask), out_height, out_width)
+        scores.append(
+            _score(pair.name, output, given, fit(sharp, out_height, out_width), target, mask)
+        )
+        strips.append(np.hstack([given, output, target]))
+    if sheet is not None:
+        save_photo(sheet, _contact_sheet(strips))
+    return scores
+
+
+def summary(scores: Sequence[Score]) -> dict[str, Any]:
+    """Returns the means over all photos; a field that some photo lacks is None."""
+    means: dict[str, Any] = {"photos": len(scores)}
+    for field in (f for f in Score.__dataclass_fields__ if f != "name"):
+        values = [getattr(score, field) for score in scores]
+        means[field] = None if None in values else round(float(np.mean(values)), 3)
+    return means
+
+
+def masked_psnr(image: FloatImage, reference: FloatImage, weight: FloatImage) -> float:
+    """PSNR in dB of [height, width, 3] images, errors weighted by [height, width, 1] in [0, 1]."""
+    error = np.square(np.asarray(image, np.float64) - reference) * weight
+    return float(-10 * np.log10(error.sum() / (weight.sum() * image.shape[-1])))
+
+
+def _score(
+    name: str,
+    output: FloatImage,
+    given: FloatImage,
+    sharp: FloatImage,
+    target: FloatImage,
+    mask: FloatImage | None,
+) -> Score:
+    whole, whole_input = (psnr(image, target, border_px=0) for image in (output, given))
+    if mask is None:
+        return Score(name, whole, whole_input, None, None, None, None, None)
+    behind = np.asarray(1 - mask, np.float32)
+    detail = _gradient_energy(sharp, behind)
+    return Score(
+        name,
+        whole,
+        whole_input,
+        masked_psnr(output, sharp, mask),
+        masked_psnr(output, target, behind),
+        masked_psnr(given, target, behind),
+        _gradient_energy(output, behind) / detail,
+        _gradient_energy(target, behind) / detail,
+    )
+
+
+def _gradient_energy(image: FloatImage, weight: FloatImage) -> float:
+    grey = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)
+    energy = cv2.Sobel(grey, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(grey, cv2.CV_32F, 0, 1) ** 2
+    return float((energy * weight[..., 0]).sum() / weight.sum())
+
+
+def _network_size(photo: FloatImage, short_side: int) -> tuple[int, int]:
+    factor = short_side / min(photo.shape[:2])
+    height, width = (
+        max(_MULTIPLE, int(side * factor) // _MULTIPLE * _MULTIPLE) for side in photo.shape[:2]
+    )
+    return height, width
+
+
+def _contact_sheet(strips: Sequence[FloatImage]) -> FloatImage:
+    """Lays the strips out in two columns, each scaled to the first one's size."""
+    height, width = strips[0].shape[:2]
+    same = [np.pad(fit(strip, height, width), ((2, 2), (4, 4), (0, 0))) for strip in strips]
+    if len(same) % 2:
+        same.append(np.zeros_like(same[0]))
+    return np.vstack([np.hstack(same[i : i + 2]) for i in range(0, len(same), 2)])

@@ -1,0 +1,111 @@
+"""Finds the photo pairs of a training set on disk."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+FloatImage = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one scene. Depth and mask are None where the set has none."""
+
+    name: str
+    sharp: Path
+    bokeh: Path
+    depth: Path | None
+    mask: Path | None
+
+
+def find_pairs(dataset: Path, split: str) -> list[Pair]:
+    """Lists the pairs of one split, sorted by name.
+
+    Args:
+        dataset: Either EBB!'s folders (`train/` and `test/`, each with `original/N.jpg`,
+            `original_depth/N.png`, `bokeh/N.jpg`), or a folder with a `pairs.tsv` (columns `name`
+            and `split`) and `NAME_sharp.jpg`, `NAME_bokeh.jpg`, `NAME_depth.png`, `NAME_mask.png`.
+        split: "train" or "heldout" (EBB!'s `test/`).
+
+    Raises:
+        ValueError: If the folder has neither layout, or no pair of that split.
+    """
+    table = dataset / "pairs.tsv"
+    if table.is_file():
+        pairs = _from_table(table, split)
+    elif (dataset / "train" / "original").is_dir():
+        pairs = _from_ebb(dataset / ("train" if split == "train" else "test"))
+    else:
+        raise ValueError(
+            f"{dataset}: neither pairs.tsv nor train/original/ is there; "
+            "give a folder in EBB!'s layout or one with a pairs.tsv"
+        )
+    if not pairs:
+        raise ValueError(f"{dataset}: no pair of the split '{split}'")
+    return pairs
+
+
+def _from_table(table: Path, split: str) -> list[Pair]:
+    with table.open(encoding="utf-8", newline="") as lines:
+        names = [
+            row["name"] for row in csv.DictReader(lines, delimiter="\t") if row["split"] == split
+        ]
+    folder = table.parent
+    return [
+        Pair(
+            name,
+            folder / f"{name}_sharp.jpg",
+            folder / f"{name}_bokeh.jpg",
+            _if_there(folder / f"{name}_depth.png"),
+            _if_there(folder / f"{name}_mask.png"),
+        )
+        for name in sorted(names)
+    ]
+
+
+def _from_ebb(folder: Path) -> list[Pair]:
+    return [
+        Pair(
+            sharp.stem,
+            sharp,
+            folder / "bokeh" / sharp.name,
+            _if_there(folder / "original_depth" / f"{sharp.stem}.png"),
+            None,
+        )
+        for sharp in sorted((folder / "original").glob("*.jpg"))
+        if (folder / "bokeh" / sharp.name).is_file()
+    ]
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def read_rgb(path: Path) -> FloatImage:
+    """Reads a picture as float [height, width, 3], RGB, in [0, 1].
+
+    Raises:
+        ValueError: If the file does not decode.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError(f"{path}: not a picture that decodes; remove it from the set")
+    return (cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) / np.float32(255.0)).astype(np.float32)
+
+
+def read_grey(path: Path) -> FloatImage:
+    """Reads a depth map or mask as float [height, width, 1] in [0, 1].
+
+    Raises:
+        ValueError: If the file does not decode.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise ValueError(f"{path}: not a picture that decodes; remove it from the set")
+    return (pixels[..., None] / np.float32(255.0)).astype(np.float32)

@@ -1,0 +1,258 @@
+"""Trains a PyNET in resumable steps, all heads together or level by level."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bokeh_convert.pynet import HEADS, pynet
+from bokeh_convert.train.batches import Recipe, batches, resize
+from bokeh_convert.train.pairs import FloatImage, Pair
+
+CHECKPOINT = "checkpoint.npz"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run. It is stored in the checkpoint and must not change later.
+
+    Attributes:
+        width, input_channels, residual: See `bokeh_convert.pynet.pynet`.
+        head: The finest head to train, one of `HEADS`.
+        by_level: Add the heads one after the other from the coarsest, as the paper does, instead
+            of training all of them from the start. A step of a coarse level costs a fraction of
+            a whole one.
+        steps: Optimizer steps in all; level by level, split evenly over the heads.
+        batch: Examples per step.
+        crop, short_side: See `Recipe`, in pixels.
+        paste: See `Recipe`.
+        learning_rate: Peak of the schedule (linear warm-up, then cosine down to 1 %).
+        seed: Of the weights, the examples and their augmentation.
+    """
+
+    width: float
+    input_channels: int
+    residual: bool
+    head: str
+    by_level: bool
+    steps: int
+    batch: int
+    crop: int
+    short_side: int
+    paste: float
+    learning_rate: float
+    seed: int
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads to build, coarsest first, up to and including `head`."""
+        return HEADS[: HEADS.index(self.head) + 1]
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(
+            self.crop, self.short_side, head_scale(self.head), self.input_channels == 4, self.paste
+        )
+
+
+@dataclass(frozen=True)
+class _Stage:
+    heads: tuple[str, ...]
+    first_step: int
+    last_step: int
+
+
+def head_scale(head: str) -> float:
+    """Returns the size of a head's output relative to the network's input (2, 1, 1/2, ... 1/32)."""
+    return 2.0 if head == "l_up" else 2.0 ** -int(head[1:])
+
+
+def charbonnier(target: Any, output: Any) -> Any:
+    """Mean of sqrt(error^2 + 0.05^2) - 0.05: squared for small errors, absolute for large ones.
+
+    The squared part is what PSNR rewards; the absolute part keeps a pixel whose sharpness is in
+    doubt from becoming half blurred.
+    """
+    return ops.mean(ops.sqrt(ops.square(target - output) + 0.05**2)) - 0.05
+
+
+def train(
+    plan: Plan,
+    pairs: Sequence[Pair],
+    run: Path,
+    *,
+    save_seconds: float = 120.0,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> keras.Model:
+    """Trains until `plan.steps`, from the run's checkpoint if there is one.
+
+    Args:
+        plan: What to train.
+        pairs: The training pairs.
+        run: Folder of the checkpoint and the loss log; made if missing.
+        save_seconds: How often the checkpoint is written.
+        on_step: Called after each step with the steps done and the smoothed loss.
+
+    Returns:
+        The model with the single output `plan.head`, holding the averaged weights.
+
+    Raises:
+        ValueError: If the checkpoint in `run` belongs to another plan.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(plan.seed)
+    full = _build(plan)
+    saved = _load(plan, run)
+    step = int(saved["step"]) if saved else 0
+    if saved:
+        full.set_weights([saved[f"w{i}"] for i in range(len(full.weights))])
+    optimizer = None
+    for stage in _stages(plan):
+        if step < stage.last_step or stage.last_step == plan.steps:
+            model, optimizer = _compile(full, plan, stage)
+            if saved and stage.first_step < step:
+                for i, variable in enumerate(optimizer.variables):
+                    variable.assign(saved[f"o{i}"])
+            step = _run_stage(
+                model, full, optimizer, plan, stage, step, pairs, run, save_seconds, on_step
+            )
+            optimizer.finalize_variable_values(model.trainable_variables)
+    return keras.Model(full.input, full.outputs[-1], name="pynet")
+
+
+def averaged(run: Path) -> keras.Model:
+    """Returns the model of a run's checkpoint, finished or not, with its averaged weights.
+
+    Raises:
+        ValueError: If the folder holds no checkpoint.
+    """
+    if not (run / CHECKPOINT).is_file():
+        raise ValueError(f"{run}: no {CHECKPOINT} there; train first")
+    with np.load(run / CHECKPOINT) as file:
+        plan = Plan(**json.loads(str(file["plan"])))
+    saved = _load(plan, run)
+    assert saved is not None
+    full = _build(plan)
+    full.set_weights([saved[f"w{i}"] for i in range(len(full.weights))])
+    step = int(saved["step"])
+    stage = next(s for s in _stages(plan) if step <= s.last_step)
+    model, optimizer = _compile(full, plan, stage)
+    for i, variable in enumerate(optimizer.variables):
+        variable.assign(saved[f"o{i}"])
+    optimizer.finalize_variable_values(model.trainable_variables)
+    return keras.Model(full.input, full.outputs[-1], name="pynet")
+
+
+def _build(plan: Plan) -> keras.Model:
+    return pynet(
+        width=plan.width,
+        input_channels=plan.input_channels,
+        heads=plan.heads,
+        residual=plan.residual,
+    )
+
+
+def _stages(plan: Plan) -> list[_Stage]:
+    if not plan.by_level:
+        return [_Stage(plan.heads, 0, plan.steps)]
+    ends = [round(plan.steps * (i + 1) / len(plan.heads)) for i in range(len(plan.heads))]
+    starts = [0, *ends[:-1]]
+    return [
+        _Stage(plan.heads[: i + 1], *span) for i, span in enumerate(zip(starts, ends, strict=True))
+    ]
+
+
+def _compile(full: keras.Model, plan: Plan, stage: _Stage) -> tuple[keras.Model, Any]:
+    outputs = [full.outputs[plan.heads.index(head)] for head in stage.heads]
+    model = keras.Model(full.input, outputs)
+    steps = stage.last_step - stage.first_step
+    schedule = keras.optimizers.schedules.CosineDecay(
+        plan.learning_rate / 10,
+        max(1, steps - steps // 20),
+        alpha=0.1,
+        warmup_target=plan.learning_rate,
+        warmup_steps=steps // 20,
+    )
+    optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.998)
+    optimizer.build(model.trainable_variables)
+    model.compile(
+        optimizer=optimizer,
+        loss=[charbonnier] * len(outputs),
+        # The finest head is what will be used; the coarser ones only guide the way there.
+        loss_weights=[0.2] * (len(outputs) - 1) + [1.0],
+    )
+    return model, optimizer
+
+
+def _run_stage(
+    model: keras.Model,
+    full: keras.Model,
+    optimizer: Any,
+    plan: Plan,
+    stage: _Stage,
+    step: int,
+    pairs: Sequence[Pair],
+    run: Path,
+    save_seconds: float,
+    on_step: Callable[[int, float], None],
+) -> int:
+    smooth, saved_at = None, time.monotonic()
+    source = batches(pairs, plan.recipe, plan.batch, plan.seed, step)
+    for photos, targets in source:
+        if step >= stage.last_step:
+            break
+        goals = [_shrink(targets, plan.crop * head_scale(head)) for head in stage.heads]
+        loss = float(np.ravel(model.train_on_batch(photos, goals))[0])
+        smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+        step += 1
+        on_step(step, smooth)
+        if time.monotonic() - saved_at > save_seconds or step == stage.last_step:
+            _save(plan, full, optimizer, run, step)
+            with (run / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"step": step, "loss": round(smooth, 6)}) + "\n")
+            saved_at = time.monotonic()
+    source.close()  # type: ignore[attr-defined]
+    return step
+
+
+def _shrink(targets: FloatImage, side: float) -> FloatImage:
+    size = round(side)
+    if targets.shape[1] == size:
+        return targets
+    return np.stack([resize(target, size, size) for target in targets])
+
+
+def _save(plan: Plan, full: keras.Model, optimizer: Any, run: Path, step: int) -> None:
+    arrays = {f"w{i}": value for i, value in enumerate(full.get_weights())}
+    for i, variable in enumerate(optimizer.variables):
+        arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
+    part = run / f"{CHECKPOINT}.part"
+    with part.open("wb") as file:
+        np.savez(file, step=step, plan=json.dumps(asdict(plan)), **arrays)
+    os.replace(part, run / CHECKPOINT)
+
+
+def _load(plan: Plan, run: Path) -> dict[str, Any] | None:
+    path = run / CHECKPOINT
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        saved = {name: file[name] for name in file.files}
+    theirs = json.loads(str(saved["plan"]))
+    differs = [name for name, value in asdict(plan).items() if theirs.get(name) != value]
+    if differs:
+        raise ValueError(
+            f"{path}: was trained with another {', '.join(differs)}; "
+            "give the same options or another folder"
+        )
+    return saved

@@ -1,0 +1,165 @@
+"""Holds a .tflite file against the full model, picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from skimage.metrics import structural_similarity
+
+from bokeh_convert.read.float_model import SizedModel
+from bokeh_convert.samples import Sample, read_sample, to_input
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.interpreter import TfliteModel
+from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.psnr import psnr
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the full model draws on photos that calibration did not see.
+
+    Attributes:
+        names: Of the photos.
+        inputs: 8-bit [height, width, channels] each; divided by 255 they are the model's input.
+        outputs: float [output height, output width, 3] each, clipped to [0, 1].
+    """
+
+    names: Sequence[str]
+    inputs: Sequence[npt.NDArray[np.uint8]]
+    outputs: Sequence[FloatImage]
+
+
+@dataclass(frozen=True)
+class ImageFidelity:
+    """One picture against the full model's; both are clipped to [0, 1] first.
+
+    Attributes:
+        psnr_db: Peak 1.0, no crop; infinity if identical.
+        ssim: Wang et al. 2004, Gaussian window of sigma 1.5, over RGB.
+        max_abs_error: The largest difference of any value.
+    """
+
+    name: str
+    psnr_db: float
+    ssim: float
+    max_abs_error: float
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Pictures of a file against the full model's (protocol `full`: no crop, peak 1.0)."""
+
+    images: Sequence[ImageFidelity]
+
+    @property
+    def psnr_db_mean(self) -> float:
+        return float(np.mean([image.psnr_db for image in self.images]))
+
+    @property
+    def psnr_db_worst(self) -> float:
+        return min(image.psnr_db for image in self.images)
+
+    @property
+    def ssim_mean(self) -> float:
+        return float(np.mean([image.ssim for image in self.images]))
+
+
+class BrokenPictureError(Exception):
+    """A converted file draws NaN, infinity, or a constant picture where the full model does not."""
+
+
+def draw_reference(
+    sized: SizedModel, samples: Sequence[Sample], on_photo: Callable[[], None]
+) -> Reference:
+    """Runs the full model on the verification photos.
+
+    Raises:
+        InputError: If a photo cannot be read, or the model draws NaN or a constant picture.
+    """
+    inputs, outputs = [], []
+    for sample in samples:
+        pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
+        output = sized.run(to_input(pixels))
+        fault = _fault(output)
+        if fault:
+            raise InputError(
+                f"{sized.model.path}: draws {fault} for {sample.name}; give a trained model"
+            )
+        inputs.append(pixels)
+        outputs.append(np.clip(output, 0, 1))
+        on_photo()
+    return Reference([sample.name for sample in samples], inputs, outputs)
+
+
+def verify(
+    content: bytes, reference: Reference, *, threads: int, on_photo: Callable[[], None]
+) -> tuple[Fidelity, list[FloatImage]]:
+    """Runs a .tflite file on the reference's inputs and compares.
+
+    Returns:
+        The fidelity, and the pictures, clipped to [0, 1].
+
+    Raises:
+        BrokenPictureError: If the file draws NaN, infinity or a constant picture.
+    """
+    model = TfliteModel(content, threads=threads)
+    images, pictures = [], []
+    for name, pixels, expected in zip(
+        reference.names, reference.inputs, reference.outputs, strict=True
+    ):
+        output = model.run(to_input(pixels))
+        fault = _fault(output)
+        if fault:
+            raise BrokenPictureError(f"draws {fault} for {name}")
+        picture = np.clip(output, 0, 1)
+        images.append(compare(name, picture, expected))
+        pictures.append(picture)
+        on_photo()
+    return Fidelity(images), pictures
+
+
+def compare(name: str, picture: FloatImage, expected: FloatImage) -> ImageFidelity:
+    """Compares two pictures, float [height, width, 3] in [0, 1]."""
+    ssim = structural_similarity(
+        picture,
+        expected,
+        channel_axis=-1,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    return ImageFidelity(
+        name,
+        psnr(picture, expected, border_px=0),
+        float(ssim),
+        float(np.max(np.abs(picture - expected))),
+    )
+
+
+def save_reference(path: Path, reference: Reference, source_sha256: str) -> None:
+    """Writes the reference pack, with which PSNR can be measured where TensorFlow is not.
+
+    Arrays: `names` [n], `inputs` uint8 [n, h, w, c], `outputs` float32 [n, H, W, 3],
+    `source_sha256`.
+    """
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file,
+            names=np.array(reference.names),
+            inputs=np.stack(reference.inputs),
+            outputs=np.stack(reference.outputs).astype(np.float32),
+            source_sha256=np.array(source_sha256),
+        )
+
+
+def _fault(output: FloatImage) -> str | None:
+    if not np.isfinite(output).all():
+        return "NaN or infinity"
+    if float(np.ptp(np.clip(output, 0, 1))) < 1 / 255:
+        return "a constant picture"
+    return None
