@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
-import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 _NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
 }
-_WARNING = re.compile(r"GPU COMPATIBILITY WARNING: (.+)")
+
+# What the GPU delegate checks for by name (tensorflow/lite/tools/versioning/gpu_compatibility.cc).
+# TensorFlow 2.21's own analyzer is no help: it calls every file compatible, TOPK_V2 included.
+GPU_OPERATORS = frozenset(
+    """
+    ABS ADD ADD_N AVERAGE_POOL_2D BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DENSIFY
+    DEPTH_TO_SPACE DEPTHWISE_CONV_2D DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU EMBEDDING_LOOKUP EQUAL
+    EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER GREATER_EQUAL HARD_SWISH
+    LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC LSTM MAX_POOL_2D MAXIMUM MEAN MINIMUM
+    MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD POW PRELU QUANTIZE REDUCE_MAX REDUCE_MIN
+    REDUCE_PROD RELU RELU_N1_TO_1 RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT
+    SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE
+    SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE TRANSPOSE_CONV UNPACK
+    """.split()
+)
+_GPU_DIMENSIONS = 4
 
 
 def count_operators(content: bytes) -> dict[str, int]:
     """Returns how often each operator stands in the file, most frequent first."""
-    model = schema.Model.GetRootAs(content)
-    counts: Counter[str] = Counter()
-    for g in range(model.SubgraphsLength()):
-        graph = model.Subgraphs(g)
-        for i in range(graph.OperatorsLength()):
-            code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
-            # Old files keep the code in the first field, new ones in the second.
-            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            counts[_NAMES.get(number, str(number))] += 1
-    return dict(counts.most_common())
+    return dict(Counter(name for name, _, _ in _operators(content)).most_common())
 
 
 def gpu_objections(content: bytes) -> list[str]:
-    """Returns what TensorFlow's own analyzer says would keep the file from the GPU delegate.
+    """Returns why operators of the file would stay off a GPU, one line for each kind.
 
-    An empty list means that every operator is one that the delegate knows.
+    An empty list means that the delegate knows every operator. Whether a device takes them all is
+    settled by running there.
     """
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        tf.lite.experimental.Analyzer.analyze(model_content=content, gpu_compatibility=True)
-    return [match.group(1).strip() for match in _WARNING.finditer(text.getvalue())]
+    objections: Counter[str] = Counter()
+    for name, graph, operator in _operators(content):
+        if name not in GPU_OPERATORS:
+            objections[f"{name}: not an operator of the GPU delegate"] += 1
+            continue
+        most = max(len(_shape(graph, i)) for i in _tensors(operator))
+        if most > _GPU_DIMENSIONS:
+            objections[f"{name}: works on {most} dimensions, the GPU delegate on 4"] += 1
+    return [f"{reason} ({count} times)" for reason, count in objections.most_common()]
+
+
+def _operators(content: bytes) -> Iterator[tuple[str, Any, Any]]:
+    """Yields name, subgraph and operator."""
+    model = schema.Model.GetRootAs(content)
+    for g in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(g)
+        for i in range(graph.OperatorsLength()):
+            operator = graph.Operators(i)
+            code = model.OperatorCodes(operator.OpcodeIndex())
+            # Old files keep the code in the first field, new ones in the second.
+            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+            yield _NAMES.get(number, str(number)), graph, operator
+
+
+def _tensors(operator: Any) -> Iterator[int]:
+    for i in range(operator.InputsLength()):
+        if operator.Inputs(i) >= 0:  # -1 is an optional input left out
+            yield operator.Inputs(i)
+    for i in range(operator.OutputsLength()):
+        yield operator.Outputs(i)
+
+
+def _shape(graph: Any, tensor: int) -> list[int]:
+    described = graph.Tensors(tensor)
+    return [described.Shape(i) for i in range(described.ShapeLength())]

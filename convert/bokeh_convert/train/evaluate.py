@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,8 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
 def masked_psnr(image: FloatImage, reference: FloatImage, weight: FloatImage) -> float:
     """PSNR in dB of [height, width, 3] images, errors weighted by [height, width, 1] in [0, 1]."""
     error = np.square(np.asarray(image, np.float64) - reference) * weight
-    return float(-10 * np.log10(error.sum() / (weight.sum() * image.shape[-1])))
+    mean = float(error.sum() / (weight.sum() * image.shape[-1]))
+    return math.inf if mean == 0 else -10 * math.log10(mean)
 
 
 def _score(

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from bokeh_convert import Conversion, convert
+from bokeh_runtime import InputError, TfliteModel, psnr, read_metadata
+from helpers.models import constant_model, small_model
+
+
+def test_demo_float16_draws_the_full_models_picture(demo_conversions) -> None:
+    fidelity = demo_conversions["float16"].report.fidelity
+    assert fidelity["psnr_db_worst"] >= 60
+
+
+def test_demo_int8_draws_nearly_the_full_models_picture(demo_conversions) -> None:
+    fidelity = demo_conversions["int8"].report.fidelity
+    assert fidelity["psnr_db_mean"] >= 30
+
+
+def test_demo_files_are_half_and_a_third_of_the_float_file(demo_conversions) -> None:
+    size = {name: c.path.stat().st_size for name, c in demo_conversions.items()}
+    assert size["float16"] < 0.55 * size["float32"]
+    assert size["int8"] < 0.35 * size["float32"]
+
+
+def test_int8_convolutions_are_integer_and_float16_has_no_quantize(demo_conversions) -> None:
+    assert demo_conversions["int8"].report.operators["QUANTIZE"] > 50
+    assert "QUANTIZE" not in demo_conversions["float16"].report.operators
+
+
+@pytest.mark.parametrize("scheme", ["float32", "float16", "dynamic", "int8"])
+def test_the_reported_psnr_is_what_the_pack_and_the_file_on_disk_give(
+    scheme: str, demo_conversions: dict[str, Conversion]
+) -> None:
+    conversion = demo_conversions[scheme]
+    model = TfliteModel(conversion.path.read_bytes())
+    with np.load(conversion.reference_path) as pack:
+        measured = [
+            psnr(np.clip(model.run(i / np.float32(255)), 0, 1), o, border_px=0)
+            for i, o in zip(pack["inputs"], pack["outputs"], strict=True)
+        ]
+    reported = [image["psnr_db"] for image in conversion.report.fidelity["images"]]
+    assert measured == pytest.approx(reported, abs=0.05)
+
+
+def test_a_file_says_what_it_is(demo_conversions: dict[str, Conversion]) -> None:
+    conversion = demo_conversions["int8"]
+    metadata = read_metadata(conversion.path)
+    assert (metadata.input_height, metadata.input_width) == (256, 384)
+    assert metadata.input_channels == "rgb"
+    assert metadata.scheme == "int8"
+    assert metadata.output_scale == 1.0
+    assert metadata.source == conversion.report.source
+    assert metadata.fidelity["vs"] == "full_model"
+    assert metadata.fidelity["psnr_db_mean"] == conversion.report.fidelity["psnr_db_mean"]
+
+
+def test_the_report_on_disk_is_the_report(demo_conversions: dict[str, Conversion]) -> None:
+    for conversion in demo_conversions.values():
+        on_disk = json.loads(conversion.report_path.read_text(encoding="utf-8"))
+        assert on_disk["schema"] == "bokeh-tflite/conversion/1"
+        assert on_disk["sha256"] == conversion.report.sha256
+        assert on_disk["size_bytes"] == conversion.path.stat().st_size
+
+
+def test_no_photo_both_calibrates_and_verifies(small_keras: Path, photos: Path, tmp_path) -> None:
+    (conversion,) = convert(
+        small_keras,
+        quant=["int8"],
+        representative_dataset=photos,
+        size=(32, 64),
+        output_dir=tmp_path / "out",
+    )
+    report = conversion.report
+    calibrated = {Path(name).stem for name in report.calibration["names"]}
+    verified = {image["name"] for image in report.fidelity["images"]}
+    assert len(calibrated) == 5
+    assert len(verified) == 1
+    assert not calibrated & verified
+
+
+def test_the_same_seed_gives_the_same_bytes(small_keras: Path, photos: Path, tmp_path) -> None:
+    def int8(seed: int) -> tuple[bytes, list[str]]:
+        (conversion,) = convert(
+            small_keras,
+            quant=["int8"],
+            representative_dataset=photos,
+            samples=3,
+            seed=seed,
+            size=(32, 64),
+            output_dir=tmp_path / "out",
+        )
+        return conversion.path.read_bytes(), conversion.report.calibration["names"]
+
+    first, again, other = int8(1), int8(1), int8(2)
+    assert first == again
+    assert first[1] != other[1]
+
+
+def test_a_model_with_depth_is_fed_depth(photos: Path, tmp_path: Path) -> None:
+    small_model(channels=4).save(tmp_path / "rgbd.keras")
+    for photo in list(photos.iterdir()):
+        if photo.suffix == ".png":
+            photo.unlink()
+    with pytest.raises(InputError, match=r"no depth map .* beside it"):
+        convert(
+            tmp_path / "rgbd.keras",
+            size=(32, 64),
+            representative_dataset=photos,
+            output_dir=tmp_path / "out",
+        )
+    (bundled,) = convert(
+        tmp_path / "rgbd.keras", quant=["int8"], size=(32, 64), output_dir=tmp_path / "out"
+    )
+    assert bundled.report.calibration["depth"] == "ramp"
+    assert read_metadata(bundled.path).input_channels == "rgbd"
+
+
+def test_under_the_asked_psnr_nothing_good_is_replaced(small_keras: Path, tmp_path: Path) -> None:
+    (good,) = convert(small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path)
+    before = good.path.read_bytes()
+    (failed,) = convert(
+        small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path, min_psnr_db=200
+    )
+    assert not failed.report.passed
+    assert "under 200 dB" in failed.report.failure
+    assert failed.path.name == "small_int8.failed.tflite"
+    assert good.path.read_bytes() == before
+
+
+def test_a_constant_picture_is_refused(tmp_path: Path) -> None:
+    constant_model().save(tmp_path / "grey.keras")
+    with pytest.raises(InputError, match="draws a constant picture"):
+        convert(tmp_path / "grey.keras", size=(32, 32), output_dir=tmp_path / "out")
+
+
+def test_a_picture_of_nan_is_refused(tmp_path: Path) -> None:
+    model = small_model()
+    model.get_layer("last").set_weights([np.full((3, 3, 8, 3), np.nan), np.zeros(3)])
+    model.save(tmp_path / "nan.keras")
+    with pytest.raises(InputError, match="draws NaN"):
+        convert(tmp_path / "nan.keras", size=(32, 32), output_dir=tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_that_breaks_in_conversion_fails_alone(
+    small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bokeh_convert import run
+
+    def break_float16(content, scheme, photos, threads):
+        whole = original(content, scheme, photos, threads=threads)
+        return lower_nan if scheme.name == "float16" else whole
+
+    original = run.quantize
+    model = small_model()
+    model.get_layer("last").set_weights([np.full((3, 3, 8, 3), np.nan), np.zeros(3)])
+    model.save(tmp_path / "nan.keras")
+    lower_nan = run.lower(run.read_model(tmp_path / "nan.keras").at(32, 64))
+    monkeypatch.setattr(run, "quantize", break_float16)
+    broken, whole = convert(
+        small_keras, quant=["float16", "float32"], size=(32, 64), output_dir=tmp_path
+    )
+    assert "draws NaN" in broken.report.failure
+    assert broken.report.fidelity is None
+    assert whole.report.passed
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"size": None}, "leaves its input size open; give --size"),
+        ({"size": (30, 64)}, "multiples of 32"),
+        ({"quant": ["int4"]}, "int4: choose from"),
+        ({"samples": 0}, "--samples 0"),
+        ({"representative_dataset": "nowhere"}, "nowhere: no such folder"),
+    ],
+)
+def test_wrong_options_are_refused_and_leave_nothing(
+    options: dict, cause: str, small_keras: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=cause):
+        convert(small_keras, **{"size": (32, 64), "output_dir": tmp_path / "out", **options})
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_keras_loads_the_shipped_model_by_itself() -> None:
+    from bokeh_convert import demo_model
+
+    assert demo_model().stat().st_size <= 4_000_000
+    model = keras.saving.load_model(demo_model())
+    assert model.input_shape == (None, None, None, 3)

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from bokeh_convert.read import read_model
+from bokeh_runtime.errors import InputError
+from helpers.models import small_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+
+
+@pytest.mark.parametrize("name", ["keras2_moments", "keras2_addons"])
+def test_files_of_tensorflow_2_15_draw_what_they_drew_there(name: str, data: Path) -> None:
+    with np.load(data / f"{name}.npz") as file:
+        photo, expected = file["photo"][0], file["bokeh"][0]
+    model = read_model(data / f"{name}.h5")
+    assert model.format == "keras2-h5"
+    np.testing.assert_allclose(model.at(*photo.shape[:2]).run(photo), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "file_format"), [(".h5", "keras3-h5"), (".keras", "keras3-zip"), (".bin", None)]
+)
+def test_files_of_keras_3_draw_what_the_model_draws(
+    suffix: str, file_format: str | None, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = small_model()
+    path = tmp_path / f"model{suffix}"
+    if file_format is None:  # a renamed file is known by its content
+        model.save(tmp_path / "model.keras")
+        shutil.move(tmp_path / "model.keras", path)
+    else:
+        model.save(path)
+    read = read_model(path)
+    assert read.format == (file_format or "keras3-zip")
+    photo = rng.random((32, 64, 3), dtype=np.float32)
+    np.testing.assert_allclose(read.at(32, 64).run(photo), model(photo[None])[0], atol=1e-6)
+
+
+def test_the_largest_of_several_outputs_is_taken(tmp_path: Path) -> None:
+    photo = keras.Input((None, None, 3))
+    same = keras.layers.Conv2D(3, 1)(photo)
+    half = keras.layers.MaxPooling2D(2)(same)
+    keras.Model(photo, [half, same]).save(tmp_path / "two.keras")
+    drawn = read_model(tmp_path / "two.keras").at(32, 64).run(np.ones((32, 64, 3), np.float32))
+    assert drawn.shape == (32, 64, 3)
+
+
+def test_a_fixed_size_is_not_changed(tmp_path: Path) -> None:
+    small_model(size=(32, 64)).save(tmp_path / "fixed.keras")
+    model = read_model(tmp_path / "fixed.keras")
+    assert (model.height, model.width) == (32, 64)
+    with pytest.raises(InputError, match="fixed at 32 x 64; leave --size away"):
+        model.at(64, 64)
+
+
+def _weights_alone(path: Path) -> None:
+    small_model().save_weights(path.with_suffix(".weights.h5"))
+    shutil.move(path.with_suffix(".weights.h5"), path)
+
+
+def _truncated_h5(path: Path) -> None:
+    small_model().save(path)
+    path.write_bytes(path.read_bytes()[:4000])
+
+
+def _truncated_zip(path: Path) -> None:
+    small_model().save(path.with_suffix(".keras"))
+    path.write_bytes(path.with_suffix(".keras").read_bytes()[:4000])
+
+
+def _other_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("letter.txt", "hello")
+
+
+def _two_inputs(path: Path) -> None:
+    photo, depth = keras.Input((None, None, 3)), keras.Input((None, None, 1))
+    both = keras.layers.Concatenate()([photo, depth])
+    keras.Model([photo, depth], keras.layers.Conv2D(3, 1)(both)).save(path)
+
+
+def _five_channels(path: Path) -> None:
+    photo = keras.Input((None, None, 5))
+    keras.Model(photo, keras.layers.Conv2D(3, 1)(photo)).save(path)
+
+
+def _unknown_layer(path: Path) -> None:
+    small_model().save(path)
+    with h5py.File(path, "r+") as file:
+        config = file.attrs["model_config"]
+        file.attrs["model_config"] = config.replace("LeakyReLU", "NobodysReLU")
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.touch(), "is empty"),
+        (lambda path: path.write_text("not a model at all"), "neither HDF5"),
+        (_truncated_h5, "cut short or damaged"),
+        (_truncated_zip, "cut short or damaged"),
+        (_other_zip, "without a Keras model"),
+        (_weights_alone, "weights without a model"),
+        (_two_inputs, "needs one input"),
+        (_five_channels, "5 channels"),
+        (_unknown_layer, "NobodysReLU"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(make, cause: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    make(path)
+    with pytest.raises(InputError, match=cause) as refusal:
+        read_model(path)
+    assert str(refusal.value).startswith(str(path))
+    assert "\n" not in str(refusal.value)
+
+
+def _leaves_a_mark(mark: Path):
+    # A default argument travels in the file with the bytecode, as an attacker's path would.
+    def code(x, mark=str(mark)):
+        open(mark, "w").close()  # noqa: PTH123
+        return x
+
+    return code
+
+
+def test_bytecode_in_a_keras_2_file_is_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    photo = tf_keras.Input((None, None, 3))
+    layer = tf_keras.layers.Lambda(_leaves_a_mark(mark))
+    tf_keras.Model(photo, layer(photo)).save(tmp_path / "evil.h5")
+    mark.unlink()  # building the model made it
+    tf_keras.models.load_model(tmp_path / "evil.h5", safe_mode=True)
+    assert mark.exists(), "the file does not do what it is here for"
+    mark.unlink()
+    with pytest.raises(InputError, match="Lambda layer, which is code"):
+        read_model(tmp_path / "evil.h5")
+    assert not mark.exists()
+
+
+def test_bytecode_in_a_keras_3_file_is_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    photo = keras.Input((None, None, 3))
+    layer = keras.layers.Lambda(_leaves_a_mark(mark), output_shape=(None, None, 3))
+    keras.Model(photo, layer(photo)).save(tmp_path / "evil.keras")
+    mark.unlink(missing_ok=True)
+    with pytest.raises(InputError, match="Lambda layer, which is code"):
+        read_model(tmp_path / "evil.keras")
+    assert not mark.exists()
+
+
+def test_tf_keras_files_of_today_are_read_too(tmp_path: Path, rng: np.random.Generator) -> None:
+    photo = tf_keras.Input((None, None, 3))
+    x = tf.nn.space_to_depth(photo, 2)
+    x = tf_keras.layers.Conv2DTranspose(3, 3, strides=2, padding="same")(x)
+    model = tf_keras.Model(photo, tf.tanh(x) * 0.58 + 0.5)
+    model.save(tmp_path / "today.h5")
+    with h5py.File(tmp_path / "today.h5") as file:
+        assert "TFOpLambda" in json.dumps(json.loads(file.attrs["model_config"]))
+    image = rng.random((32, 32, 3), dtype=np.float32)
+    drawn = read_model(tmp_path / "today.h5").at(32, 32).run(image)
+    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-6)

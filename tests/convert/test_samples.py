@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bokeh_convert.samples import draw_samples, read_sample
+from bokeh_runtime.errors import InputError
+
+
+def test_every_photo_format_and_name_is_found(photos: Path) -> None:
+    (photos / "notes.txt").touch()
+    drawn = draw_samples(photos, channels=3, count=100, seed=0)
+    names = {s.photo.name for s in (*drawn.calibration, *drawn.verification)}
+    assert names == {"a.jpg", "b b.png", "ü.webp", "d.jpeg", "e.png", "写真.jpg"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_draw_is_the_seeds(seed: int, photos: Path) -> None:
+    first = draw_samples(photos, channels=3, count=2, seed=seed)
+    assert first == draw_samples(photos, channels=3, count=2, seed=seed)
+    assert len(first.calibration) == 2
+
+
+def test_one_photo_is_too_few(photos: Path) -> None:
+    for photo in sorted(photos.iterdir())[1:]:
+        photo.unlink()
+    with pytest.raises(InputError, match=r"1 photos .* at least two"):
+        draw_samples(photos, channels=3, count=10, seed=0)
+
+
+def test_depth_pngs_are_taken_as_depth_not_as_photos(photos: Path) -> None:
+    for photo in list(photos.iterdir()):
+        if photo.suffix == ".png":
+            photo.unlink()
+        else:
+            cv2.imwrite(str(photos / "depth.png"), np.full((8, 8), 51, np.uint8))
+            (photos / "depth.png").rename(photo.with_suffix(".png"))
+    drawn = draw_samples(photos, channels=4, count=100, seed=0)
+    every = [*drawn.calibration, *drawn.verification]
+    assert len(every) == 4
+    assert all(s.photo.suffix != ".png" and s.depth is not None for s in every)
+    plane = read_sample(every[0], 32, 64, 4)[..., 3]
+    assert np.unique(plane).tolist() == [51]
+
+
+def test_bundled_photos_decode_and_do_not_overlap() -> None:
+    drawn = draw_samples(None, channels=3, count=100, seed=0)
+    calibration = {s.photo.read_bytes() for s in drawn.calibration}
+    verification = {s.photo.read_bytes() for s in drawn.verification}
+    assert len(calibration) >= 8
+    assert len(verification) >= 4
+    assert not calibration & verification
+    for sample in (*drawn.calibration, *drawn.verification):
+        assert read_sample(sample, 64, 96, 3).shape == (64, 96, 3)

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import bokeh_convert  # noqa: F401  (chooses the Keras backend)
+from bokeh_convert.train.batches import Recipe, batches, example
+from bokeh_convert.train.cli import main
+from bokeh_convert.train.evaluate import evaluate, masked_psnr, summary
+from bokeh_convert.train.pairs import find_pairs
+from bokeh_convert.train.trainer import Plan, averaged, train
+
+PLAN = Plan(
+    width=0.05,
+    input_channels=3,
+    residual=True,
+    head="l4",
+    by_level=False,
+    steps=4,
+    batch=1,
+    crop=32,
+    short_side=48,
+    paste=0.5,
+    learning_rate=1e-3,
+    seed=3,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training pairs and a held-out one, in the layout with a pairs.tsv."""
+    folder = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(1)
+    rows = ["name\tsplit"]
+    for name, split in (("cup_1", "train"), ("cup_2", "train"), ("hat_1", "heldout")):
+        sharp = rng.integers(0, 80, (64, 80, 3), dtype=np.uint8)
+        mask = np.zeros((64, 80), np.uint8)
+        mask[16:48, 20:60] = 255
+        bokeh = np.where(mask[..., None] > 0, sharp, cv2.GaussianBlur(sharp, (0, 0), 3))
+        cv2.imwrite(str(folder / f"{name}_sharp.jpg"), sharp)
+        cv2.imwrite(str(folder / f"{name}_bokeh.jpg"), bokeh)
+        cv2.imwrite(str(folder / f"{name}_mask.png"), mask)
+        cv2.imwrite(str(folder / f"{name}_depth.png"), mask // 2)
+        rows.append(f"{name}\t{split}")
+    (folder / "pairs.tsv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_ebbs_folders_are_read(dataset: Path, tmp_path: Path) -> None:
+    for part in ("original", "bokeh", "original_depth"):
+        (tmp_path / "train" / part).mkdir(parents=True)
+    for kind, part, name in (
+        ("sharp.jpg", "original", "1.jpg"),
+        ("bokeh.jpg", "bokeh", "1.jpg"),
+        ("depth.png", "original_depth", "1.png"),
+        ("sharp.jpg", "original", "2.jpg"),  # without a partner: left out
+    ):
+        content = (dataset / f"cup_1_{kind}").read_bytes()
+        (tmp_path / "train" / part / name).write_bytes(content)
+    (pair,) = find_pairs(tmp_path, "train")
+    assert (pair.name, pair.depth) == ("1", tmp_path / "train" / "original_depth" / "1.png")
+    with pytest.raises(ValueError, match="no pair of the split 'heldout'"):
+        find_pairs(tmp_path, "heldout")
+
+
+@pytest.mark.parametrize("scale", [2.0, 1.0, 1 / 8])
+def test_an_example_has_the_networks_sizes(scale: float, dataset: Path) -> None:
+    recipe = Recipe(crop=32, short_side=40, scale=scale, depth=True, paste=1.0)
+    pairs = find_pairs(dataset, "train")
+    photo, target = example(pairs, recipe, np.random.default_rng(0))
+    assert photo.shape == (32, 32, 4)
+    side = int(32 * max(scale, 1))
+    assert target.shape == (side, side, 3)
+    assert photo.min() >= 0
+    assert photo.max() <= 1
+
+
+def test_a_steps_batch_does_not_depend_on_where_a_run_resumed(dataset: Path) -> None:
+    pairs = find_pairs(dataset, "train")
+    whole = batches(pairs, PLAN.recipe, 2, seed=9, first_step=0)
+    next(whole)
+    resumed = batches(pairs, PLAN.recipe, 2, seed=9, first_step=1)
+    for ours, theirs in zip(next(whole), next(resumed), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    whole.close()
+    resumed.close()
+
+
+@pytest.mark.parametrize("by_level", [False, True])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    by_level: bool, dataset: Path, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, by_level=by_level)
+    pairs = find_pairs(dataset, "train")
+
+    class StoppedError(Exception):
+        pass
+
+    def stop_at_3(step: int, loss: float) -> None:
+        if step == 3:
+            raise StoppedError
+
+    whole = train(plan, pairs, tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train(plan, pairs, tmp_path / "parts", save_seconds=0, on_step=stop_at_3)
+    steps: list[int] = []
+    resumed = train(plan, pairs, tmp_path / "parts", on_step=lambda step, loss: steps.append(step))
+    assert steps == [3, 4]
+    # One step moves a weight by up to 1e-3; sums in another order, by far less.
+    for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    for ours, theirs in zip(
+        averaged(tmp_path / "whole").get_weights(), whole.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_another_plan_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
+    pairs = find_pairs(dataset, "train")
+    train(replace(PLAN, steps=1), pairs, tmp_path)
+    with pytest.raises(ValueError, match="another steps, seed"):
+        train(replace(PLAN, steps=2, seed=4), pairs, tmp_path)
+
+
+def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+    plan = replace(PLAN, head="l5", steps=30, batch=2, paste=0.0, residual=False)
+    pairs = find_pairs(dataset, "train")
+    train(plan, pairs, tmp_path, on_step=lambda step, loss: losses.append(loss))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_the_command_trains_and_scores(dataset: Path, tmp_path: Path) -> None:
+    options = [
+        "--width",
+        "0.05",
+        "--no-depth",
+        "--residual",
+        "--head",
+        "l0",
+        "--steps",
+        "1",
+        "--batch",
+        "1",
+        "--crop",
+        "32",
+        "--short-side",
+        "40",
+    ]
+    run = str(tmp_path / "run")
+    done = CliRunner().invoke(main, ["fit", str(dataset), "-o", run, *options])
+    assert done.exit_code == 0, done.output
+    model = keras.saving.load_model(tmp_path / "run" / "model.h5")
+    assert model.input_shape == (None, None, None, 3)
+    sheet = tmp_path / "sheet.png"
+    scored = CliRunner().invoke(
+        main,
+        [
+            "evaluate",
+            f"{run}/model.h5",
+            str(dataset),
+            "--short-side",
+            "64",
+            "--json",
+            "--sheet",
+            str(sheet),
+        ],
+    )
+    assert scored.exit_code == 0, scored.output
+    report = json.loads(scored.stdout)
+    assert report["mean"]["photos"] == 1
+    assert report["photos"][0]["name"] == "hat_1"
+    assert cv2.imread(str(sheet)) is not None
+
+
+def test_a_missing_dataset_is_exit_code_2(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["fit", str(tmp_path), "-o", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert "neither pairs.tsv nor train/original/" in done.output
+
+
+def test_output_equal_to_input_scores_as_the_input(dataset: Path) -> None:
+    (score,) = evaluate(
+        lambda photo: photo, find_pairs(dataset, "heldout"), short_side=64, depth=False
+    )
+    assert score.whole == score.whole_input
+    assert score.background == score.background_input
+    assert score.background_detail == pytest.approx(1)
+    assert score.target_detail < 0.5
+    assert score.subject > 60
+    assert summary([score])["photos"] == 1
+
+
+def test_masked_psnr_matches_a_value_worked_out_by_hand() -> None:
+    image, reference = np.zeros((2, 1, 3), np.float32), np.zeros((2, 1, 3), np.float32)
+    image[0], image[1] = 0.1, 0.9
+    weight = np.array([[[1.0]], [[0.0]]], np.float32)
+    assert masked_psnr(image, reference, weight) == pytest.approx(20, abs=1e-4)

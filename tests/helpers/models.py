@@ -1,0 +1,29 @@
+"""Small Keras 3 models of PyNET's building blocks."""
+
+from __future__ import annotations
+
+import keras
+
+import bokeh_convert  # noqa: F401  (chooses the Keras backend)
+from bokeh_convert.layers import InstanceNormalization, SpaceToDepth
+
+
+def small_model(channels: int = 3, size: tuple[int | None, int | None] = (None, None)):
+    """A network of PyNET's building blocks that converts in a second or two."""
+    keras.utils.set_random_seed(5)
+    photo = keras.Input((*size, channels), name="photo")
+    x = SpaceToDepth(name="s2d")(photo)
+    x = keras.layers.Conv2D(8, 3, padding="same", name="first")(x)
+    x = InstanceNormalization(name="norm")(x)
+    x = keras.layers.LeakyReLU(negative_slope=0.2, name="leaky")(x)
+    x = keras.layers.Conv2DTranspose(8, 3, strides=2, padding="same", name="up")(x)
+    x = keras.layers.Conv2D(3, 3, padding="same", name="last")(x)
+    x = keras.layers.Rescaling(0.1, offset=0.5, name="out")(x)
+    return keras.Model(photo, x)
+
+
+def constant_model():
+    """Draws mid-grey whatever it sees."""
+    photo = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(3, 1, kernel_initializer="zeros", name="nothing")(photo)
+    return keras.Model(photo, keras.layers.Rescaling(1.0, offset=0.5)(x))
