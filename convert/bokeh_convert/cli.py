@@ -23,7 +23,9 @@ from bokeh_runtime.errors import InputError
 WIDTH_IN_A_PIPE = 120
 
 
-class _Size(click.ParamType):  # type: ignore[type-arg]
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """HEIGHTxWIDTH in pixels."""
+
     name = "HxW"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
@@ -74,7 +76,7 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     help="The most photos that calibrate.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of photos.")
-@click.option("--size", type=_Size(), help="Input size in pixels, for a model that leaves it open.")
+@click.option("--size", type=Size(), help="Input size in pixels, for a model that leaves it open.")
 @click.option(
     "--min-psnr",
     metavar="DB",

@@ -161,6 +161,36 @@ def test_bytecode_in_a_keras_3_file_is_not_run(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+def test_a_function_that_writes_files_is_not_called(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    photo = tf_keras.Input((None, None, 3))
+    model = tf_keras.Model(photo, tf.nn.leaky_relu(photo))
+    model.save(tmp_path / "evil.h5")
+    with h5py.File(tmp_path / "evil.h5", "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        layer = config["config"]["layers"][-1]
+        layer["config"]["function"] = "io.write_file"
+        layer["inbound_nodes"] = [[str(mark), 0, 0, {"contents": "was here"}]]
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(InputError, match=r"calls tf\.io\.write_file"):
+        read_model(tmp_path / "evil.h5")
+    assert not mark.exists()
+
+
+def test_a_class_of_an_unknown_module_is_not_imported(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = parts["config.json"].replace(b"bokeh_convert.layers", b"somebody.elses")
+    assert config != parts["config.json"]
+    parts["config.json"] = config
+    with zipfile.ZipFile(tmp_path / "evil.keras", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match=r"of somebody\.elses, which is not known here"):
+        read_model(tmp_path / "evil.keras")
+
+
 def test_tf_keras_files_of_today_are_read_too(tmp_path: Path, rng: np.random.Generator) -> None:
     photo = tf_keras.Input((None, None, 3))
     x = tf.nn.space_to_depth(photo, 2)

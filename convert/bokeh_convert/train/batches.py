@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import cv2
 import numpy as np
 
 from bokeh_convert.train.pairs import FloatImage, Pair, read_grey, read_rgb
+
+_DECODED_AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ def _paste(scene: _Scene, other: _Scene, rng: np.random.Generator) -> None:
 
 
 def batches(
-    pairs: Sequence[Pair], recipe: Recipe, batch: int, seed: int, first_step: int
+    pairs: Sequence[Pair], recipe: Recipe, batch: int, *, seed: int, steps: range
 ) -> Iterator[tuple[FloatImage, FloatImage]]:
-    """Yields batches without end: inputs [batch, crop, crop, c], targets [batch, s, s, 3].
+    """Yields the batches of `steps`: inputs [batch, crop, crop, c], targets [batch, s, s, 3].
 
     A step's batch depends on `seed` and the step alone, so a resumed run sees what an
     uninterrupted one would have.
@@ -135,10 +138,9 @@ def batches(
         return np.stack(photos), np.stack(targets)
 
     with ThreadPoolExecutor(1) as decoder:
-        ahead = [decoder.submit(make, first_step + i) for i in range(3)]
-        step = first_step
-        while True:
-            ready = ahead.pop(0)
-            ahead.append(decoder.submit(make, step + 3))
+        ahead = deque(decoder.submit(make, step) for step in steps[:_DECODED_AHEAD])
+        for step in steps:
+            ready = ahead.popleft()
+            if step + _DECODED_AHEAD in steps:
+                ahead.append(decoder.submit(make, step + _DECODED_AHEAD))
             yield ready.result()
-            step += 1

@@ -83,14 +83,30 @@ def main() -> None:
 @click.option("--learning-rate", default=1e-3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option(
+    "--leave-out",
+    metavar="PREFIX",
+    help="Do not train on pairs whose name starts so; they can serve to watch progress on.",
+)
+@click.option(
     "--save-seconds", default=120.0, show_default=True, help="How often the checkpoint is written."
 )
-def fit(dataset: Path, run: Path, depth: bool, save_seconds: float, **plan: Any) -> None:
+def fit(
+    dataset: Path,
+    run: Path,
+    depth: bool,
+    leave_out: str | None,
+    save_seconds: float,
+    **plan: Any,
+) -> None:
     """Train on DATASET's training pairs; ends with model.h5 in the run's folder."""
     if plan["crop"] % 32 or plan["crop"] <= 0:
         _fail(f"--crop {plan['crop']}: must be a multiple of 32")
     try:
-        pairs = find_pairs(dataset, "train")
+        pairs = [
+            pair
+            for pair in find_pairs(dataset, "train")
+            if leave_out is None or not pair.name.startswith(leave_out)
+        ]
         from bokeh_convert.train.export import export
         from bokeh_convert.train.trainer import Plan, train
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -111,23 +112,11 @@ def train(
     """
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(plan.seed)
-    full = _build(plan)
-    saved = _load(plan, run)
-    step = int(saved["step"]) if saved else 0
-    if saved:
-        full.set_weights([saved[f"w{i}"] for i in range(len(full.weights))])
-    optimizer = None
+    state = _State(plan, run)
     for stage in _stages(plan):
-        if step < stage.last_step or stage.last_step == plan.steps:
-            model, optimizer = _compile(full, plan, stage)
-            if saved and stage.first_step < step:
-                for i, variable in enumerate(optimizer.variables):
-                    variable.assign(saved[f"o{i}"])
-            step = _run_stage(
-                model, full, optimizer, plan, stage, step, pairs, run, save_seconds, on_step
-            )
-            optimizer.finalize_variable_values(model.trainable_variables)
-    return keras.Model(full.input, full.outputs[-1], name="pynet")
+        if state.step < stage.last_step:
+            _run_stage(state, stage, pairs, save_seconds, on_step)
+    return state.finest()
 
 
 def averaged(run: Path) -> keras.Model:
@@ -140,26 +129,56 @@ def averaged(run: Path) -> keras.Model:
         raise ValueError(f"{run}: no {CHECKPOINT} there; train first")
     with np.load(run / CHECKPOINT) as file:
         plan = Plan(**json.loads(str(file["plan"])))
-    saved = _load(plan, run)
-    assert saved is not None
-    full = _build(plan)
-    full.set_weights([saved[f"w{i}"] for i in range(len(full.weights))])
-    step = int(saved["step"])
-    stage = next(s for s in _stages(plan) if step <= s.last_step)
-    model, optimizer = _compile(full, plan, stage)
-    for i, variable in enumerate(optimizer.variables):
-        variable.assign(saved[f"o{i}"])
+    state = _State(plan, run)
+    stage = next(stage for stage in _stages(plan) if state.step <= stage.last_step)
+    model, optimizer = state.open(stage)
     optimizer.finalize_variable_values(model.trainable_variables)
-    return keras.Model(full.input, full.outputs[-1], name="pynet")
+    return state.finest()
 
 
-def _build(plan: Plan) -> keras.Model:
-    return pynet(
-        width=plan.width,
-        input_channels=plan.input_channels,
-        heads=plan.heads,
-        residual=plan.residual,
-    )
+class _State:
+    """A run in memory: the network with all its heads, and how far it is."""
+
+    def __init__(self, plan: Plan, run: Path) -> None:
+        self.plan = plan
+        self.run = run
+        self.step = 0
+        self._network = pynet(
+            width=plan.width,
+            input_channels=plan.input_channels,
+            heads=plan.heads,
+            residual=plan.residual,
+        )
+        self._saved = _load(plan, run)
+        if self._saved:
+            self.step = int(self._saved["step"])
+            weights = [self._saved[f"w{i}"] for i in range(len(self._network.weights))]
+            self._network.set_weights(weights)
+
+    def finest(self) -> keras.Model:
+        """Returns the model that outputs the plan's head alone."""
+        return keras.Model(self._network.input, self._network.outputs[-1], name="pynet")
+
+    def open(self, stage: _Stage) -> tuple[keras.Model, Any]:
+        """Returns the model of a stage, ready to train, and its optimizer."""
+        heads = [self._network.outputs[self.plan.heads.index(head)] for head in stage.heads]
+        model, optimizer = _compile(keras.Model(self._network.input, heads), self.plan, stage)
+        if self._saved and stage.first_step < self.step:
+            for i, variable in enumerate(optimizer.variables):
+                variable.assign(self._saved[f"o{i}"])
+        return model, optimizer
+
+    def save(self, optimizer: Any, loss: float) -> None:
+        """Writes the checkpoint, whole or not at all, and a line of the log."""
+        arrays = {f"w{i}": value for i, value in enumerate(self._network.get_weights())}
+        for i, variable in enumerate(optimizer.variables):
+            arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
+        part = self.run / f"{CHECKPOINT}.part"
+        with part.open("wb") as file:
+            np.savez(file, step=self.step, plan=json.dumps(asdict(self.plan)), **arrays)
+        os.replace(part, self.run / CHECKPOINT)
+        with (self.run / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": self.step, "loss": round(loss, 6)}) + "\n")
 
 
 def _stages(plan: Plan) -> list[_Stage]:
@@ -172,9 +191,7 @@ def _stages(plan: Plan) -> list[_Stage]:
     ]
 
 
-def _compile(full: keras.Model, plan: Plan, stage: _Stage) -> tuple[keras.Model, Any]:
-    outputs = [full.outputs[plan.heads.index(head)] for head in stage.heads]
-    model = keras.Model(full.input, outputs)
+def _compile(model: keras.Model, plan: Plan, stage: _Stage) -> tuple[keras.Model, Any]:
     steps = stage.last_step - stage.first_step
     schedule = keras.optimizers.schedules.CosineDecay(
         plan.learning_rate / 10,
@@ -187,42 +204,43 @@ def _compile(full: keras.Model, plan: Plan, stage: _Stage) -> tuple[keras.Model,
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
-        loss=[charbonnier] * len(outputs),
+        loss=[charbonnier] * len(stage.heads),
         # The finest head is what will be used; the coarser ones only guide the way there.
-        loss_weights=[0.2] * (len(outputs) - 1) + [1.0],
+        loss_weights=[0.2] * (len(stage.heads) - 1) + [1.0],
     )
     return model, optimizer
 
 
 def _run_stage(
-    model: keras.Model,
-    full: keras.Model,
-    optimizer: Any,
-    plan: Plan,
+    state: _State,
     stage: _Stage,
-    step: int,
     pairs: Sequence[Pair],
-    run: Path,
     save_seconds: float,
     on_step: Callable[[int, float], None],
-) -> int:
+) -> None:
+    plan = state.plan
+    model, optimizer = state.open(stage)
     smooth, saved_at = None, time.monotonic()
-    source = batches(pairs, plan.recipe, plan.batch, plan.seed, step)
-    for photos, targets in source:
-        if step >= stage.last_step:
-            break
+    for photos, targets in batches(
+        pairs, plan.recipe, plan.batch, seed=plan.seed, steps=range(state.step, stage.last_step)
+    ):
         goals = [_shrink(targets, plan.crop * head_scale(head)) for head in stage.heads]
         loss = float(np.ravel(model.train_on_batch(photos, goals))[0])
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"{state.run}: the loss is {loss} after step {state.step}; "
+                "start again in another folder with a lower --learning-rate"
+            )
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
-        step += 1
-        on_step(step, smooth)
-        if time.monotonic() - saved_at > save_seconds or step == stage.last_step:
-            _save(plan, full, optimizer, run, step)
-            with (run / LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"step": step, "loss": round(smooth, 6)}) + "\n")
+        state.step += 1
+        on_step(state.step, smooth)
+        last = state.step == stage.last_step
+        if last:
+            # Before saving: a run that resumes here must start the next stage from the same.
+            optimizer.finalize_variable_values(model.trainable_variables)
+        if last or time.monotonic() - saved_at > save_seconds:
+            state.save(optimizer, smooth)
             saved_at = time.monotonic()
-    source.close()  # type: ignore[attr-defined]
-    return step
 
 
 def _shrink(targets: FloatImage, side: float) -> FloatImage:
@@ -230,16 +248,6 @@ def _shrink(targets: FloatImage, side: float) -> FloatImage:
     if targets.shape[1] == size:
         return targets
     return np.stack([resize(target, size, size) for target in targets])
-
-
-def _save(plan: Plan, full: keras.Model, optimizer: Any, run: Path, step: int) -> None:
-    arrays = {f"w{i}": value for i, value in enumerate(full.get_weights())}
-    for i, variable in enumerate(optimizer.variables):
-        arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
-    part = run / f"{CHECKPOINT}.part"
-    with part.open("wb") as file:
-        np.savez(file, step=step, plan=json.dumps(asdict(plan)), **arrays)
-    os.replace(part, run / CHECKPOINT)
 
 
 def _load(plan: Plan, run: Path) -> dict[str, Any] | None:
