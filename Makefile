@@ -40,7 +40,7 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 	.venv-lowest/bin/pytest
 
 bench-conversion: .venv/ready  ## Our int8 and float16 beside a plain TFLiteConverter call
-	$(BIN)/python -m bokeh_bench.conversion
+	$(BIN)/python -m bokeh_bench conversion
 
 PAIRS ?= ../shared/demo_pairs
 train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODEL_CARD.md)

@@ -1,7 +1,4 @@
-"""Our schemes beside plain `tf.lite.TFLiteConverter` calls, in one run, as a Markdown table.
-
-    python -m bokeh_bench.conversion                     the shipped model
-    python -m bokeh_bench.conversion model.h5 --size 256x384
+"""Our schemes beside plain `tf.lite.TFLiteConverter` calls, in one run.
 
 Every file is held against the same full model on the same photos, which calibrated none of them.
 Latency is a ratio to the float32 file on this machine's CPU, the files taking turns run by run.
@@ -10,28 +7,20 @@ Latency is a ratio to the float32 file on this machine's CPU, the files taking t
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import click
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from bokeh_convert.api import DEMO_SIZE, demo_model
-from bokeh_convert.cli import Size
 from bokeh_convert.lower import lower
 from bokeh_convert.quantize import SCHEMES, quantize
-from bokeh_convert.quiet import quiet
 from bokeh_convert.read import read_model
 from bokeh_convert.read.float_model import SizedModel
-from bokeh_convert.report import to_json
 from bokeh_convert.samples import Sample, draw_samples, read_sample, to_input
 from bokeh_convert.verify import draw_reference, verify
-from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
 
@@ -167,35 +156,3 @@ def table(rows: Sequence[Row]) -> str:
 def _inputs(samples: Sequence[Sample], sized: SizedModel) -> Iterator[FloatImage]:
     for sample in samples:
         yield to_input(read_sample(sample, sized.height, sized.width, sized.model.channels))
-
-
-@click.command()
-@click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--size", type=Size(), default=f"{DEMO_SIZE[0]}x{DEMO_SIZE[1]}", show_default=True)
-@click.option("--runs", type=click.IntRange(min=1), default=15, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-@click.option("-v", "--verbose", is_flag=True)
-def main(model: Path | None, verbose: bool, as_json: bool, **options: Any) -> None:
-    """Convert MODEL (the shipped one unless given) in every way and print what came out."""
-    fault = None
-    rows: list[Row] = []
-    with quiet(verbose) as stderr:
-
-        def say(what: str) -> None:
-            if stderr.isatty():
-                click.echo(what, file=stderr)
-
-        try:
-            rows = measure(model or demo_model(), say=say, **options)
-        except InputError as error:
-            fault = str(error)
-    if fault is not None:
-        click.echo(f"bokeh_bench.conversion: {fault}", err=True)
-        sys.exit(2)
-    as_data = {"rows": [asdict(row) for row in rows]}
-    click.echo(to_json(as_data) if as_json else table(rows))
-
-
-if __name__ == "__main__":
-    main()

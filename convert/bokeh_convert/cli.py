@@ -21,6 +21,7 @@ from bokeh_convert.quiet import quiet
 from bokeh_runtime.errors import InputError
 
 WIDTH_IN_A_PIPE = 120
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -114,12 +115,13 @@ def main(
     Every file is run on photos that calibration did not see and held against the full model. The
     report, the pictures side by side, and a pack for measuring it again elsewhere stand beside it.
 
-    Exit codes: 0 done; 1 under --min-psnr, or a broken picture; 2 wrong input or options.
+    Exit codes: 0 done; 1 under --min-psnr, or a broken picture; 2 wrong input or options;
+    130 interrupted.
     """
     if demo == (model is not None):
         raise click.UsageError("give either a MODEL or --demo")
     conversions: list[Conversion] = []
-    fault = None
+    fault, exit_code = None, 2
     with quiet(verbose) as stderr:
         console = _console(stderr)
         try:
@@ -139,9 +141,11 @@ def main(
             _show(console, conversions)
         except InputError as error:
             fault = str(error)
+        except KeyboardInterrupt:
+            fault, exit_code = "interrupted; no file was changed", INTERRUPTED
     if fault is not None:
         click.echo(f"bokeh-convert: {fault}", err=True)
-        sys.exit(2)
+        sys.exit(exit_code)
     if as_json:
         from bokeh_convert.report import to_json
 

@@ -50,6 +50,23 @@ def test_a_file_that_is_no_model_ends_in_one_line_and_exit_code_2(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["letter.h5"]
 
 
+def test_ctrl_c_leaves_the_folder_as_it_was(
+    small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bokeh_convert import run
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "save_comparison", interrupt)  # the last step before the renaming
+    (tmp_path / "small_int8.tflite").write_text("good")
+    done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-qint8", f"-o{tmp_path}"])
+    assert done.exit_code == 130
+    assert "interrupted; no file was changed" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["small_int8.tflite"]
+    assert (tmp_path / "small_int8.tflite").read_text() == "good"
+
+
 def test_under_the_asked_psnr_the_exit_code_is_1(small_keras: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         main, [str(small_keras), "--size=32x64", "-qint8", "--min-psnr=200", f"-o{tmp_path}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -11,7 +12,7 @@ import keras
 from bokeh_convert.pynet import pynet
 from bokeh_convert.train.trainer import Plan
 
-_COMPRESS_FROM_BYTES = 2048
+_COMPRESS_FROM_BYTES = 1024
 
 
 def export(trained: keras.Model, plan: Plan, path: Path) -> None:
@@ -43,8 +44,9 @@ def export(trained: keras.Model, plan: Plan, path: Path) -> None:
 
 def _repack(source: Path, target: Path) -> None:
     """Copies an HDF5 file with its large arrays compressed, without loss."""
-    # The newest layout stores hundreds of small groups in a fraction of the default's space.
-    with h5py.File(source, "r") as old, h5py.File(target, "w", libver="latest") as new:
+    # HDF5 1.10's layout stores hundreds of small groups in a fraction of the default's space; a
+    # newer one is not read by every h5py.
+    with h5py.File(source, "r") as old, h5py.File(target, "w", libver=("v110", "v110")) as new:
         _copy(old, new)
 
 
@@ -55,9 +57,8 @@ def _copy(old: h5py.Group, new: h5py.Group) -> None:
         if isinstance(item, h5py.Group):
             _copy(item, new.create_group(name))
         else:
-            filters = (
-                {"compression": "gzip", "compression_opts": 9, "shuffle": True}
-                if item.nbytes >= _COMPRESS_FROM_BYTES
-                else {}
-            )
+            filters: dict[str, Any] = {}
+            if item.nbytes >= _COMPRESS_FROM_BYTES:
+                filters = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+                filters["chunks"] = item.shape  # one chunk: arrays are read whole
             new.create_dataset(name, data=item[()], **filters)
