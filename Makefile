@@ -31,7 +31,7 @@ setup: .venv/ready .venv-board/ready  ## Both environments: the whole project; a
 lock: .venv/ready  ## Renew constraints.txt from pyproject.toml
 	$(BIN)/python $(INSTALL) uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --upgrade \
-	    --no-emit-index-url --no-annotate --no-header --output-file constraints.txt pyproject.toml
+	    --no-emit-index-url --no-emit-package backports-strenum --no-annotate --no-header --output-file constraints.txt pyproject.toml
 
 test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.toml allows
 	$(BIN)/python $(INSTALL) uv
