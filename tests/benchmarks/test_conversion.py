@@ -10,6 +10,10 @@ from bokeh_bench.__main__ import main
 from helpers.models import small_model
 
 
+# What TensorFlow's own converter remarks on the call that its guides recommend.
+pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     path = tmp_path_factory.mktemp("bench") / "small.keras"
