@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from bokeh_bench.__main__ import main
 from helpers.models import small_model
 
-
 # What TensorFlow's own converter remarks on the call that its guides recommend.
 pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 
