@@ -201,6 +201,8 @@ def _show(console: Console, conversions: list[Conversion]) -> None:
         for objection in conversion.report.gpu_objections:
             console.print(f"{conversion.report.file}, GPU: {objection}")
     # Not through rich, which would break long paths.
+    for conversion in conversions:
+        click.echo(f"report: {conversion.report_path}", file=console.file)
     click.echo(f"side by side: {first.comparison_path}", file=console.file)
 
 

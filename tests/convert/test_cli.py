@@ -35,7 +35,8 @@ def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path
     assert lines[1].startswith("small_float16.tflite")
     assert lines[2].startswith("small_int8.tflite")
     assert lines[-1].startswith("side by side: ")
-    assert len(lines) == 5, done.stderr
+    assert lines[-2] == "report: small_int8.report.json"
+    assert len(lines) == 7, done.stderr
     assert (tmp_path / "small.comparison.png").is_file()
 
 

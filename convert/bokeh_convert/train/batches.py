@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bokeh_convert.train.pairs import FloatImage, Pair, read_grey, read_rgb
+from bokeh_convert.train.pairs import Pair
+from bokeh_runtime.photo import FloatImage, open_depth, open_photo
 
 _DECODED_AHEAD = 3
 
@@ -96,10 +97,10 @@ def _cut(pair: Pair, recipe: Recipe, rng: np.random.Generator) -> _Scene:
         return plane[:, ::-1] if mirror else plane
 
     return _Scene(
-        cut(read_rgb(pair.sharp)),
-        cut(read_rgb(pair.bokeh)),
-        cut(read_grey(pair.depth)) if recipe.depth and pair.depth else None,
-        cut(read_grey(pair.mask)) if recipe.paste and pair.mask else None,
+        cut(open_photo(pair.sharp)),
+        cut(open_photo(pair.bokeh)),
+        cut(open_depth(pair.depth)) if recipe.depth and pair.depth else None,
+        cut(open_depth(pair.mask)) if recipe.paste and pair.mask else None,
     )
 
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from bokeh_convert.train.batches import resize
-from bokeh_convert.train.pairs import FloatImage, Pair, read_grey, read_rgb
-from bokeh_runtime.photo import fit, save_photo
+from bokeh_convert.train.pairs import Pair
+from bokeh_runtime.photo import FloatImage, fit, open_depth, open_photo, save_photo
 from bokeh_runtime.psnr import psnr
 
 _MULTIPLE = 32
@@ -63,19 +63,19 @@ def evaluate(
     """
     scores, strips = [], []
     for pair in pairs:
-        sharp, bokeh = read_rgb(pair.sharp), read_rgb(pair.bokeh)
+        sharp, bokeh = open_photo(pair.sharp), open_photo(pair.bokeh)
         height, width = _network_size(sharp, short_side)
         photo = fit(sharp, height, width)
         planes = [photo]
         if depth:
             if pair.depth is None:
                 raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
-            planes.append(fit(read_grey(pair.depth), height, width))
+            planes.append(fit(open_depth(pair.depth), height, width))
         output = np.clip(draw(np.concatenate(planes, axis=-1)), 0, 1)
         out_height, out_width = output.shape[:2]
         given = np.clip(resize(photo, out_height, out_width), 0, 1)
         target = fit(bokeh, out_height, out_width)
-        mask = None if pair.mask is None else fit(read_grey(pair.mask), out_height, out_width)
+        mask = None if pair.mask is None else fit(open_depth(pair.mask), out_height, out_width)
         scores.append(
             _score(pair.name, output, given, fit(sharp, out_height, out_width), target, mask)
         )

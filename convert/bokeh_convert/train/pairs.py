@@ -6,12 +6,6 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
-FloatImage = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -85,27 +79,3 @@ def _from_ebb(folder: Path) -> list[Pair]:
 
 def _if_there(path: Path) -> Path | None:
     return path if path.is_file() else None
-
-
-def read_rgb(path: Path) -> FloatImage:
-    """Reads a picture as float [height, width, 3], RGB, in [0, 1].
-
-    Raises:
-        ValueError: If the file does not decode.
-    """
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f"{path}: not a picture that decodes; remove it from the set")
-    return (cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) / np.float32(255.0)).astype(np.float32)
-
-
-def read_grey(path: Path) -> FloatImage:
-    """Reads a depth map or mask as float [height, width, 1] in [0, 1].
-
-    Raises:
-        ValueError: If the file does not decode.
-    """
-    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise ValueError(f"{path}: not a picture that decodes; remove it from the set")
-    return (pixels[..., None] / np.float32(255.0)).astype(np.float32)

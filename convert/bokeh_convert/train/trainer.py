@@ -17,7 +17,8 @@ from keras import ops
 
 from bokeh_convert.pynet import HEADS, pynet
 from bokeh_convert.train.batches import Recipe, batches, resize
-from bokeh_convert.train.pairs import FloatImage, Pair
+from bokeh_convert.train.pairs import Pair
+from bokeh_runtime.photo import FloatImage
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.jsonl"
