@@ -61,7 +61,7 @@ class Staging:
         trace: TracebackType | None,
     ) -> None:
         self._discard()
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        if isinstance(error, OSError):
             raise InputError(
                 f"{self._folder}: writing failed ({error.strerror}); nothing was changed there"
             ) from error

@@ -26,8 +26,11 @@ def read_model(path: Path) -> FloatModel:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or save it again")
     # By content, not by suffix: people rename files.
-    with path.open("rb") as file:
-        start = file.read(8)
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     if start.startswith(b"PK"):
         from bokeh_convert.read.keras3_zip import read_keras3_zip
 

@@ -62,10 +62,14 @@ class FloatModel:
                     "leave --size away"
                 )
         spec = tf.TensorSpec([1, height, width, self.channels], tf.float32, name=INPUT_NAME)
-        traced = tf.function(lambda photo: self._largest(self.call(photo)), input_signature=[spec])
+        traced = tf.function(
+            lambda photo: self._largest(self.call(photo)), input_signature=[spec], autograph=False
+        )
         try:
             concrete = traced.get_concrete_function()
-        except ValueError as error:
+        except InputError:
+            raise
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
             cause = str(error).strip().splitlines()[-1]
             raise InputError(
                 f"{self.path}: does not take {height} x {width} px ({cause}); try another --size"

@@ -23,7 +23,7 @@ def read_hdf5(path: Path) -> FloatModel:
     try:
         with h5py.File(path, "r") as file:
             config = file.attrs.get("model_config")
-            version = str(file.attrs.get("keras_version", "2"))
+            version = str(file.attrs.get("keras_version", "2.0"))
     except OSError as error:
         raise InputError(f"{path}: HDF5 file cut short or damaged; copy it again") from error
     if config is None:
@@ -32,7 +32,7 @@ def read_hdf5(path: Path) -> FloatModel:
         )
     with refusing(path, "the HDF5 reader"):
         refuse_code(path, json.loads(config))
-    if version.startswith("2"):
+    if version.startswith("2."):
         from bokeh_convert.read.keras2 import read_keras2
 
         return read_keras2(path)
