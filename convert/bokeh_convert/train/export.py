@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,26 @@ def _repack(source: Path, target: Path) -> None:
         _copy(old, new)
 
 
+def _portable(config: Any) -> Any:
+    """Drops what initializers hold at None: newer versions of Keras write fields that older refuse.
+
+    None is their default, and a trained model needs no initializer.
+    """
+    if isinstance(config, list):
+        return [_portable(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    kept = {key: _portable(value) for key, value in config.items()}
+    if config.get("module") == "keras.initializers":
+        kept["config"] = {key: v for key, v in kept["config"].items() if v is not None}
+    return kept
+
+
 def _copy(old: h5py.Group, new: h5py.Group) -> None:
     for key, value in old.attrs.items():
-        new.attrs[key] = value
+        # Not overwritten later: HDF5 would keep the space of the first.
+        portable = key == "model_config"
+        new.attrs[key] = json.dumps(_portable(json.loads(value))) if portable else value
     for name, item in old.items():
         if isinstance(item, h5py.Group):
             _copy(item, new.create_group(name))
