@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from bokeh_convert.lower import lower
+from bokeh_convert.lower import frozen_converter, lower
 from bokeh_convert.quantize import SCHEMES, quantize
 from bokeh_convert.read import read_model
 from bokeh_convert.read.float_model import SizedModel
@@ -57,8 +56,7 @@ def plain(sized: SizedModel, kind: str, photos: Photos) -> bytes:
 
     The int8 file may fall back to float operators, as the guides' default does.
     """
-    frozen = convert_variables_to_constants_v2(sized.concrete)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter = frozen_converter(sized)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
