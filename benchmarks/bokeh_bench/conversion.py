@@ -1,29 +1,31 @@
-"""Our schemes beside plain `tf.lite.TFLiteConverter` calls, in one run.
+"""Our conversions beside plain `tf.lite.TFLiteConverter` calls, in one run.
 
-Every file is held against the same full model on the same photos, which calibrated none of them.
-Latency is a ratio to the float32 file on this machine's CPU, the files taking turns run by run.
+Each is made in a process of its own, whose time and peak memory are noted. Every file is held
+against the same full model on the same photos, which calibrated none of them. Latency is a ratio
+to the float32 file on this machine's CPU, the files taking turns run by run.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
-from bokeh_convert.lower import frozen_converter, lower
-from bokeh_convert.quantize import SCHEMES, quantize
-from bokeh_convert.read import read_model
-from bokeh_convert.read.float_model import SizedModel
-from bokeh_convert.samples import Sample, draw_samples, read_sample, to_input
-from bokeh_convert.verify import draw_reference, verify
+from bokeh_bench.one_conversion import OURS
+from bokeh_convert.verify import Reference, verify
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
 
-Photos = Callable[[], Iterator[FloatImage]]
+BASELINE = f"{OURS} float32"
 
 
 @dataclass(frozen=True)
@@ -32,89 +34,81 @@ class Row:
 
     Attributes:
         made_by: The tool and its setting.
-        convert_seconds: From the trained model in memory to the file.
+        convert_s: From the trained model in memory to the file.
+        process_s: The whole process, Python's start, reading and (ours) the proof included.
+        peak_rss_bytes: Of that process.
         psnr_db_mean, psnr_db_worst, ssim_mean: Against the full model, no crop, peak 1.0.
-        latency_ratio: Median run time over that of "bokeh-convert float32".
+        latency_ratio: Median run time over that of "bokeh-convert float32"; None if not asked.
     """
 
     made_by: str
     size_bytes: int
-    convert_seconds: float
+    convert_s: float
+    process_s: float
+    peak_rss_bytes: int
     psnr_db_mean: float
     psnr_db_worst: float
     ssim_mean: float
-    latency_ratio: float
-
-
-def ours(sized: SizedModel, scheme: str, photos: Photos, threads: int) -> bytes:
-    """Converts as `bokeh-convert` does."""
-    return quantize(lower(sized), SCHEMES[scheme], photos, threads=threads)
-
-
-def plain(sized: SizedModel, kind: str, photos: Photos) -> bytes:
-    """Converts as TensorFlow's guides say: `kind` is "float16", "dynamic" or "int8".
-
-    The int8 file may fall back to float operators, as the guides' default does.
-    """
-    converter = frozen_converter(sized)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if kind == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if kind == "int8":
-        converter.representative_dataset = lambda: ([photo[None]] for photo in photos())
-    return bytes(converter.convert())
+    latency_ratio: float | None
 
 
 def measure(
-    path: Path, size: tuple[int, int], *, runs: int, threads: int, say: Callable[[str], None]
+    path: Path,
+    size: tuple[int, int],
+    folder: Path,
+    *,
+    ways: Sequence[str],
+    runs: int,
+    threads: int,
+    say: Callable[[str], None],
 ) -> list[Row]:
-    """Converts a model in every way and measures the files.
+    """Converts a model in several ways and measures the files.
 
     Args:
         path: The trained model.
         size: Height and width of the input, in pixels.
-        runs: Timed runs of each file.
+        folder: For the files.
+        ways: Of `bokeh_bench.one_conversion.WAYS`; the first one of ours draws the reference.
+        runs: Timed runs of each file; 0 leaves latency out.
         threads: CPU threads.
         say: Told what is being done.
 
     Returns:
-        One row for each file.
+        One row for each way.
+
+    Raises:
+        InputError: If the model cannot be converted.
     """
-    model = read_model(path)
-    drawn = draw_samples(None, channels=model.channels, count=100, seed=0)
-    sized = model.at(*size)
-    reference = draw_reference(sized, drawn.verification, lambda: None)
-
-    def photos() -> Iterator[FloatImage]:
-        return _inputs(drawn.calibration, sized)
-
-    ways: dict[str, Callable[[], bytes]] = {}
-    for scheme in SCHEMES:
-        ways[f"bokeh-convert {scheme}"] = lambda s=scheme: ours(sized, s, photos, threads)  # type: ignore[misc]
-    for kind in ("float16", "dynamic", "int8"):
-        ways[f"TFLiteConverter {kind}"] = lambda k=kind: plain(sized, k, photos)  # type: ignore[misc]
-    files, seconds = {}, {}
-    for name, make in ways.items():
-        say(name)
-        began = time.monotonic()
-        files[name] = make()
-        seconds[name] = time.monotonic() - began
+    made: dict[str, tuple[bytes, dict[str, Any]]] = {}
+    for way in ways:
+        say(way)
+        made[way] = _one(path, way, size, folder, threads)
+    reference = _reference(next(folder.glob("**/*.reference.npz")))
     say("latency")
-    medians = interleaved_medians(files, to_input(reference.inputs[0]), runs, threads)
-    baseline = medians["bokeh-convert float32"]
+    files = {way: content for way, (content, _) in made.items()}
+    ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
     rows = []
-    for name, content in files.items():
-        say(f"fidelity of {name}")
-        fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
+    for way, (content, figures) in made.items():
+        say(f"fidelity of {way}")
+        if "fidelity" not in figures:
+            fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
+            figures["fidelity"] = {
+                "psnr_db_mean": fidelity.psnr_db_mean,
+                "psnr_db_worst": fidelity.psnr_db_worst,
+                "ssim_mean": fidelity.ssim_mean,
+            }
+        proof = figures["fidelity"]
         rows.append(
             Row(
-                name,
+                way,
                 len(content),
-                round(seconds[name], 1),
-                round(fidelity.psnr_db_mean, 1),
-                round(fidelity.psnr_db_worst, 1),
-                round(fidelity.ssim_mean, 4),
-                round(medians[name] / baseline, 2),
+                round(figures["convert_s"], 1),
+                round(figures["process_s"], 1),
+                figures["peak_rss_bytes"],
+                round(proof["psnr_db_mean"], 1),
+                round(proof["psnr_db_worst"], 1),
+                round(proof["ssim_mean"], 4),
+                ratios.get(way),
             )
         )
     return rows
@@ -139,18 +133,44 @@ def interleaved_medians(
 def table(rows: Sequence[Row]) -> str:
     """Formats the rows as a Markdown table."""
     lines = [
-        "| file | size | PSNR mean | worst | SSIM | latency / float32 | convert |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| file | size | PSNR mean | worst | SSIM | latency / float32 | convert | process | peak |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    lines += [
-        f"| {row.made_by} | {row.size_bytes / 1e6:.2f} MB | {row.psnr_db_mean:.1f} dB "
-        f"| {row.psnr_db_worst:.1f} dB | {row.ssim_mean:.4f} | {row.latency_ratio:.2f} "
-        f"| {row.convert_seconds:.0f} s |"
-        for row in rows
-    ]
+    for row in rows:
+        latency = "" if row.latency_ratio is None else f"{row.latency_ratio:.2f}"
+        lines.append(
+            f"| {row.made_by} | {row.size_bytes / 1e6:.2f} MB | {row.psnr_db_mean:.1f} dB "
+            f"| {row.psnr_db_worst:.1f} dB | {row.ssim_mean:.4f} | {latency} "
+            f"| {row.convert_s:.0f} s | {row.process_s:.0f} s | {row.peak_rss_bytes / 1e9:.1f} GB |"
+        )
     return "\n".join(lines)
 
 
-def _inputs(samples: Sequence[Sample], sized: SizedModel) -> Iterator[FloatImage]:
-    for sample in samples:
-        yield to_input(read_sample(sample, sized.height, sized.width, sized.model.channels))
+def _one(
+    path: Path, way: str, size: tuple[int, int], folder: Path, threads: int
+) -> tuple[bytes, dict[str, Any]]:
+    began = time.monotonic()
+    out = folder / way.replace(" ", "-")
+    out.mkdir()
+    module = [sys.executable, "-m", "bokeh_bench.one_conversion"]
+    asked = {"path": str(path), "way": way, "size": size, "out": str(out), "threads": threads}
+    done = subprocess.run([*module, json.dumps(asked)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines() or ["killed"]
+        raise InputError(f"{path}: {way} failed ({last[-1]})")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    figures["process_s"] = time.monotonic() - began
+    return Path(figures.pop("file")).read_bytes(), figures
+
+
+def _reference(pack: Path) -> Reference:
+    with np.load(pack) as arrays:
+        return Reference(list(arrays["names"]), list(arrays["inputs"]), list(arrays["outputs"]))
+
+
+def _latency_ratios(
+    files: dict[str, bytes], reference: Reference, runs: int, threads: int
+) -> dict[str, float]:
+    photo = (reference.inputs[0] / np.float32(255)).astype(np.float32)
+    medians = interleaved_medians(files, photo, runs, threads)
+    return {name: round(median / medians[BASELINE], 2) for name, median in medians.items()}

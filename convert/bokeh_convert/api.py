@@ -13,7 +13,9 @@ from bokeh_runtime.errors import InputError
 if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
 
-SCHEME_NAMES = ("float32", "float16", "dynamic", "int8")
+SCHEME_NAMES = ("float32", "float16", "dynamic", "int8", "int16x8", "full-integer")
+LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
+"""PyNET's outputs, from 1/32 of the input's height (l5) over its own (l0) to twice that (l_up)."""
 DEMO_SIZE = (256, 384)
 """Height and width at which the demo model is converted if nobody asks for another size."""
 _SIZE_MULTIPLE = 32
@@ -56,6 +58,13 @@ def convert(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     min_psnr_db: float | None = None,
+    level: str | None = None,
+    output_name: str | None = None,
+    width: float | None = None,
+    input_channels: int | None = None,
+    residual: bool | None = None,
+    custom_objects: Sequence[str] = (),
+    trust_source: bool = False,
     threads: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> list[Conversion]:
@@ -66,7 +75,8 @@ def convert(
     appear together at the end, or none does.
 
     Args:
-        source: A whole Keras model: .h5 of Keras 2 or 3, or .keras.
+        source: A whole Keras model (.h5 of Keras 2 or 3, .keras), a SavedModel folder, weights
+            alone of our PyNET (.h5, .weights.h5), or the prefix of the authors' TF1 checkpoint.
         quant: Schemes, of `SCHEME_NAMES`.
         output_dir: Made if missing.
         representative_dataset: Folder of photos that calibrate and verify (no photo does both);
@@ -75,6 +85,14 @@ def convert(
         seed: Of the choice of photos.
         size: (height, width) in pixels, multiples of 32, for models that leave it open.
         min_psnr_db: A file whose mean PSNR is lower does not pass.
+        level: Of a model with several outputs, take the one of this level's size: one of
+            `LEVELS`. Without it and `output_name`, the largest is taken.
+        output_name: Of a model with several outputs, take this one.
+        width: For weights alone: channels as a fraction of the authors' (None is 1.0).
+        input_channels: For weights alone: 3 or 4 (None is 4).
+        residual: For weights alone: the network's output is added to the photo.
+        custom_objects: Layer classes that the model needs and only you have: "module:NAME".
+        trust_source: Run code that the source holds. Without it such sources are refused.
         threads: CPU threads; None takes all cores.
         progress: Told of every step.
 
@@ -90,11 +108,19 @@ def convert(
         raise InputError(f"--quant {','.join(unknown)}: choose from {', '.join(SCHEME_NAMES)}")
     if size is not None and any(side <= 0 or side % _SIZE_MULTIPLE for side in size):
         raise InputError(f"--size {size[0]}x{size[1]}: both must be multiples of {_SIZE_MULTIPLE}")
+    if level is not None and level not in LEVELS:
+        raise InputError(f"--level {level}: choose from {', '.join(LEVELS)}")
+    if level is not None and output_name is not None:
+        raise InputError("--level and --output-name both choose an output; give one of them")
     path = Path(source)
     photos = None if representative_dataset is None else Path(representative_dataset)
     # Imported late: TensorFlow takes seconds, and a wrong option should not.
     progress("loading TensorFlow", 0, 1)
+    from bokeh_convert.read import SourceOptions
     from bokeh_convert.run import Run
 
-    run = Run(path, photos, samples, seed, size, threads or os.cpu_count() or 1, progress)
+    options = SourceOptions(
+        level, output_name, width, input_channels, residual, trust_source, tuple(custom_objects)
+    )
+    run = Run(path, options, photos, samples, seed, size, threads or os.cpu_count() or 1, progress)
     return run.convert(schemes, Path(output_dir), min_psnr_db)

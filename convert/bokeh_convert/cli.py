@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bokeh_convert.api import SCHEME_NAMES, Conversion, convert, demo_model
+from bokeh_convert.api import LEVELS, SCHEME_NAMES, Conversion, convert, demo_model
 from bokeh_convert.api import Progress as OnProgress
 from bokeh_convert.quiet import quiet
 from bokeh_runtime.errors import InputError
@@ -56,10 +56,14 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--quant",
     type=_Schemes(),
     multiple=True,
-    default=["float16"],
-    show_default=True,
-    help="float32, float16, dynamic (int8 weights), int8 (int8 weights and activations) or all; "
-    "several with commas.",
+    help="float16 (unless given), float32, dynamic (int8 weights), int8 (int8 weights and "
+    "activations), int16x8 (int8 weights, int16 activations), full-integer (int8 throughout, "
+    "uint8 in and out) or all; several with commas.",
+)
+@click.option(
+    "--full-integer",
+    is_flag=True,
+    help="Make the int8 file without any float operator, uint8 in and out.",
 )
 @click.option(
     "--representative-dataset",
@@ -85,6 +89,36 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     help="Exit with 1 if the mean PSNR against the full model is lower.",
 )
 @click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    help="Of several outputs, the one of this level's size: l0 the input's, l1 half of it ... "
+    "l_up twice. Without it, the largest.",
+)
+@click.option("--output-name", metavar="NAME", help="Of several outputs, the one of this name.")
+@click.option("--width", type=float, help="For weights alone: PyNET's width; 1.0 unless given.")
+@click.option(
+    "--input-channels",
+    type=click.IntRange(3, 4),
+    help="For weights alone: 3 (RGB) or 4 (RGB + depth); 4 unless given.",
+)
+@click.option(
+    "--residual",
+    is_flag=True,
+    default=None,
+    help="For weights alone: the network's output is added to the photo.",
+)
+@click.option(
+    "--custom-objects",
+    metavar="MODULE:NAME",
+    multiple=True,
+    help="A layer class of yours that the model needs; may be repeated.",
+)
+@click.option(
+    "--trust-source",
+    is_flag=True,
+    help="Run code that the model file holds (Lambda layers and the like).",
+)
+@click.option(
     "-o",
     "--output-dir",
     metavar="DIR",
@@ -100,17 +134,28 @@ def main(
     model: Path | None,
     demo: bool,
     quant: tuple[tuple[str, ...], ...],
+    full_integer: bool,
     representative_dataset: Path | None,
     samples: int,
     seed: int,
     size: tuple[int, int] | None,
     min_psnr: float | None,
+    level: str | None,
+    output_name: str | None,
+    width: float | None,
+    input_channels: int | None,
+    residual: bool | None,
+    custom_objects: tuple[str, ...],
+    trust_source: bool,
     output_dir: Path,
     threads: int | None,
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Convert a trained bokeh MODEL (.h5 or .keras) to .tflite, and measure what it draws.
+    """Convert a trained bokeh MODEL to .tflite, and measure what it draws.
+
+    MODEL is an .h5 or .keras file, a SavedModel folder, an .h5 of PyNET's weights alone, or the
+    prefix of a TF1 checkpoint of the PyNET authors' code.
 
     Every file is run on photos that calibration did not see and held against the full model. The
     report, the pictures side by side, and a pack for measuring it again elsewhere stand beside it.
@@ -128,13 +173,20 @@ def main(
             with _progress_bar(console) as progress:
                 conversions = convert(
                     model or demo_model(),
-                    quant=[name for names in quant for name in names],
+                    quant=_schemes(quant, full_integer),
                     output_dir=output_dir,
                     representative_dataset=representative_dataset,
                     samples=samples,
                     seed=seed,
                     size=size,
                     min_psnr_db=min_psnr,
+                    level=level,
+                    output_name=output_name,
+                    width=width,
+                    input_channels=input_channels,
+                    residual=residual,
+                    custom_objects=custom_objects,
+                    trust_source=trust_source,
                     threads=threads,
                     progress=progress,
                 )
@@ -153,6 +205,13 @@ def main(
     sys.exit(0 if all(conversion.report.passed for conversion in conversions) else 1)
 
 
+def _schemes(quant: tuple[tuple[str, ...], ...], full_integer: bool) -> list[str]:
+    names = [name for given in quant for name in given]
+    if not full_integer:
+        return names or ["float16"]
+    return ["full-integer" if name == "int8" else name for name in names] or ["full-integer"]
+
+
 def _console(stderr: TextIO) -> Console:
     return Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
 
@@ -161,8 +220,14 @@ def _console(stderr: TextIO) -> Console:
 def _progress_bar(console: Console) -> Iterator[OnProgress]:
     """Yields what `convert` calls; draws on a terminal, stays quiet in a pipe."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # What libraries write to Python's standard error is not for the terminal: see `quiet`.
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("starting", total=None)
 

@@ -1,9 +1,11 @@
-"""Which operators a .tflite file holds, and which of them a GPU delegate would not take."""
+"""Which operators a .tflite file holds."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -12,22 +14,24 @@ _NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
 }
 
-# What the GPU delegate checks for by name (tensorflow/lite/tools/versioning/gpu_compatibility.cc).
-# TensorFlow 2.21's own analyzer is no help: it calls every file compatible, TOPK_V2 included.
-GPU_OPERATORS = frozenset(
+_TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a file.
+
+    Attributes:
+        name: Such as "CONV_2D".
+        types: Types of the values that it reads and makes, constants left out: "float32", "int8".
+        constant_types: Types of its constants.
+        most_dimensions: Of any tensor that it touches.
     """
-    ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM
-    DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU
-    EMBEDDING_LOOKUP EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER
-    GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC LSTM MAXIMUM
-    MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU QUANTIZE
-    REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
-    RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT
-    SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE STABLEHLO_CLAMP STRIDED_SLICE SUB SUM TANH TILE
-    TRANSPOSE TRANSPOSE_CONV
-    """.split()  # noqa: SIM905
-)
-_GPU_DIMENSIONS = 4
+
+    name: str
+    types: tuple[str, ...]
+    constant_types: tuple[str, ...]
+    most_dimensions: int
 
 
 def count_operators(content: bytes) -> dict[str, int]:
@@ -35,21 +39,43 @@ def count_operators(content: bytes) -> dict[str, int]:
     return dict(Counter(name for name, _, _ in _operators(content)).most_common())
 
 
-def gpu_objections(content: bytes) -> list[str]:
-    """Returns why operators of the file would stay off a GPU, one line for each kind.
+def float_operators(content: bytes) -> set[str]:
+    """Returns the names of the operators that read or write float values."""
+    floats = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
+    return {
+        name
+        for name, graph, operator in _operators(content)
+        if any(graph.Tensors(i).Type() in floats for i in _tensors(operator))
+    }
 
-    An empty list means that the delegate knows every operator. Whether a device takes them all is
-    settled by running there.
-    """
-    objections: Counter[str] = Counter()
+
+def multiply_accumulates(content: bytes) -> int:
+    """Returns how many multiplications the convolutions of the file take for one picture."""
+    total = 0
     for name, graph, operator in _operators(content):
-        if name not in GPU_OPERATORS:
-            objections[f"{name}: not an operator of the GPU delegate"] += 1
-            continue
-        most = max(len(_shape(graph, i)) for i in _tensors(operator))
-        if most > _GPU_DIMENSIONS:
-            objections[f"{name}: works on {most} dimensions, the GPU delegate on 4"] += 1
-    return [f"{reason} ({count} times)" for reason, count in objections.most_common()]
+        if name == "CONV_2D":
+            _, rows, columns, depth = _shape(graph, operator.Inputs(1))  # filter: first is output
+            pixels = math.prod(_shape(graph, operator.Outputs(0)))
+            total += pixels * rows * columns * depth
+        elif name == "TRANSPOSE_CONV":
+            filters, rows, columns, _ = _shape(graph, operator.Inputs(1))
+            total += math.prod(_shape(graph, operator.Inputs(2))) * filters * rows * columns
+    return total
+
+
+def read_operators(content: bytes) -> list[Operator]:
+    """Returns the operators of a file, in the order in which they run."""
+    model = schema.Model.GetRootAs(content)
+    found = []
+    for name, graph, operator in _operators(content):
+        types: dict[bool, list[str]] = {False: [], True: []}
+        for index in _tensors(operator):
+            tensor = graph.Tensors(index)
+            constant = model.Buffers(tensor.Buffer()).DataLength() > 0
+            types[constant].append(_TYPES[tensor.Type()].lower())
+        dimensions = max((len(_shape(graph, index)) for index in _tensors(operator)), default=0)
+        found.append(Operator(name, tuple(types[False]), tuple(types[True]), dimensions))
+    return found
 
 
 def _operators(content: bytes) -> Iterator[tuple[str, Any, Any]]:

@@ -57,6 +57,25 @@ def pynet(
     Raises:
         ValueError: If an argument is outside what is said above.
     """
+    return pynet_in_order(
+        width=width, input_channels=input_channels, size=size, heads=heads, residual=residual
+    )[0]
+
+
+def pynet_in_order(
+    *,
+    width: float = 1.0,
+    input_channels: int = 4,
+    size: tuple[int, int] | None = None,
+    heads: Sequence[str] = ("l_up",),
+    residual: bool = False,
+) -> tuple[keras.Model, list[Any]]:
+    """Builds a PyNET as `pynet` does, and tells the authors' order of its layers.
+
+    Returns:
+        The model, and its layers that hold variables in the order in which the authors' code
+        creates them (`model.layers` is sorted by depth).
+    """
     if input_channels not in (3, 4):
         raise ValueError(f"input_channels is {input_channels}; PyNET takes 3 (RGB) or 4 (RGBD)")
     if not 0 < width <= 4:
@@ -68,9 +87,12 @@ def pynet(
         raise ValueError(f"size is {size}; both sides must be multiples of {SIZE_MULTIPLE}")
 
     photo = keras.Input((*(size or (None, None)), input_channels), name="photo")
-    outputs = _Graph(width, photo, residual).outputs()
+    graph = _Graph(width, photo, residual)
+    outputs = graph.outputs()
     chosen = [outputs[head] for head in heads]
-    return keras.Model(photo, chosen[0] if len(chosen) == 1 else chosen, name="pynet")
+    model = keras.Model(photo, chosen[0] if len(chosen) == 1 else chosen, name="pynet")
+    there = set(model.layers)
+    return model, [layer for layer in graph.created if layer in there]
 
 
 class _Graph:
@@ -80,6 +102,7 @@ class _Graph:
         self.width = width
         self.photo = photo
         self.residual = residual
+        self.created: list[Any] = []
 
     def outputs(self) -> dict[str, Any]:
         """Returns the output tensor of each head."""
@@ -153,19 +176,29 @@ class _Graph:
 
     def conv(self, name: str, kernel: int, n: int, x: Any, norm: bool) -> Any:
         filters = channels(n, self.width)
-        x = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv")(x)
+        x = self._made(layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv"))(x)
         if norm:
-            x = InstanceNormalization(name=f"{name}_norm")(x)
+            x = self._made(InstanceNormalization(name=f"{name}_norm"))(x)
         return _leaky(name, x)
 
     def up(self, name: str, n: int, x: Any) -> Any:
-        return _up(name, channels(n, self.width), x)
+        return self._up(name, channels(n, self.width), x)
 
     def up_rgb(self, name: str, x: Any) -> Any:
-        return _up(name, 3, x)
+        return self._up(name, 3, x)
+
+    def _up(self, name: str, filters: int, x: Any) -> Any:
+        layer = layers.Conv2DTranspose(
+            filters, 3, strides=2, padding="same", use_bias=False, name=f"{name}_conv"
+        )
+        return _leaky(name, self._made(layer)(x))
+
+    def _made(self, layer: Any) -> Any:
+        self.created.append(layer)
+        return layer
 
     def head_conv(self, head: str, x: Any) -> Any:
-        return layers.Conv2D(3, 3, padding="same", name=f"out_{head}_conv")(x)
+        return self._made(layers.Conv2D(3, 3, padding="same", name=f"out_{head}_conv"))(x)
 
     def head(self, head: str, x: Any) -> Any:
         x = layers.Activation("tanh", name=f"out_{head}_tanh")(x)
@@ -189,13 +222,6 @@ def _cat(name: str, *tensors: Any) -> Any:
 
 def _pool(name: str, x: Any) -> Any:
     return layers.MaxPooling2D(2, name=name)(x)
-
-
-def _up(name: str, filters: int, x: Any) -> Any:
-    x = layers.Conv2DTranspose(
-        filters, 3, strides=2, padding="same", use_bias=False, name=f"{name}_conv"
-    )(x)
-    return _leaky(name, x)
 
 
 def _leaky(name: str, x: Any) -> Any:

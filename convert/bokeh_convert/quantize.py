@@ -6,21 +6,22 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
+import numpy as np
 from litert_quantizer import qtyping, quantizer
 
-from bokeh_convert.lower import SIGNATURE
-from bokeh_convert.read.float_model import INPUT_NAME
-from bokeh_runtime.photo import FloatImage
+from bokeh_convert.full_integer import make_full_integer
+from bokeh_convert.int16 import rehearse_int16
+from bokeh_convert.ranges import ActivationRanges
 
 _Op = qtyping.TFLOperationName
 _CONVOLUTIONS = (_Op.CONV_2D, _Op.CONV_2D_TRANSPOSE)
-# The engine holds the photos it is given all at once; this many at a time bound the memory.
-_PHOTOS_AT_ONCE = 4
+_EVERY = (_Op.ALL_SUPPORTED,)
+
+Ranges = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,24 @@ class Scheme:
     Attributes:
         name: As `--quant` takes it.
         summary: One line for the help.
-        calibrated: Whether activation ranges are measured on photos.
         rules: Pairs of operators and how each is computed; later rules win. Operators that no
             rule names stay float32.
+        ranges: Which range of each activation to use; None if the scheme needs none.
+        finish: What is done to the file after the engine.
+        rehearse: Makes a file that draws the same faster, to verify a large model with.
     """
 
     name: str
     summary: str
-    calibrated: bool
     rules: tuple[tuple[tuple[Any, ...], qtyping.OpQuantizationConfig], ...]
+    ranges: Callable[[ActivationRanges], Ranges] | None = None
+    finish: Callable[[bytes], bytes] | None = None
+    rehearse: Callable[[bytes], bytes] | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether activation ranges must be measured on photos."""
+        return self.ranges is not None
 
 
 def _weights(bits: int, kind: qtyping.TensorDataType) -> qtyping.TensorQuantizationConfig:
@@ -58,46 +68,73 @@ _DYNAMIC = qtyping.OpQuantizationConfig(
     weight_tensor_config=_weights(8, qtyping.TensorDataType.INT),
     compute_precision=qtyping.ComputePrecision.INTEGER,
 )
-_STATIC = qtyping.OpQuantizationConfig(
-    activation_tensor_config=qtyping.TensorQuantizationConfig(num_bits=8, symmetric=False),
-    weight_tensor_config=_weights(8, qtyping.TensorDataType.INT),
-    compute_precision=qtyping.ComputePrecision.INTEGER,
-)
+
+
+def _static(bits: int, *, symmetric: bool) -> qtyping.OpQuantizationConfig:
+    return qtyping.OpQuantizationConfig(
+        activation_tensor_config=qtyping.TensorQuantizationConfig(bits, symmetric=symmetric),
+        weight_tensor_config=_weights(8, qtyping.TensorDataType.INT),
+        compute_precision=qtyping.ComputePrecision.INTEGER,
+    )
+
+
+_INT8 = _static(8, symmetric=False)
+_INT16 = _static(16, symmetric=True)
 
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("float32", "as trained", False, ()),
-        Scheme("float16", "float16 weights", False, (((_Op.ALL_SUPPORTED,), _FLOAT16),)),
-        Scheme("dynamic", "int8 weights, ranges at run time", False, ((_CONVOLUTIONS, _DYNAMIC),)),
+        Scheme("float32", "as trained", ()),
+        Scheme("float16", "float16 weights", ((_EVERY, _FLOAT16),)),
+        Scheme("dynamic", "int8 weights, ranges at run time", ((_CONVOLUTIONS, _DYNAMIC),)),
         # Convolutions alone: with every operator that the engine knows, the demo model's picture
-        # loses 2.4 dB (42.2 to 39.8; worst photo 40.1 to 36.8).
-        Scheme("int8", "int8 weights and activations", True, ((_CONVOLUTIONS, _STATIC),)),
+        # loses 2 dB (42.2 to 40.2; worst photo 40.6 to 36.8).
+        Scheme(
+            "int8",
+            "int8 weights and activations of convolutions",
+            ((_CONVOLUTIONS, _INT8),),
+            ActivationRanges.typical,
+        ),
+        # 16 bits have room for every extreme.
+        Scheme(
+            "int16x8",
+            "int8 weights, int16 activations of convolutions; slow on CPUs",
+            ((_CONVOLUTIONS, _INT16),),
+            ActivationRanges.whole,
+            rehearse=rehearse_int16,
+        ),
+        Scheme(
+            "full-integer",
+            "int8 throughout, uint8 in and out",
+            ((_EVERY, _INT8),),
+            ActivationRanges.whole,
+            finish=make_full_integer,
+        ),
     )
 }
 
 
-def quantize(
-    float32: bytes,
-    scheme: Scheme,
-    photos: Callable[[], Iterable[FloatImage]],
-    *,
-    threads: int,
-) -> bytes:
+def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None) -> bytes:
     """Applies a scheme to a float32 flatbuffer.
 
     Args:
         float32: The .tflite file from `lower`.
         scheme: One of `SCHEMES`.
-        photos: Gives the calibration inputs, float [height, width, channels] in [0, 1]; called
-            only if the scheme is calibrated, and read as a stream.
-        threads: CPU threads of the calibration.
+        measured: Ranges of the activations; needed if the scheme is calibrated.
 
     Returns:
         The .tflite file.
+
+    Raises:
+        InputError: If an operator of the model has no integer form and the scheme is full-integer.
     """
     if not scheme.rules:
         return float32
+    ranges = None
+    if scheme.ranges is not None:
+        if measured is None:
+            raise ValueError(f"{scheme.name} needs measured ranges")
+        ranges = {name: _engine_range(*ends) for name, ends in scheme.ranges(measured).items()}
     with _silent_engine():
         engine = quantizer.Quantizer(float32)
         for operators, config in scheme.rules:
@@ -108,23 +145,13 @@ def quantize(
             )
             for operator in operators:
                 engine.update_quantization_recipe(".*", operator, config, algorithm)
-        ranges = _calibrate(engine, photos(), threads) if scheme.calibrated else None
         result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
+    content = bytes(result.quantized_model)
+    return scheme.finish(content) if scheme.finish else content
 
 
-def _calibrate(engine: quantizer.Quantizer, photos: Iterable[FloatImage], threads: int) -> Any:
-    ranges = None
-    for some in _in_groups(photos, _PHOTOS_AT_ONCE):
-        inputs = [{INPUT_NAME: photo[None]} for photo in some]
-        ranges = engine.calibrate({SIGNATURE: inputs}, ranges, num_threads=threads)
-    return ranges
-
-
-def _in_groups(photos: Iterable[FloatImage], size: int) -> Iterator[list[FloatImage]]:
-    stream = iter(photos)
-    while group := list(islice(stream, size)):
-        yield group
+def _engine_range(low: float, high: float) -> dict[str, Any]:
+    return {"min": np.full((1, 1, 1, 1), low), "max": np.full((1, 1, 1, 1), high)}
 
 
 @contextlib.contextmanager

@@ -21,10 +21,17 @@ class ConversionReport:
     Attributes:
         file: Name of the .tflite file, beside the report.
         scheme: See `bokeh_convert.quantize.SCHEMES`.
+        timings: Seconds of each stage, in `read_s`, `reference_s` (the full model's pictures),
+            `lower_s`, `ranges_s`, `quantize_s`, `verify_s`; the first four serve all files.
         passed: False if the picture is broken or under the asked `min_psnr_db`.
         failure: Why it did not pass.
         fidelity: See `fidelity_summary`; None if the picture is broken.
+        reference: File name and SHA-256 of the reference pack that the fidelity was measured with.
+        half_precision: Of a float16 file: whether it is marked for native half precision on ARM
+            CPUs, and the PSNR of the rehearsal (`bokeh_convert.half`) that decided it.
         operators: How often each stands in the file.
+        placement: For each kind of operator, what keeps it from the GPU delegate and which NNAPI
+            level it needs; see `bokeh_convert.placement.OperatorRow`.
         gpu_objections: What would keep the file from the GPU delegate; empty if nothing.
     """
 
@@ -35,14 +42,17 @@ class ConversionReport:
     min_psnr_db: float | None
     size_bytes: int
     sha256: str
-    seconds: float
+    timings: dict[str, float]
     source: dict[str, Any]
     input: dict[str, Any]
     output: dict[str, Any]
     calibration: dict[str, Any] | None
+    reference: dict[str, str]
     fidelity: dict[str, Any] | None
+    half_precision: dict[str, Any] | None
     operators: dict[str, int]
     gpu_objections: list[str]
+    placement: list[dict[str, Any]]
     tools: dict[str, str]
     schema: str = SCHEMA
 
@@ -55,10 +65,16 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def fidelity_summary(fidelity: Fidelity) -> dict[str, Any]:
-    """Returns the fidelity as JSON data. A PSNR of two identical pictures (infinity) is None."""
+def fidelity_summary(fidelity: Fidelity, computed_by: str) -> dict[str, Any]:
+    """Returns the fidelity as JSON data. A PSNR of two identical pictures (infinity) is None.
+
+    Args:
+        fidelity: What was measured.
+        computed_by: What drew the pictures: "the file", or a rehearsal of it.
+    """
     return {
         "vs": "full_model",
+        "computed_by": computed_by,
         "protocol": "full",
         "border_px": 0,
         "peak": 1.0,

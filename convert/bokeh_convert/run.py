@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bokeh_convert.api import DEMO_SIZE, Conversion, Progress, demo_model
 from bokeh_convert.comparison import save_comparison
 from bokeh_convert.describe import describe
+from bokeh_convert.half import MIN_PSNR_DB, mark_half, rehearse_half
+from bokeh_convert.int16 import MOST_MULTIPLY_ACCUMULATES
 from bokeh_convert.lower import lower
-from bokeh_convert.operators import count_operators, gpu_objections
+from bokeh_convert.operators import count_operators, multiply_accumulates
+from bokeh_convert.placement import gpu_objections, placement
 from bokeh_convert.quantize import SCHEMES, quantize
-from bokeh_convert.read import read_model
+from bokeh_convert.ranges import ActivationRanges, measure_ranges
+from bokeh_convert.read import SourceOptions, read_model
 from bokeh_convert.read.float_model import FloatModel, SizedModel
 from bokeh_convert.report import ConversionReport, fidelity_summary, tool_versions
-from bokeh_convert.samples import SampleSet, draw_samples, read_sample, to_input
+from bokeh_convert.samples import Sample, SampleSet, draw_samples, read_sample, to_input
 from bokeh_convert.staging import Staging
 from bokeh_convert.verify import (
     BrokenPictureError,
@@ -41,6 +46,7 @@ class Run:
     def __init__(
         self,
         source: Path,
+        options: SourceOptions,
         photos: Path | None,
         samples: int,
         seed: int,
@@ -49,6 +55,7 @@ class Run:
         progress: Progress,
     ) -> None:
         self._source = source
+        self._options = options
         self._photos = photos
         self._samples = samples
         self._seed = seed
@@ -57,33 +64,47 @@ class Run:
         self._progress = progress
         self._done = 0
         self._steps = 1
+        self._timings: dict[str, float] = {}
 
     def convert(
         self, schemes: Sequence[str], folder: Path, min_psnr_db: float | None
     ) -> list[Conversion]:
         with Staging(folder) as staging:
             self._step(f"reading {self._source.name}", 0)
-            model = read_model(self._source)
+            with self._timed("read_s"):
+                model = read_model(self._source, self._options)
             drawn = draw_samples(
                 self._photos, channels=model.channels, count=self._samples, seed=self._seed
             )
-            self._steps = 2 + len(drawn.verification) + len(schemes) * (1 + len(drawn.verification))
+            verified = len(drawn.verification)
+            calibrated = any(SCHEMES[name].calibrated for name in schemes)
+            self._steps = 2 + calibrated + verified + len(schemes) * (1 + verified)
             sized = model.at(*self._size_of(model))
             self._step(f"drawing with {self._source.name}")
-            reference = draw_reference(sized, drawn.verification, self._step)
+            with self._timed("reference_s"):
+                reference = draw_reference(sized, drawn.verification, self._step)
             self._step("lowering to a flatbuffer")
-            float32 = lower(sized)
+            with self._timed("lower_s"):
+                float32 = lower(sized)
             self._step()
 
-            files = [
-                self._file(name, float32, sized, drawn, reference, min_psnr_db) for name in schemes
-            ]
-            stem = self._source.stem
+            measured = None
+            if calibrated:
+                self._step("measuring ranges", 0)
+                with self._timed("ranges_s"):
+                    inputs = self._inputs(drawn.calibration, sized)
+                    measured = measure_ranges(float32, inputs, threads=self._threads)
+                self._step()
+            pack, picture = f"{model.name}.reference.npz", f"{model.name}.comparison.png"
+            save_reference(staging.path(pack), reference, model.sha256)
+            # Into each report: another run into this folder may put another pack in its place.
+            reference_file = {"file": pack, "sha256": _sha256(staging.path(pack))}
+
+            prepared = _Prepared(sized, drawn, float32, measured, reference, reference_file)
+            files = [self._file(name, prepared, min_psnr_db) for name in schemes]
             for file in files:
                 staging.path(file.report.file).write_bytes(file.content)
                 staging.path(file.report_name).write_text(file.report.to_json(), encoding="utf-8")
-            pack, picture = f"{stem}.reference.npz", f"{stem}.comparison.png"
-            save_reference(staging.path(pack), reference, model.sha256)
             columns = [(file.report.scheme, file.pictures) for file in files if file.pictures]
             save_comparison(staging.path(picture), reference, columns)
             staging.commit()
@@ -107,33 +128,30 @@ class Run:
             return DEMO_SIZE
         raise InputError(f"{model.path}: leaves its input size open; give --size HEIGHTxWIDTH")
 
-    def _file(
-        self,
-        name: str,
-        float32: bytes,
-        sized: SizedModel,
-        drawn: SampleSet,
-        reference: Reference,
-        min_psnr_db: float | None,
-    ) -> _File:
-        began = time.monotonic()
+    def _file(self, name: str, prepared: _Prepared, min_psnr_db: float | None) -> _File:
+        sized, reference = prepared.sized, prepared.reference
         scheme = SCHEMES[name]
-
-        def calibration() -> Iterator[FloatImage]:
-            for sample in drawn.calibration:
-                pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
-                yield to_input(pixels)
-
         self._step(f"quantizing to {name}" if scheme.rules else f"writing {name}", 0)
-        content = quantize(float32, scheme, calibration, threads=self._threads)
+        half = None
+        with self._timed("quantize_s"):
+            try:
+                content = quantize(prepared.float32, scheme, prepared.measured)
+            except InputError as error:
+                raise InputError(f"{self._source}: {error}") from error
+            if name == "float16":
+                content, half = self._with_half(content, reference)
         self._step(f"verifying {name}")
         fidelity: Fidelity | None = None
         pictures: Sequence[FloatImage] = ()
         failure = None
+        computed_by, verified = "the file", content
+        if scheme.rehearse and multiply_accumulates(content) > MOST_MULTIPLY_ACCUMULATES:
+            computed_by, verified = "its rehearsal in float", scheme.rehearse(content)
         try:
-            fidelity, pictures = verify(
-                content, reference, threads=self._threads, on_photo=self._step
-            )
+            with self._timed("verify_s"):
+                fidelity, pictures = verify(
+                    verified, reference, threads=self._threads, on_photo=self._step
+                )
         except BrokenPictureError as error:
             failure = str(error)
         if fidelity and min_psnr_db is not None and fidelity.psnr_db_mean < min_psnr_db:
@@ -145,7 +163,7 @@ class Run:
             "sha256": sized.model.sha256,
         }
         channels = "rgb" if sized.model.channels == 3 else "rgbd"
-        summary = fidelity_summary(fidelity) if fidelity else None
+        summary = fidelity_summary(fidelity, computed_by) if fidelity else None
         output_height, output_width = reference.outputs[0].shape[:2]
         content = describe(
             content,
@@ -162,7 +180,8 @@ class Run:
                 fidelity=_without_images(summary),
             ),
         )
-        stem = f"{self._source.stem}_{name}" + (".failed" if failure else "")
+        stem = f"{sized.model.name}_{name}" + (".failed" if failure else "")
+        rows = placement(content)
         report = ConversionReport(
             file=f"{stem}.tflite",
             scheme=name,
@@ -171,17 +190,46 @@ class Run:
             min_psnr_db=min_psnr_db,
             size_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
-            seconds=round(time.monotonic() - began, 2),
+            timings=dict(self._timings),
             source=source,
             input={"height": sized.height, "width": sized.width, "channels": channels},
-            output={"height": output_height, "width": output_width},
-            calibration=self._calibration(drawn) if scheme.calibrated else None,
+            output={
+                "name": sized.output_name,
+                "height": output_height,
+                "width": output_width,
+            },
+            calibration=self._calibration(prepared.drawn) if scheme.calibrated else None,
+            reference=prepared.reference_file,
+            half_precision=half,
             fidelity=summary,
             operators=count_operators(content),
-            gpu_objections=gpu_objections(content),
+            gpu_objections=gpu_objections(rows),
+            placement=[asdict(row) for row in rows],
             tools=tool_versions(),
         )
         return _File(content, report, f"{stem}.report.json", pictures)
+
+    def _with_half(self, content: bytes, reference: Reference) -> tuple[bytes, dict[str, Any]]:
+        """Marks a file for native half precision if the rehearsal of that holds the picture."""
+        self._step("rehearsing half precision", 0)
+        summary: dict[str, Any] = {"psnr_db_mean": None, "psnr_db_worst": None, "failure": None}
+        holds = False
+        try:
+            fidelity, _ = verify(
+                rehearse_half(content), reference, threads=self._threads, on_photo=lambda: None
+            )
+            holds = fidelity.psnr_db_worst >= MIN_PSNR_DB
+            whole = fidelity_summary(fidelity, "its rehearsal in half precision")
+            summary |= {key: whole[key] for key in ("psnr_db_mean", "psnr_db_worst")}
+        except BrokenPictureError as error:
+            summary["failure"] = str(error)
+        summary |= {"marked": holds, "min_psnr_db": MIN_PSNR_DB}
+        return (mark_half(content) if holds else content), summary
+
+    def _inputs(self, samples: Sequence[Sample], sized: SizedModel) -> Iterator[FloatImage]:
+        for sample in samples:
+            pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
+            yield to_input(pixels)
 
     def _calibration(self, drawn: SampleSet) -> dict[str, Any]:
         return {
@@ -192,9 +240,27 @@ class Run:
             "names": [sample.photo.name for sample in drawn.calibration],
         }
 
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._timings[stage] = round(time.monotonic() - began, 2)
+
     def _step(self, what: str = "", count: int = 1) -> None:
         self._done += count
         self._progress(what, self._done, self._steps)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What all files of a run are made from."""
+
+    sized: SizedModel
+    drawn: SampleSet
+    float32: bytes
+    measured: ActivationRanges | None
+    reference: Reference
+    reference_file: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -210,3 +276,7 @@ def _without_images(summary: dict[str, Any] | None) -> dict[str, Any]:
         return {}
     kept = {key: value for key, value in summary.items() if key != "images"}
     return {**kept, "images": len(summary["images"])}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

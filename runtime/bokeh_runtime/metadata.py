@@ -25,7 +25,7 @@ class ModelMetadata:
         value_range: Smallest and largest value of input and output; outputs are to be clipped.
         output_scale: Height of the output as a multiple of the input's.
         resampling: How photos were scaled to the input in training.
-        scheme: "float32", "float16", "dynamic" or "int8".
+        scheme: "float32", "float16", "dynamic", "int8", "int16x8" or "full-integer".
         source: File name, format and SHA-256 of the trained model.
         tools: Versions of what made the file.
         fidelity: Picture against the full model: `vs`, `protocol`, `border_px`, `peak`, `images`,

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import pty
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +73,144 @@ def test_ctrl_c_leaves_the_folder_as_it_was(
     assert "interrupted; no file was changed" in done.output
     assert [path.name for path in tmp_path.iterdir()] == ["small_int8.tflite"]
     assert (tmp_path / "small_int8.tflite").read_text() == "good"
+
+
+BIG = "--size=1024x1536"  # so that each step is on the screen for a while
+Read = Callable[[str | None], str]
+
+
+@contextlib.contextmanager
+def _terminal(*arguments: object, cwd: Path) -> Iterator[tuple[subprocess.Popen[bytes], Read]]:
+    """Starts the command on a terminal of its own.
+
+    Yields the process, and a function that reads until something is shown, or with None to the end.
+    """
+    ours, its = pty.openpty()
+    program = Path(sys.executable).parent / "bokeh-convert"
+    process = subprocess.Popen(
+        [program, *map(str, arguments)],
+        cwd=cwd,
+        stdout=its,
+        stderr=its,
+        env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
+    )
+    os.close(its)
+
+    def read(until: str | None) -> str:
+        shown = ""
+        with contextlib.suppress(OSError):  # how Linux says that the other end has closed
+            while until is None or until not in shown:
+                more = os.read(ours, 1000)
+                shown += more.decode(errors="replace")
+        assert until is None or until in shown, shown
+        return shown
+
+    try:
+        yield process, read
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+@pytest.mark.parametrize("until", ["loading TensorFlow", "drawing with", "verifying int8"])
+def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
+    until: str, small_keras: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small_int8.tflite").write_text("good")
+    with _terminal(small_keras, BIG, "-qint8", cwd=tmp_path) as (process, read):
+        read(until)
+        process.send_signal(signal.SIGINT)
+        shown = read(None)
+    assert process.wait() == 130
+    assert shown.splitlines()[-1].endswith("bokeh-convert: interrupted; no file was changed")
+    assert "Traceback" not in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["small_int8.tflite"]
+    assert (tmp_path / "small_int8.tflite").read_text() == "good"
+
+
+def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
+    small_keras: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small_int8.tflite").write_text("good")
+    with _terminal(small_keras, BIG, "-qint8", cwd=tmp_path) as (process, read):
+        read("verifying int8")
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert (tmp_path / "small_int8.tflite").read_text() == "good"
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".part-")]
+    assert left, "it was killed before it wrote anything"
+    done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-qint8", f"-o{tmp_path}"])
+    assert done.exit_code == 0, done.output
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".part-")]
+
+
+def test_a_disk_without_room_is_said_and_nothing_changed(small_keras: Path, tmp_path: Path) -> None:
+    (tmp_path / "small_float32.tflite").write_text("good")
+    program = Path(sys.executable).parent / "bokeh-convert"
+    done = subprocess.run(
+        [program, small_keras, "--size=256x384", "-qfloat32"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        # The system refuses to let any file grow further, as a full disk would.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "writing failed (File too large); nothing was changed there" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["small_float32.tflite"]
+    assert (tmp_path / "small_float32.tflite").read_text() == "good"
+
+
+def test_two_runs_at_once_leave_whole_files(small_keras: Path, tmp_path: Path) -> None:
+    program = Path(sys.executable).parent / "bokeh-convert"
+    runs = [
+        subprocess.Popen(
+            [program, small_keras, "--size=32x64", "-qint8,float16", f"--seed={seed}"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+        )
+        for seed in (1, 2)
+    ]
+    for run in runs:
+        _, errors = run.communicate()
+        assert run.returncode == 0, errors
+    for scheme in ("int8", "float16"):
+        report = json.loads((tmp_path / f"small_{scheme}.report.json").read_text())
+        for name, digest in (
+            (report["file"], report["sha256"]),
+            (report["reference"]["file"], report["reference"]["sha256"]),
+        ):
+            assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_names_with_spaces_and_other_letters(small_keras: Path, tmp_path: Path) -> None:
+    source = tmp_path / "моя модель 1.keras"
+    shutil.copy(small_keras, source)
+    out = tmp_path / "für das Telefon"
+    done = command(source, "--size=32x64", "-o", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (out / "моя модель 1_float16.tflite").is_file()
+    assert "report: " + str(out / "моя модель 1_float16.report.json") in done.stderr
+
+
+def test_a_folder_that_may_not_be_written_to_is_said(small_keras: Path) -> None:
+    # Not even root may make a file there.
+    done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-o/proc/self/fd"])
+    assert done.exit_code == 2
+    assert "/proc/self/fd: cannot be written to" in done.output
+
+
+def test_full_integer_takes_the_place_of_int8(small_keras: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        main,
+        [str(small_keras), "--size=32x64", "-qint8,float16", "--full-integer", f"-o{tmp_path}"],
+    )
+    assert done.exit_code == 0, done.output
+    made = sorted(path.name for path in tmp_path.glob("*.tflite"))
+    assert made == ["small_float16.tflite", "small_full-integer.tflite"]
 
 
 def test_under_the_asked_psnr_the_exit_code_is_1(small_keras: Path, tmp_path: Path) -> None:

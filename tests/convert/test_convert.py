@@ -152,16 +152,17 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
     small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bokeh_convert import run
+    from bokeh_convert.read import read_model
 
-    def break_float16(content, scheme, photos, threads):
-        whole = original(content, scheme, photos, threads=threads)
+    def break_float16(content, scheme, measured):
+        whole = original(content, scheme, measured)
         return lower_nan if scheme.name == "float16" else whole
 
     original = run.quantize
     model = small_model()
     model.get_layer("last").set_weights([np.full((3, 3, 8, 3), np.nan), np.zeros(3)])
     model.save(tmp_path / "nan.keras")
-    lower_nan = run.lower(run.read_model(tmp_path / "nan.keras").at(32, 64))
+    lower_nan = run.lower(read_model(tmp_path / "nan.keras").at(32, 64))
     monkeypatch.setattr(run, "quantize", break_float16)
     broken, whole = convert(
         small_keras, quant=["float16", "float32"], size=(32, 64), output_dir=tmp_path

@@ -6,44 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_convert.pynet import HEADS, pynet
+from bokeh_convert.pynet import HEADS, pynet, pynet_in_order
 
 
 @pytest.fixture(scope="module")
-def whole():
-    return pynet(heads=HEADS)
+def whole_in_order():
+    return pynet_in_order(heads=HEADS)
 
 
-def test_authors_width_holds_the_authors_variables_in_their_order(whole, data: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(whole_in_order):
+    return whole_in_order[0]
+
+
+def test_authors_width_holds_the_authors_variables_in_their_order(
+    whole_in_order, data: Path
+) -> None:
     expected = (data / "pynet_variable_shapes.txt").read_text().split()
-    assert ["x".join(str(n) for n in weight.shape) for weight in _creation_order(whole)] == expected
-
-
-def _creation_order(model):
-    # Keras numbers nothing, but each layer's variables are made when the layer is built, and
-    # `_Graph` builds the heads where the authors' code does: model.layers is sorted by depth, so
-    # order by the sequence of creation that the tensors remember.
-    return sorted(model.weights, key=lambda weight: _birth[weight.path])
-
-
-_birth: dict[str, int] = {}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _remember_creation():
-    """Notes the order in which variables are created."""
-    import keras
-
-    original = keras.layers.Layer.add_weight
-
-    def add_weight(self, *args, **kwargs):
-        weight = original(self, *args, **kwargs)
-        _birth.setdefault(weight.path, len(_birth))
-        return weight
-
-    keras.layers.Layer.add_weight = add_weight
-    yield
-    keras.layers.Layer.add_weight = original
+    shapes = [weight.shape for layer in whole_in_order[1] for weight in layer.weights]
+    assert ["x".join(str(n) for n in shape) for shape in shapes] == expected
 
 
 def test_authors_width_holds_47_551_791_parameters(whole) -> None:

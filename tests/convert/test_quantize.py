@@ -5,10 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bokeh_convert.half import mark_half, rehearse_half
+from bokeh_convert.int16 import rehearse_int16
 from bokeh_convert.lower import lower
-from bokeh_convert.operators import count_operators, gpu_objections
+from bokeh_convert.operators import (
+    count_operators,
+    float_operators,
+    multiply_accumulates,
+)
 from bokeh_convert.quantize import SCHEMES, quantize
+from bokeh_convert.ranges import ActivationRanges, measure_ranges
 from bokeh_convert.read import read_model
+from bokeh_runtime import InputError, TfliteModel, psnr
+from helpers.models import small_model
 
 
 @pytest.fixture(scope="module")
@@ -16,19 +25,37 @@ def float32(small_keras: Path) -> bytes:
     return lower(read_model(small_keras).at(32, 64))
 
 
-def photos(count: int = 9, seen: list[int] | None = None):
+@pytest.fixture(scope="module")
+def measured(float32: bytes) -> ActivationRanges:
+    return measure_ranges(float32, photos(), threads=1)
+
+
+def photos(count: int = 9):
     rng = np.random.default_rng(3)
-    for i in range(count):
-        if seen is not None:
-            seen.append(i)
+    for _ in range(count):
         yield rng.random((32, 64, 3), dtype=np.float32)
 
 
-def test_only_a_calibrated_scheme_reads_photos(float32: bytes) -> None:
-    for name, scheme in SCHEMES.items():
-        seen: list[int] = []
-        quantize(float32, scheme, lambda seen=seen: photos(seen=seen), threads=1)
-        assert bool(seen) == (name == "int8")
+@pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all_tensors")
+def test_ranges_are_those_of_the_tensors(float32: bytes, measured: ActivationRanges) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=float32, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    for number, photo in enumerate(photos()):
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo[None])
+        interpreter.invoke()
+        for detail in interpreter.get_tensor_details():
+            if detail["name"] in measured.names:
+                values = interpreter.get_tensor(detail["index"])
+                at = (number, measured.names.index(detail["name"]))
+                ends = (measured.minima[at], measured.maxima[at])
+                assert ends == pytest.approx((values.min(), values.max()), rel=1e-5, abs=1e-6)
+
+
+def test_photos_and_pictures_range_from_0_to_1(measured: ActivationRanges) -> None:
+    for ranges in (measured.typical(), measured.whole()):
+        assert ranges[measured.input] == ranges[measured.output] == (0.0, 1.0)
 
 
 def test_photos_are_streamed(float32: bytes) -> None:
@@ -46,32 +73,109 @@ def test_photos_are_streamed(float32: bytes) -> None:
             most = max(most, alive)
             yield photo.view(Photo)
 
-    quantize(float32, SCHEMES["int8"], stream, threads=1)
-    assert most < 20
+    measure_ranges(float32, stream(), threads=1)
+    assert most <= 3  # views of one photo
 
 
-def test_operators_of_a_file_are_counted(float32: bytes) -> None:
+def test_no_photo_is_an_error(float32: bytes) -> None:
+    with pytest.raises(ValueError, match="no photo"):
+        measure_ranges(float32, iter(()), threads=1)
+
+
+def test_operators_of_a_file_are_counted(float32: bytes, measured: ActivationRanges) -> None:
     counts = count_operators(float32)
     assert counts["CONV_2D"] == 2
     assert counts["TRANSPOSE_CONV"] == 1
     assert counts["SPACE_TO_DEPTH"] == 1
-    assert count_operators(quantize(float32, SCHEMES["int8"], photos, threads=1))["QUANTIZE"] >= 2
+    assert count_operators(quantize(float32, SCHEMES["int8"], measured))["QUANTIZE"] >= 2
 
 
-def test_operators_that_no_gpu_takes_are_named(float32: bytes) -> None:
-    import tensorflow as tf
+def test_multiplications_are_counted_by_hand(float32: bytes) -> None:
+    at_half, at_full = 16 * 32, 32 * 64
+    first = at_half * 8 * 9 * 12
+    up = at_half * 8 * 9 * 8
+    last = at_full * 3 * 9 * 8
+    assert multiply_accumulates(float32) == first + up + last
 
-    assert gpu_objections(float32) == []
 
-    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 4])])
-    def awkward(x):
-        largest = tf.math.top_k(x, 1).values
-        turned = tf.transpose(tf.reshape(x, [1, 4, 2, 4, 2, 4]), [0, 1, 3, 2, 4, 5])
-        return tf.reduce_sum(largest) + tf.reduce_sum(turned)
+@pytest.mark.parametrize(
+    ("scheme", "least_db"),
+    [("float16", 60), ("dynamic", 40), ("int8", 35), ("int16x8", 45), ("full-integer", 30)],
+)
+def test_schemes_hold_the_picture(
+    scheme: str, least_db: float, float32: bytes, measured: ActivationRanges
+) -> None:
+    photo = next(photos())
+    made = TfliteModel(quantize(float32, SCHEMES[scheme], measured)).run(photo)
+    assert psnr(made, TfliteModel(float32).run(photo), border_px=0) >= least_db
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [awkward.get_concrete_function()], tf.Module()
-    )
-    objections = gpu_objections(converter.convert())
-    assert "TOPK_V2: not an operator of the GPU delegate (1 times)" in objections
-    assert "TRANSPOSE: works on 6 dimensions, the GPU delegate on 4 (1 times)" in objections
+
+def test_full_integer_has_no_float_operator_and_takes_uint8(
+    float32: bytes, measured: ActivationRanges
+) -> None:
+    content = quantize(float32, SCHEMES["full-integer"], measured)
+    assert float_operators(content) == set()
+    assert "LEAKY_RELU" in float_operators(quantize(float32, SCHEMES["int8"], measured))
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    for detail in (interpreter.get_input_details()[0], interpreter.get_output_details()[0]):
+        assert detail["dtype"] == np.uint8
+        scale, zero = detail["quantization"]
+        assert (scale, zero) == (pytest.approx(1 / 255), 0)
+    runner = interpreter.get_signature_runner("serving_default")
+    pixels = np.zeros((1, 32, 64, 3), np.uint8)
+    assert runner(photo=pixels)["bokeh"].dtype == np.uint8
+
+
+def test_what_has_no_integer_form_is_named(tmp_path: Path) -> None:
+    import keras
+
+    photo = keras.Input((32, 64, 3))
+    picture = keras.layers.Conv2D(3, 1)(photo)
+    keras.Model(photo, keras.ops.sin(picture)).save(tmp_path / "sine.keras")
+    sine = lower(read_model(tmp_path / "sine.keras").at(32, 64))
+    with pytest.raises(InputError, match=r"full-integer: SIN.* of this model has no integer form"):
+        quantize(sine, SCHEMES["full-integer"], measure_ranges(sine, photos(), threads=1))
+
+
+def test_int16_rehearsal_draws_what_the_int16_file_draws(
+    float32: bytes, measured: ActivationRanges
+) -> None:
+    content = quantize(float32, SCHEMES["int16x8"], measured)
+    photo = next(photos())
+    real = TfliteModel(content).run(photo)
+    rehearsed = TfliteModel(rehearse_int16(content)).run(photo)
+    to_float = psnr(real, TfliteModel(float32).run(photo), border_px=0)
+    assert psnr(real, rehearsed, border_px=0) > to_float + 15
+
+
+def test_half_rehearsal_rounds_every_activation(float32: bytes) -> None:
+    photo = next(photos())
+    exact = TfliteModel(float32).run(photo)
+    rounded = TfliteModel(rehearse_half(float32)).run(photo)
+    np.testing.assert_array_equal(rounded, rounded.astype(np.float16))
+    assert 50 < psnr(exact, rounded, border_px=0) < 90
+
+
+def test_half_rehearsal_shows_what_overflows(tmp_path: Path) -> None:
+    model = small_model()
+    kernel, bias = model.get_layer("first").get_weights()
+    model.get_layer("first").set_weights([kernel * 1e6, bias])  # instance norm takes it out again
+    model.save(tmp_path / "loud.keras")
+    loud = lower(read_model(tmp_path / "loud.keras").at(32, 64))
+    photo = next(photos())
+    assert np.isfinite(TfliteModel(loud).run(photo)).all()
+    assert not np.isfinite(TfliteModel(rehearse_half(loud)).run(photo)).all()
+
+
+def test_a_marked_file_asks_for_native_half_precision(float32: bytes) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(mark_half(mark_half(float32)))
+    entries = {
+        model.Metadata(i).Name(): model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes()
+        for i in range(model.MetadataLength())
+    }
+    assert entries[b"reduced_precision_support"] == b"fp16accfp16"
+    assert model.MetadataLength() == len(entries)

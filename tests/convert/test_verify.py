@@ -22,7 +22,7 @@ def test_comparison_matches_values_worked_out_by_hand() -> None:
 
 def test_a_report_sums_up_mean_and_worst() -> None:
     images = [ImageFidelity("a", 30.0, 0.9, 0.1), ImageFidelity("b", 40.0, 1.0, 0.3)]
-    summary = fidelity_summary(Fidelity(images))
+    summary = fidelity_summary(Fidelity(images), "the file")
     assert summary["psnr_db_mean"] == 35.0
     assert summary["psnr_db_worst"] == 30.0
     assert summary["max_abs_error"] == 0.3
@@ -30,6 +30,6 @@ def test_a_report_sums_up_mean_and_worst() -> None:
 
 
 def test_identical_pictures_stay_valid_json() -> None:
-    summary = fidelity_summary(Fidelity([ImageFidelity("same", math.inf, 1.0, 0.0)]))
+    summary = fidelity_summary(Fidelity([ImageFidelity("same", math.inf, 1.0, 0.0)]), "the file")
     assert summary["psnr_db_mean"] is None
     assert "Infinity" not in to_json(summary)

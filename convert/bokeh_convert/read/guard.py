@@ -33,42 +33,72 @@ _PURE = frozenset(
 _PURE_MODULES = ("math.", "nn.")
 
 
-def refuse_code(path: Path, config: Any) -> None:
+def refuse_code(path: Path, config: Any, custom: frozenset[str]) -> None:
     """Checks a model's configuration before anything is built from it.
 
     Args:
         path: The file, for the message.
         config: The parsed JSON.
+        custom: Names of classes that the user gives; the file's own are then not imported.
 
     Raises:
         InputError: If a layer is stored as code, is of a class that is not known here, or calls a
             function that is not known to be harmless.
     """
     for node in _nodes(config):
-        name = str(node.get("class_name")).rpartition(">")[2]
+        name = _plain_name(node)
+        if name in custom:
+            continue
         if name in _CODE_CLASSES:
             raise InputError(
-                f"{path}: holds a {name} layer, which is code that loading would run; "
-                "replace it by a layer class and save the model again"
+                f"{path}: holds a {name} layer, which is code that loading would run; replace it "
+                "by a layer class and save the model again, or trust the file with --trust-source"
             )
         if name in _METHOD_CLASSES:
             raise InputError(
-                f"{path}: holds a {name} layer, which calls a method by name; "
-                "use a function of TensorFlow instead and save the model again"
+                f"{path}: holds a {name} layer, which calls a method by name; use a function of "
+                "TensorFlow instead, or trust the file with --trust-source"
             )
         module = node.get("module")
-        if module is not None and str(module).partition(".")[0] not in _MODULES:
+        # Without a module the name can only mean a class that the library itself registered.
+        if module is not None and not _is_known(str(module), name):
             raise InputError(
                 f"{path}: needs the class {name} of {module}, which is not known here; "
-                "build the model from layers of Keras or bokeh_convert and save it again"
+                f"give it with --custom-objects {module}:{name}"
             )
         if name in _CALL_CLASSES:
             function = str(node.get("config", {}).get("function"))
             if not _is_pure(function):
                 raise InputError(
                     f"{path}: calls tf.{function}, which is not known to only compute; "
-                    "leave it out of the model and save it again"
+                    "leave it out of the model, or trust the file with --trust-source"
                 )
+
+
+def custom_aliases(config: Any, objects: dict[str, Any]) -> dict[str, Any]:
+    """Returns the user's classes by every name under which the file asks for them.
+
+    A registered class stands in a file as `package>NAME`.
+    """
+    aliases = dict(objects)
+    for node in _nodes(config):
+        plain = _plain_name(node)
+        if plain in objects:
+            for key in ("class_name", "registered_name"):
+                if node.get(key):
+                    aliases[str(node[key])] = objects[plain]
+    return aliases
+
+
+def _plain_name(node: dict[str, Any]) -> str:
+    return str(node.get("class_name")).rpartition(">")[2]
+
+
+def _is_known(module: str, name: str) -> bool:
+    if (module, name) == ("builtins", "function"):
+        return True  # one of Keras' own activations, by name
+    # Classes only: the functions of Keras include some that fetch files.
+    return module.partition(".")[0] in _MODULES and not name[:1].islower()
 
 
 def _is_pure(function: str) -> bool:

@@ -6,13 +6,18 @@ author called on a tensor.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 import tf_keras
 
 from bokeh_convert.read.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.read.guard import custom_aliases, refuse_code
+from bokeh_convert.read.options import SourceOptions
+from bokeh_runtime.errors import InputError
 
 
 class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -69,13 +74,26 @@ KNOWN_LAYERS = {
 }
 
 
-def read_keras2(path: Path) -> FloatModel:
-    """Loads a whole model saved by Keras 2. The caller has checked that it carries no code.
+def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
+    """Loads a whole model saved by Keras 2, after a look at its configuration.
 
     Raises:
-        InputError: If tf-keras cannot load it.
+        InputError: If it carries code, or tf-keras cannot load it.
     """
+    options.refuse_pynet_options(path)
+    if not options.trust_source:
+        refuse_code(path, config, options.custom_names)
+    # The user's module most likely says `tf.keras`, which must mean Keras 2 to fit this file.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    objects = options.load_custom_objects()
+    for name, given in objects.items():
+        if isinstance(given, type) and issubclass(given, keras.layers.Layer):
+            raise InputError(
+                f"{path}: was saved by Keras 2, and {name} is a layer of Keras 3; "
+                "import its base class from tf_keras"
+            )
+    known = {**KNOWN_LAYERS, **custom_aliases(config, objects)}
     with refusing(path, f"tf-keras {tf_keras.__version__}"):
         # tf-keras goes by the suffix: anything but .keras is opened as HDF5 here.
-        model = tf_keras.models.load_model(path, custom_objects=KNOWN_LAYERS, compile=False)
-    return keras_model(path, "keras2-h5", model)
+        model = tf_keras.models.load_model(path, custom_objects=known, compile=False)
+    return keras_model(path, "keras2-h5", model, options)

@@ -1,0 +1,92 @@
+"""One conversion in a process of its own: its time, its peak memory, its file.
+
+`python -m bokeh_bench.one_conversion JSON` prints JSON; `bokeh_bench.conversion` calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bokeh_convert.api import SCHEME_NAMES
+
+OURS, PLAIN = "bokeh-convert", "TFLiteConverter"
+WAYS = (
+    *(f"{OURS} {scheme}" for scheme in SCHEME_NAMES),
+    *(f"{PLAIN} {kind}" for kind in ("float16", "dynamic", "int8", "full-integer")),
+)
+
+
+def ours(path: Path, scheme: str, size: tuple[int, int], out: Path, threads: int) -> dict[str, Any]:
+    """Converts as the command does, the proof included."""
+    from bokeh_convert import convert
+
+    (made,) = convert(path, quant=[scheme], size=size, output_dir=out, threads=threads)
+    timings = made.report.timings
+    if made.report.fidelity is None:
+        raise RuntimeError(f"broken picture: {made.report.failure}")
+    return {
+        "file": str(made.path),
+        "convert_s": sum(timings.get(stage, 0) for stage in ("lower_s", "ranges_s", "quantize_s")),
+        "fidelity": made.report.fidelity,
+    }
+
+
+def plain(path: Path, kind: str, size: tuple[int, int], out: Path) -> dict[str, Any]:
+    """Converts as TensorFlow's guides say.
+
+    The "int8" file may fall back to float operators, as the guides' default does; the
+    "full-integer" file may not, and has uint8 in and out.
+    """
+    import tensorflow as tf
+
+    from bokeh_convert.lower import frozen_converter
+    from bokeh_convert.read import read_model
+    from bokeh_convert.samples import draw_samples, read_sample, to_input
+
+    model = read_model(path)
+    sized = model.at(*size)
+    drawn = draw_samples(None, channels=model.channels, count=100, seed=0)
+
+    def photos() -> Iterator[list[Any]]:
+        for sample in drawn.calibration:
+            pixels = read_sample(sample, sized.height, sized.width, model.channels)
+            yield [np.expand_dims(to_input(pixels), 0)]
+
+    began = time.monotonic()
+    converter = frozen_converter(sized)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind in ("int8", "full-integer"):
+        converter.representative_dataset = photos
+    if kind == "full-integer":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+    file = out / f"plain_{kind}.tflite"
+    file.write_bytes(converter.convert())
+    return {"file": str(file), "convert_s": time.monotonic() - began}
+
+
+def main() -> None:
+    """Does what the first argument says, as JSON, and prints what came of it."""
+    asked = json.loads(sys.argv[1])
+    path, out, size = Path(asked["path"]), Path(asked["out"]), tuple(asked["size"])
+    tool, setting = asked["way"].split()
+    if tool == OURS:
+        figures = ours(path, setting, size, out, asked["threads"])
+    else:
+        figures = plain(path, setting, size, out)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    sys.stdout.write(json.dumps({**figures, "peak_rss_bytes": peak}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""A .tflite file opened for editing: what every rewrite of a graph needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+Op = schema.BuiltinOperator
+Kind = schema.TensorType
+
+_DTYPES: dict[int, np.dtype[Any]] = {
+    Kind.FLOAT32: np.dtype(np.float32),
+    Kind.INT8: np.dtype(np.int8),
+    Kind.INT32: np.dtype(np.int32),
+    Kind.INT64: np.dtype(np.int64),
+}
+_KINDS = {dtype: kind for kind, dtype in _DTYPES.items()}
+_NAMES = {value: name for name, value in vars(Op).items() if isinstance(value, int)}
+
+
+class Graph:
+    """The one subgraph of a .tflite file. Tensors are known by their index, as in the file.
+
+    Args:
+        content: The file.
+
+    Raises:
+        ValueError: If it holds several subgraphs.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.model: Any = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+        (self._graph,) = self.model.subgraphs
+
+    @property
+    def tensors(self) -> list[Any]:
+        tensors: list[Any] = self._graph.tensors
+        return tensors
+
+    @property
+    def operators(self) -> list[Any]:
+        return list(self._graph.operators)
+
+    @operators.setter
+    def operators(self, operators: Sequence[Any]) -> None:
+        self._graph.operators = list(operators)
+
+    @property
+    def inputs(self) -> list[int]:
+        return [int(index) for index in self._graph.inputs]
+
+    @property
+    def outputs(self) -> list[int]:
+        return [int(index) for index in self._graph.outputs]
+
+    def set_ends(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Changes what the graph reads and gives; a signature follows if the numbers agree."""
+        self._graph.inputs, self._graph.outputs = _indices(inputs), _indices(outputs)
+        kept = []
+        for signature in self.model.signatureDefs or []:
+            ends = ((signature.inputs, inputs), (signature.outputs, outputs))
+            if all(len(maps) == len(indices) for maps, indices in ends):
+                for maps, indices in ends:
+                    for tensor_map, index in zip(maps, indices, strict=True):
+                        tensor_map.tensorIndex = int(index)
+                kept.append(signature)
+        self.model.signatureDefs = kept
+
+    def name(self, tensor: int) -> str:
+        return str(self._graph.tensors[tensor].name.decode())
+
+    def kind(self, operator: Any) -> int:
+        """Returns the operator's number in `Op`."""
+        code = self.model.operatorCodes[operator.opcodeIndex]
+        # Old files keep the number in one field, new ones in the other.
+        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+    def kind_name(self, operator: Any) -> str:
+        return str(_NAMES[self.kind(operator)])
+
+    def constant(self, tensor: int) -> npt.NDArray[Any]:
+        """Returns the values of a constant of an integer or float32 type."""
+        described = self._graph.tensors[tensor]
+        data = np.asarray(self.model.buffers[described.buffer].data, np.uint8).tobytes()
+        values: npt.NDArray[Any] = np.frombuffer(data, _DTYPES[described.type])
+        return values.reshape(described.shape)
+
+    def dequantized(self, tensor: int) -> npt.NDArray[np.float32]:
+        """Returns the real values of a constant that is quantized as a whole or by channel."""
+        quantization = self._graph.tensors[tensor].quantization
+        values = self.constant(tensor)
+        shape = [1] * values.ndim
+        shape[quantization.quantizedDimension] = -1
+        scale, zero = (
+            np.asarray(part).reshape(shape) for part in (quantization.scale, quantization.zeroPoint)
+        )
+        return np.asarray((values - zero) * scale, np.float32)
+
+    def add_tensor(
+        self, name: str, kind: int, shape: Sequence[int], quantization: Any = None
+    ) -> int:
+        """Adds an activation and returns its index."""
+        return self._add(name, kind, shape, 0, quantization)
+
+    def add_constant(self, name: str, values: npt.NDArray[Any]) -> int:
+        """Adds a constant and returns its index."""
+        buffer = schema.BufferT()
+        buffer.data = values.tobytes()
+        self.model.buffers.append(buffer)
+        return self._add(
+            name, _KINDS[values.dtype], values.shape, len(self.model.buffers) - 1, None
+        )
+
+    def operator(
+        self, kind: int, inputs: Sequence[int], outputs: Sequence[int], options: Any = None
+    ) -> Any:
+        """Makes an operator; the caller puts it in its place.
+
+        Args:
+            kind: Its number in `Op`.
+            inputs: Tensors that it reads.
+            outputs: Tensors that it makes.
+            options: One of the schema's option objects, such as `ReducerOptionsT()`.
+        """
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._code(kind)
+        operator.inputs, operator.outputs = _indices(inputs), _indices(outputs)
+        if options is not None:
+            name = type(options).__name__.removesuffix("T")
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+            operator.builtinOptions = options
+        return operator
+
+    def to_bytes(self) -> bytes:
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+
+    def set_metadata(self, name: str, value: bytes) -> None:
+        """Writes a metadata entry, in the place of one of the same name."""
+        entries = [e for e in self.model.metadata or [] if e.name != name.encode()]
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name.encode(), self._buffer(value)
+        self.model.metadata = [*entries, entry]
+
+    def _buffer(self, data: bytes) -> int:
+        buffer = schema.BufferT()
+        buffer.data = data
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
+
+    def _add(
+        self, name: str, kind: int, shape: Sequence[int], buffer: int, quantization: Any = None
+    ) -> int:
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.buffer = name.encode(), kind, buffer
+        tensor.shape = _indices(shape)
+        tensor.quantization = quantization
+        self._graph.tensors.append(tensor)
+        return len(self._graph.tensors) - 1
+
+    def _code(self, kind: int) -> int:
+        for index, code in enumerate(self.model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
+                return index
+        code = schema.OperatorCodeT()
+        code.builtinCode = kind
+        code.deprecatedBuiltinCode = min(kind, Op.PLACEHOLDER_FOR_GREATER_OP_CODES)
+        code.version = 1
+        self.model.operatorCodes.append(code)
+        return len(self.model.operatorCodes) - 1
+
+
+def _indices(values: Sequence[int]) -> npt.NDArray[np.int32]:
+    return np.array(values, np.int32)
