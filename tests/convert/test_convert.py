@@ -190,6 +190,31 @@ def test_wrong_options_are_refused_and_leave_nothing(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("spoilt", range(6))
+def test_a_photo_that_does_not_decode_is_named(
+    spoilt: int, small_keras: Path, photos: Path, tmp_path: Path
+) -> None:
+    # Each in turn: some of them calibrate, the others verify.
+    photo = sorted(photos.iterdir())[spoilt]
+    photo.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=rf"{photo.name}: does not decode"):
+        convert(
+            small_keras,
+            quant=["int8"],
+            size=(32, 64),
+            representative_dataset=photos,
+            output_dir=tmp_path / "out",
+        )
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_folder_without_photos_is_refused(small_keras: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"photos: 0 photos .* at least two"):
+        convert(small_keras, size=(32, 64), representative_dataset=tmp_path / "photos")
+
+
 def test_keras_loads_the_shipped_model_by_itself() -> None:
     from bokeh_convert import demo_model
 
