@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint setup lock test-lowest bench-conversion train-demo clean
+.PHONY: demo test lint setup lock test-lowest bench-conversion bench-conversion-full arm64 \
+    train-demo clean
 
 demo: .venv/ready  ## Convert the shipped model to float16 and int8; draw both beside the full model
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/demo
@@ -41,6 +42,14 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 
 bench-conversion: .venv/ready  ## Our int8 and float16 beside a plain TFLiteConverter call
 	$(BIN)/python -m bokeh_bench conversion
+
+bench-conversion-full: .venv/ready  ## The same at the paper's width and size: half an hour
+	$(BIN)/python -m bokeh_bench conversion --untrained 1.0 --size 512x768 --runs 0 \
+	    $(foreach scheme,float16 dynamic int8 int16x8 full-integer,--only "bokeh-convert $(scheme)") \
+	    --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
+
+arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `python -m bokeh_bench arm64`
+	$(BIN)/python -m bokeh_bench.arm64.environment build/arm64
 
 PAIRS ?= ../shared/demo_pairs
 train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODEL_CARD.md)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -14,6 +15,8 @@ from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
 from bokeh_convert.quiet import quiet
 from bokeh_runtime.errors import InputError
+
+ARM64_FOLDER = Path("build/arm64")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,10 +72,58 @@ def conversion(
         except InputError as error:
             fault = str(error)
     if fault is not None:
-        click.echo(f"bokeh_bench: {fault}", err=True)
-        sys.exit(2)
+        _fail(fault)
     as_data = {"rows": [asdict(row) for row in rows]}
     click.echo(to_json(as_data) if as_json else table(rows))
+
+
+@main.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--pack",
+    metavar="NPZ",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The reference pack of the conversion: photos, and what the full model draws.",
+)
+@click.option(
+    "--environment",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=ARM64_FOLDER,
+    show_default=True,
+    help="What `make arm64` made.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool) -> None:
+    """Run .tflite FILES on a Cortex-A76's kernels, under QEMU.
+
+    Gives the picture's PSNR there and the instructions of one inference, and no time. The ratio is
+    to the first file. A minute or more for each file.
+    """
+    from bokeh_bench.arm64.measure import measure, table
+    from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
+    from bokeh_convert.report import to_json
+    from bokeh_convert.verify import load_reference
+
+    def say(what: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(what, err=True)
+
+    try:
+        rows = measure(files, load_reference(pack), ArmRunner(environment), say)
+    except MissingEnvironmentError as error:
+        _fail(str(error), exit_code=3)
+    except InputError as error:
+        _fail(str(error))
+    click.echo(to_json({"rows": [asdict(row) for row in rows]}) if as_json else table(rows))
+
+
+def _fail(fault: str, exit_code: int = 2) -> NoReturn:
+    click.echo(f"bokeh_bench: {fault}", err=True)
+    sys.exit(exit_code)
 
 
 def _untrained(width: float, folder: Path) -> Path:

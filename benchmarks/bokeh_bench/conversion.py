@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench.one_conversion import OURS
-from bokeh_convert.verify import Reference, verify
+from bokeh_convert.verify import Reference, load_reference, verify
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
@@ -83,7 +83,7 @@ def measure(
     for way in ways:
         say(way)
         made[way] = _one(path, way, size, folder, threads)
-    reference = _reference(next(folder.glob("**/*.reference.npz")))
+    reference = load_reference(next(folder.glob("**/*.reference.npz")))
     say("latency")
     files = {way: content for way, (content, _) in made.items()}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
@@ -161,11 +161,6 @@ def _one(
     figures = json.loads(done.stdout.splitlines()[-1])
     figures["process_s"] = time.monotonic() - began
     return Path(figures.pop("file")).read_bytes(), figures
-
-
-def _reference(pack: Path) -> Reference:
-    with np.load(pack) as arrays:
-        return Reference(list(arrays["names"]), list(arrays["inputs"]), list(arrays["outputs"]))
 
 
 def _latency_ratios(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,22 @@ def save_reference(path: Path, reference: Reference, source_sha256: str) -> None
             outputs=np.stack(reference.outputs).astype(np.float32),
             source_sha256=np.array(source_sha256),
         )
+
+
+def load_reference(path: Path) -> Reference:
+    """Reads a reference pack that `save_reference` wrote.
+
+    Raises:
+        InputError: If it is missing or is no reference pack.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            names = [str(name) for name in arrays["names"]]
+            return Reference(names, list(arrays["inputs"]), list(arrays["outputs"]))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; give a .reference.npz of a conversion") from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is no reference pack; give a .reference.npz") from error
 
 
 def _fault(output: FloatImage) -> str | None:

@@ -1,0 +1,37 @@
+"""Runs a .tflite file on photos. Stands alone: inside QEMU nothing of the project is installed.
+
+`guest.py MODEL INPUTS.npy OUTPUTS.npy`: inputs uint8 [n, height, width, channels], which stand for
+values of 0 to 1; outputs float32.
+"""
+
+import sys
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+
+def run(model: str, inputs: str, outputs: str) -> None:
+    """Runs every photo and writes what the model draws, not clipped."""
+    interpreter = Interpreter(model_path=model, num_threads=1)
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]
+    target = interpreter.get_output_details()[0]
+    drawn = []
+    for pixels in np.load(inputs):
+        values = pixels.astype(np.float32) / np.float32(255)
+        if source["dtype"] != np.float32:
+            scale, zero = source["quantization"]
+            limits = np.iinfo(source["dtype"])
+            values = np.clip(np.round(values / scale) + zero, limits.min, limits.max)
+        interpreter.set_tensor(source["index"], values[None].astype(source["dtype"]))
+        interpreter.invoke()
+        picture = interpreter.get_tensor(target["index"])[0].astype(np.float32)
+        if target["dtype"] != np.float32:
+            scale, zero = target["quantization"]
+            picture = (picture - zero) * np.float32(scale)
+        drawn.append(picture)
+    np.save(outputs, np.stack(drawn))
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])

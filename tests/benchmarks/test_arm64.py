@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bokeh_bench.__main__ import ARM64_FOLDER, main
+from bokeh_bench.arm64 import guest
+from bokeh_bench.arm64.measure import measure
+from bokeh_bench.arm64.runner import ArmRun
+from bokeh_convert.verify import Reference, save_reference
+from bokeh_runtime import InputError, TfliteModel
+
+ENVIRONMENT = Path(__file__).parents[2] / ARM64_FOLDER
+needs_arm64 = pytest.mark.skipif(
+    not (ENVIRONMENT / "count.so").exists(), reason="no ARM environment; run: make arm64"
+)
+
+
+@pytest.fixture
+def pack(data: Path, tmp_path: Path) -> Path:
+    """What Keras drew, twice: a photo, and the same photo mirrored and drawn by the float file."""
+    with np.load(data / "keras2_moments.npz") as file:
+        photo, bokeh = np.round(file["photo"][0] * 255).astype(np.uint8), file["bokeh"][0]
+    model = TfliteModel((data / "tiny_float16.tflite").read_bytes(), threads=1)
+    mirrored = photo[:, ::-1].copy()
+    outputs = [np.clip(bokeh, 0, 1), np.clip(model.run(mirrored / np.float32(255)), 0, 1)]
+    save_reference(tmp_path / "tiny.npz", Reference(["a", "b"], [photo, mirrored], outputs), "")
+    return tmp_path / "tiny.npz"
+
+
+@pytest.mark.parametrize("name", ["tiny_float16", "tiny_integer"])
+def test_the_guest_draws_what_the_host_draws(name: str, data: Path, tmp_path: Path, rng) -> None:
+    photos = rng.integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    np.save(tmp_path / "in.npy", photos)
+    paths = (data / f"{name}.tflite", tmp_path / "in.npy", tmp_path / "out.npy")
+    subprocess.run([sys.executable, guest.__file__, *paths], check=True, capture_output=True)
+    host = TfliteModel(paths[0].read_bytes(), threads=1)
+    expected = [host.run(photo / np.float32(255)) for photo in photos]
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-6)
+
+
+class CountingRunner:
+    """Draws black; counts 1000 to start and 70 for each photo."""
+
+    def run(self, content: bytes, inputs: np.ndarray) -> ArmRun:
+        if content == b"broken":
+            raise RuntimeError("the model does not run on cortex-a76: Segmentation fault")
+        photos = len(inputs)
+        return ArmRun(np.full((photos, 8, 8, 3), -0.5, np.float32), 1000 + 70 * photos)
+
+
+def reference(photos: int) -> Reference:
+    inputs = [np.zeros((8, 8, 3), np.uint8)] * photos
+    outputs = [np.full((8, 8, 3), 0.1 * (i + 1), np.float32) for i in range(photos)]
+    return Reference([str(i) for i in range(photos)], inputs, outputs)
+
+
+def test_start_is_not_counted_and_pictures_are_clipped(tmp_path: Path) -> None:
+    (tmp_path / "black.tflite").write_bytes(b"any")
+    (row,) = measure([tmp_path / "black.tflite"], reference(3), CountingRunner(), print)
+    assert (row.instructions, row.instructions_ratio) == (70, 1)
+    # Errors of 0.1, 0.2 and 0.3: 20.0, 13.98 and 10.46 dB.
+    assert (row.psnr_db_mean, row.psnr_db_worst) == (14.8, 10.5)
+
+
+def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.tflite").write_bytes(b"broken")
+    for file, photos, cause in (
+        ("broken.tflite", 2, r"broken\.tflite: the model does not run"),
+        ("none.tflite", 2, r"none\.tflite: cannot be read"),
+        ("broken.tflite", 1, "holds one photo"),
+    ):
+        with pytest.raises(InputError, match=cause):
+            measure([tmp_path / file], reference(photos), CountingRunner(), print)
+
+
+def test_without_the_environment_the_exit_code_is_3(data: Path, pack: Path, tmp_path: Path) -> None:
+    asked = ["arm64", str(data / "tiny_float16.tflite"), "--pack", str(pack)]
+    done = CliRunner().invoke(main, [*asked, "--environment", str(tmp_path)])
+    assert done.exit_code == 3
+    assert done.output == f"bokeh_bench: {tmp_path}: no ARM environment there; run: make arm64\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"), [(None, "no such file"), (b"PK\3\4", "is no reference pack")]
+)
+def test_what_is_no_pack_is_refused(content: bytes | None, cause: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "pack.npz").write_bytes(content)
+    done = CliRunner().invoke(main, ["arm64", "a.tflite", "--pack", str(tmp_path / "pack.npz")])
+    assert done.exit_code == 2
+    assert cause in done.output
+
+
+@needs_arm64
+def test_files_run_on_arm_kernels(data: Path, pack: Path) -> None:
+    file = data / "tiny_float16.tflite"
+    done = CliRunner().invoke(
+        main,
+        ["arm64", str(file), "--pack", str(pack), "--environment", str(ENVIRONMENT), "--json"],
+    )
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["instructions"] > 1e6
+    assert row["psnr_db_worst"] > 50  # float16 weights, and sums in another order
