@@ -1,9 +1,9 @@
 """What an int16x8 file draws, computed with the fast float kernels.
 
-The interpreters have only plain kernels for int16 activations, some 40 times slower than float:
-a full-size PyNET would take many minutes for each photo. The rehearsal keeps every value on the
-file's own int8 and int16 grid and convolves in float32, whose rounding is far below a step of
-int16. `bokeh_convert.verify` uses it for large models, and the report says so.
+The interpreters have only plain kernels for int16 activations (seen 13 to 40 times slower than
+float): a full-size PyNET would take many minutes for each photo. The rehearsal keeps every value
+on the file's own int8 and int16 grid and convolves in float32, whose rounding is far below a step
+of int16. `bokeh_convert.verify` uses it for large models, and the report says so.
 """
 
 from __future__ import annotations
