@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SCHEME_NAMES = ("float32", "float16", "dynamic", "int8", "int16x8", "full-integer")
 LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
 """PyNET's outputs, from 1/32 of the input's height (l5) over its own (l0) to twice that (l_up)."""
+PASS_NAMES = ("instance-norm", "merge-convolutions")
+"""Rewrites of the graph that can be left out; see `bokeh_convert.passes`."""
 DEMO_SIZE = (256, 384)
 """Height and width at which the demo model is converted if nobody asks for another size."""
 _SIZE_MULTIPLE = 32
@@ -65,6 +67,7 @@ def convert(
     residual: bool | None = None,
     custom_objects: Sequence[str] = (),
     trust_source: bool = False,
+    skip_passes: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> list[Conversion]:
@@ -93,6 +96,7 @@ def convert(
         residual: For weights alone: the network's output is added to the photo.
         custom_objects: Layer classes that the model needs and only you have: "module:NAME".
         trust_source: Run code that the source holds. Without it such sources are refused.
+        skip_passes: Rewrites to leave out, of `PASS_NAMES`.
         threads: CPU threads; None takes all cores.
         progress: Told of every step.
 
@@ -106,6 +110,9 @@ def convert(
     unknown = [name for name in schemes if name not in SCHEME_NAMES]
     if unknown or not schemes:
         raise InputError(f"--quant {','.join(unknown)}: choose from {', '.join(SCHEME_NAMES)}")
+    strange = [name for name in skip_passes if name not in PASS_NAMES]
+    if strange:
+        raise InputError(f"--no-pass {strange[0]}: choose from {', '.join(PASS_NAMES)}")
     if size is not None and any(side <= 0 or side % _SIZE_MULTIPLE for side in size):
         raise InputError(f"--size {size[0]}x{size[1]}: both must be multiples of {_SIZE_MULTIPLE}")
     if level is not None and level not in LEVELS:
@@ -122,5 +129,6 @@ def convert(
     options = SourceOptions(
         level, output_name, width, input_channels, residual, trust_source, tuple(custom_objects)
     )
-    run = Run(path, options, photos, samples, seed, size, threads or os.cpu_count() or 1, progress)
+    cores = threads or os.cpu_count() or 1
+    run = Run(path, options, photos, samples, seed, size, frozenset(skip_passes), cores, progress)
     return run.convert(schemes, Path(output_dir), min_psnr_db)

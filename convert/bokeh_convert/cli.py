@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bokeh_convert.api import LEVELS, SCHEME_NAMES, Conversion, convert, demo_model
+from bokeh_convert.api import LEVELS, PASS_NAMES, SCHEME_NAMES, Conversion, convert, demo_model
 from bokeh_convert.api import Progress as OnProgress
 from bokeh_convert.quiet import quiet
 from bokeh_runtime.errors import InputError
@@ -119,6 +119,13 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     help="Run code that the model file holds (Lambda layers and the like).",
 )
 @click.option(
+    "--no-pass",
+    "skip_passes",
+    type=click.Choice(PASS_NAMES),
+    multiple=True,
+    help="A rewrite of the graph to leave out; may be repeated.",
+)
+@click.option(
     "-o",
     "--output-dir",
     metavar="DIR",
@@ -147,6 +154,7 @@ def main(
     residual: bool | None,
     custom_objects: tuple[str, ...],
     trust_source: bool,
+    skip_passes: tuple[str, ...],
     output_dir: Path,
     threads: int | None,
     as_json: bool,
@@ -187,6 +195,7 @@ def main(
                     residual=residual,
                     custom_objects=custom_objects,
                     trust_source=trust_source,
+                    skip_passes=skip_passes,
                     threads=threads,
                     progress=progress,
                 )

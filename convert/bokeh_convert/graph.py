@@ -36,6 +36,7 @@ class Graph:
     def __init__(self, content: bytes) -> None:
         self.model: Any = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
         (self._graph,) = self.model.subgraphs
+        self._axes: dict[tuple[int, ...], int] = {}
 
     @property
     def tensors(self) -> list[Any]:
@@ -82,6 +83,44 @@ class Graph:
 
     def kind_name(self, operator: Any) -> str:
         return str(_NAMES[self.kind(operator)])
+
+    def fused(self, operator: Any) -> bool:
+        """Returns whether the operator also applies an activation function, such as RELU."""
+        none = schema.ActivationFunctionType.NONE
+        return bool(getattr(operator.builtinOptions, "fusedActivationFunction", none) != none)
+
+    def is_constant(self, tensor: int) -> bool:
+        data = self.model.buffers[self._graph.tensors[tensor].buffer].data
+        return data is not None and len(data) > 0
+
+    def makers(self) -> dict[int, Any]:
+        """Returns the operator that makes each activation."""
+        return {int(out): operator for operator in self.operators for out in operator.outputs}
+
+    def readers(self) -> dict[int, list[Any]]:
+        """Returns the operators that read each tensor."""
+        readers: dict[int, list[Any]] = {}
+        for operator in self.operators:
+            for index in dict.fromkeys(int(i) for i in operator.inputs):
+                readers.setdefault(index, []).append(operator)
+        return readers
+
+    def drop_unused(self) -> None:
+        """Drops operators whose results nothing reads."""
+        needed = set(self.outputs)
+        kept = []
+        for operator in reversed(self.operators):
+            if any(int(out) in needed for out in operator.outputs):
+                needed |= {int(index) for index in operator.inputs}
+                kept.append(operator)
+        self.operators = kept[::-1]
+
+    def axes(self, *axes: int) -> int:
+        """Returns a constant of these axes, the same whenever they are asked for."""
+        if axes not in self._axes:
+            name = f"axes_{'_'.join(map(str, axes))}"
+            self._axes[axes] = self.add_constant(name, np.array(axes, np.int32))
+        return self._axes[axes]
 
     def constant(self, tensor: int) -> npt.NDArray[Any]:
         """Returns the values of a constant of an integer or float32 type."""

@@ -29,6 +29,7 @@ class ConversionReport:
         reference: File name and SHA-256 of the reference pack that the fidelity was measured with.
         half_precision: Of a float16 file: whether it is marked for native half precision on ARM
             CPUs, and the PSNR of the rehearsal (`bokeh_convert.half`) that decided it.
+        passes: Rewrites of the graph and what each changed; see `bokeh_convert.passes`.
         operators: How often each stands in the file.
         placement: For each kind of operator, what keeps it from the GPU delegate and which NNAPI
             level it needs; see `bokeh_convert.placement.OperatorRow`.
@@ -50,6 +51,7 @@ class ConversionReport:
     reference: dict[str, str]
     fidelity: dict[str, Any] | None
     half_precision: dict[str, Any] | None
+    passes: list[dict[str, Any]]
     operators: dict[str, int]
     gpu_objections: list[str]
     placement: list[dict[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bokeh_convert.half import MIN_PSNR_DB, mark_half, rehearse_half
 from bokeh_convert.int16 import MOST_MULTIPLY_ACCUMULATES
 from bokeh_convert.lower import lower
 from bokeh_convert.operators import count_operators, multiply_accumulates
+from bokeh_convert.passes import FOR_EVERY_SCHEME, PassResult, apply_passes
 from bokeh_convert.placement import gpu_objections, placement
 from bokeh_convert.quantize import SCHEMES, quantize
 from bokeh_convert.ranges import ActivationRanges, measure_ranges
@@ -51,6 +52,7 @@ class Run:
         samples: int,
         seed: int,
         size: tuple[int, int] | None,
+        skip_passes: Collection[str],
         threads: int,
         progress: Progress,
     ) -> None:
@@ -60,6 +62,7 @@ class Run:
         self._samples = samples
         self._seed = seed
         self._size = size
+        self._skip_passes = skip_passes
         self._threads = threads
         self._progress = progress
         self._done = 0
@@ -85,7 +88,7 @@ class Run:
                 reference = draw_reference(sized, drawn.verification, self._step)
             self._step("lowering to a flatbuffer")
             with self._timed("lower_s"):
-                float32 = lower(sized)
+                float32, rewritten = apply_passes(lower(sized), FOR_EVERY_SCHEME, self._skip_passes)
             self._step()
 
             measured = None
@@ -100,7 +103,9 @@ class Run:
             # Into each report: another run into this folder may put another pack in its place.
             reference_file = {"file": pack, "sha256": _sha256(staging.path(pack))}
 
-            prepared = _Prepared(sized, drawn, float32, measured, reference, reference_file)
+            prepared = _Prepared(
+                sized, drawn, float32, rewritten, measured, reference, reference_file
+            )
             files = [self._file(name, prepared, min_psnr_db) for name in schemes]
             for file in files:
                 staging.path(file.report.file).write_bytes(file.content)
@@ -200,6 +205,7 @@ class Run:
             },
             calibration=self._calibration(prepared.drawn) if scheme.calibrated else None,
             reference=prepared.reference_file,
+            passes=[asdict(result) for result in prepared.rewritten],
             half_precision=half,
             fidelity=summary,
             operators=count_operators(content),
@@ -258,6 +264,7 @@ class _Prepared:
     sized: SizedModel
     drawn: SampleSet
     float32: bytes
+    rewritten: Sequence[PassResult]
     measured: ActivationRanges | None
     reference: Reference
     reference_file: dict[str, str]
