@@ -60,6 +60,8 @@ def convert(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     min_psnr_db: float | None = None,
+    max_latency: float | None = None,
+    trade_off: bool = False,
     level: str | None = None,
     output_name: str | None = None,
     width: float | None = None,
@@ -87,7 +89,11 @@ def convert(
         samples: The most photos that calibrate.
         seed: Of the choice of photos.
         size: (height, width) in pixels, multiples of 32, for models that leave it open.
-        min_psnr_db: A file whose mean PSNR is lower does not pass.
+        min_psnr_db: A file whose mean PSNR is lower does not pass. For int8, also what its plan is
+            searched for; 40 dB unless given.
+        max_latency: For int8: the most that the plan may cost on a phone's CPU, in instructions,
+            over the float32 file (an estimate; see `bokeh_convert.cost`).
+        trade_off: For int8: try plans beyond the first that is good enough, and draw the curve.
         level: Of a model with several outputs, take the one of this level's size: one of
             `LEVELS`. Without it and `output_name`, the largest is taken.
         output_name: Of a model with several outputs, take this one.
@@ -123,12 +129,19 @@ def convert(
     photos = None if representative_dataset is None else Path(representative_dataset)
     # Imported late: TensorFlow takes seconds, and a wrong option should not.
     progress("loading TensorFlow", 0, 1)
+    from bokeh_convert.plan import TARGET_DB, Budget
     from bokeh_convert.read import SourceOptions
     from bokeh_convert.run import Run
 
     options = SourceOptions(
         level, output_name, width, input_channels, residual, trust_source, tuple(custom_objects)
     )
+    if max_latency is not None and not max_latency > 0:
+        raise InputError(f"--max-latency {max_latency:g}: a ratio above 0, such as 0.5")
     cores = threads or os.cpu_count() or 1
-    run = Run(path, options, photos, samples, seed, size, frozenset(skip_passes), cores, progress)
+    budget = Budget(TARGET_DB if min_psnr_db is None else min_psnr_db, max_latency)
+    skipped = frozenset(skip_passes)
+    run = Run(
+        path, options, photos, samples, seed, size, skipped, budget, trade_off, cores, progress
+    )
     return run.convert(schemes, Path(output_dir), min_psnr_db)

@@ -86,7 +86,20 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--min-psnr",
     metavar="DB",
     type=float,
-    help="Exit with 1 if the mean PSNR against the full model is lower.",
+    help="Exit with 1 if the mean PSNR against the full model is lower; also what int8 is planned "
+    "for, 40 unless given.",
+)
+@click.option(
+    "--max-latency",
+    metavar="RATIO",
+    type=float,
+    help="Exit with 1 if no int8 plan that costs less keeps the PSNR: instructions on a phone's "
+    "CPU over those of the float32 file, estimated.",
+)
+@click.option(
+    "--trade-off",
+    is_flag=True,
+    help="Try more int8 plans than needed, and draw PSNR against cost.",
 )
 @click.option(
     "--level",
@@ -147,6 +160,8 @@ def main(
     seed: int,
     size: tuple[int, int] | None,
     min_psnr: float | None,
+    max_latency: float | None,
+    trade_off: bool,
     level: str | None,
     output_name: str | None,
     width: float | None,
@@ -188,6 +203,8 @@ def main(
                     seed=seed,
                     size=size,
                     min_psnr_db=min_psnr,
+                    max_latency=max_latency,
+                    trade_off=trade_off,
                     level=level,
                     output_name=output_name,
                     width=width,

@@ -9,7 +9,11 @@ and a part for each input channel.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from enum import Enum
+from typing import Any
+
+from bokeh_convert.graph import Graph, Op
 
 
 class Precision(Enum):
@@ -29,7 +33,8 @@ _TILE = {Precision.FLOAT32: 8, Precision.DYNAMIC: 16, Precision.INT8: 16}
 _PLACE = {Precision.FLOAT32: 5.1, Precision.DYNAMIC: 6.3, Precision.INT8: 6.3}
 _CHANNEL = {Precision.FLOAT32: 2.5, Precision.DYNAMIC: 1.18, Precision.INT8: 1.18}
 _TO_INT8, _FROM_INT8 = 4.0, 4.0
-_ELEMENTWISE = 2.5
+_ELEMENTWISE, _AVERAGE = 2.5, 0.6
+CONVOLUTIONS = (Op.CONV_2D, Op.TRANSPOSE_CONV)
 
 
 def convolution_cost(
@@ -51,6 +56,37 @@ def convolution_cost(
     if precision == Precision.INT8:
         cost += _FROM_INT8 * pixels * filters
     return cost
+
+
+def graph_cost(graph: Graph, precision: Precision, in_float: Collection[str] = ()) -> float:
+    """Returns the instructions of one inference.
+
+    Args:
+        graph: A float32 graph.
+        precision: In which its convolutions will be computed.
+        in_float: Convolutions that stay in float32, by the names of their results.
+    """
+    return sum(_operator_cost(graph, op, precision, in_float) for op in graph.operators)
+
+
+def _operator_cost(
+    graph: Graph, operator: Any, precision: Precision, in_float: Collection[str]
+) -> float:
+    def values(tensor: int) -> int:
+        return math.prod(int(side) for side in graph.tensors[tensor].shape)
+
+    kind, target = graph.kind(operator), int(operator.outputs[0])
+    if kind in (Op.MEAN, Op.AVERAGE_POOL_2D):
+        return _AVERAGE * values(int(operator.inputs[0]))
+    if kind not in CONVOLUTIONS:
+        return elementwise_cost(sum(values(int(out)) for out in operator.outputs))
+    filters, kernel, _, depth = (int(n) for n in graph.tensors[operator.inputs[1]].shape)
+    # The pixels of a transposed convolution's input: stride 2 spreads its kernel over four.
+    pixels = values(int(operator.inputs[2])) // depth if kind == Op.TRANSPOSE_CONV else 0
+    pixels = pixels or values(target) // filters
+    if graph.name(target) in in_float:
+        precision = Precision.FLOAT32
+    return convolution_cost(precision, pixels, kernel, depth, filters)
 
 
 def elementwise_cost(values: int) -> float:

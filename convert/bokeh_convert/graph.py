@@ -106,7 +106,10 @@ class Graph:
         return readers
 
     def drop_unused(self) -> None:
-        """Drops operators whose results nothing reads."""
+        """Drops operators whose results nothing reads, and tensors that no operator touches.
+
+        Tensors get new indices.
+        """
         needed = set(self.outputs)
         kept = []
         for operator in reversed(self.operators):
@@ -114,6 +117,26 @@ class Graph:
                 needed |= {int(index) for index in operator.inputs}
                 kept.append(operator)
         self.operators = kept[::-1]
+        self._drop_tensors()
+
+    def _drop_tensors(self) -> None:
+        used = {*self.inputs, *self.outputs}
+        for operator in self.operators:
+            used |= {int(i) for i in (*operator.inputs, *operator.outputs) if i >= 0}
+        moved = {-1: -1, **{old: new for new, old in enumerate(sorted(used))}}
+        for operator in self.operators:
+            operator.inputs = _indices([moved[int(i)] for i in operator.inputs])
+            operator.outputs = _indices([moved[int(i)] for i in operator.outputs])
+        self._graph.tensors = [self.tensors[old] for old in sorted(used)]
+        self._axes = {axes: moved[i] for axes, i in self._axes.items() if i in moved}
+        ends = [moved[i] for i in self.inputs], [moved[i] for i in self.outputs]
+        self.set_ends(*ends)
+        entries = self.model.metadata or []
+        buffers = {0, *(t.buffer for t in self.tensors), *(entry.buffer for entry in entries)}
+        places = {old: new for new, old in enumerate(sorted(buffers))}
+        for holder in (*self.tensors, *entries):
+            holder.buffer = places[holder.buffer]
+        self.model.buffers = [self.model.buffers[old] for old in sorted(buffers)]
 
     def axes(self, *axes: int) -> int:
         """Returns a constant of these axes, the same whenever they are asked for."""

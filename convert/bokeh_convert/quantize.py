@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,10 @@ class Scheme:
         summary: One line for the help.
         rules: Pairs of operators and how each is computed; later rules win. Operators that no
             rule names stay float32.
-        ranges: Which range of each activation to use; None if the scheme needs none.
+        planned: Whether `bokeh_convert.plan` finds out by drawing what is computed how.
+        ranges: Which range of each activation to use; None if the scheme needs none. Such schemes
+            take the graph as it was lowered: written for half precision, instance norm loses more
+            to 8 bits (full-integer, a quarter-width PyNET: 38.6 dB instead of 41.9).
         finish: What is done to the file after the engine.
         rehearse: Makes a file that draws the same faster, to verify a large model with.
     """
@@ -41,6 +45,7 @@ class Scheme:
     name: str
     summary: str
     rules: tuple[tuple[tuple[Any, ...], qtyping.OpQuantizationConfig], ...]
+    planned: bool = False
     ranges: Callable[[ActivationRanges], Ranges] | None = None
     finish: Callable[[bytes], bytes] | None = None
     rehearse: Callable[[bytes], bytes] | None = None
@@ -87,39 +92,32 @@ SCHEMES = {
         Scheme("float32", "as trained", ()),
         Scheme("float16", "float16 weights", ((_EVERY, _FLOAT16),)),
         Scheme("dynamic", "int8 weights, ranges at run time", ((_CONVOLUTIONS, _DYNAMIC),)),
-        # Convolutions alone: with every operator that the engine knows, the demo model's picture
-        # loses 2 dB (42.2 to 40.2; worst photo 40.6 to 36.8).
-        Scheme(
-            "int8",
-            "int8 weights and activations of convolutions",
-            ((_CONVOLUTIONS, _INT8),),
-            ActivationRanges.typical,
-        ),
+        Scheme("int8", "int8 convolutions where the picture allows", (), planned=True),
         # 16 bits have room for every extreme.
         Scheme(
             "int16x8",
             "int8 weights, int16 activations of convolutions; slow on CPUs",
             ((_CONVOLUTIONS, _INT16),),
-            ActivationRanges.whole,
+            ranges=ActivationRanges.whole,
             rehearse=rehearse_int16,
         ),
         Scheme(
             "full-integer",
             "int8 throughout, uint8 in and out",
             ((_EVERY, _INT8),),
-            ActivationRanges.whole,
+            ranges=ActivationRanges.typical,
             finish=make_full_integer,
         ),
     )
 }
 
 
-def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None) -> bytes:
+def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None = None) -> bytes:
     """Applies a scheme to a float32 flatbuffer.
 
     Args:
         float32: The .tflite file from `lower`.
-        scheme: One of `SCHEMES`.
+        scheme: One of `SCHEMES` that is not planned.
         measured: Ranges of the activations; needed if the scheme is calibrated.
 
     Returns:
@@ -128,6 +126,8 @@ def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None) 
     Raises:
         InputError: If an operator of the model has no integer form and the scheme is full-integer.
     """
+    if scheme.planned:
+        raise ValueError(f"{scheme.name} needs a plan")
     if not scheme.rules:
         return float32
     ranges = None
@@ -148,6 +148,27 @@ def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None) 
         result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     content = bytes(result.quantized_model)
     return scheme.finish(content) if scheme.finish else content
+
+
+def quantize_convolutions(float32: bytes, in_float: Collection[str]) -> bytes:
+    """Gives convolutions int8 weights, and inputs that are rounded to int8 at run time.
+
+    Args:
+        float32: The .tflite file.
+        in_float: Convolutions that stay as they are, by the names of their results.
+    """
+    with _silent_engine():
+        engine = quantizer.Quantizer(float32)
+        for operator in _CONVOLUTIONS:
+            engine.update_quantization_recipe(
+                ".*", operator, _DYNAMIC, quantizer.AlgorithmName.MIN_MAX_UNIFORM_QUANT
+            )
+            for name in in_float:
+                engine.update_quantization_recipe(
+                    f"^{re.escape(name)};?$", operator, None, quantizer.AlgorithmName.NO_QUANTIZE
+                )
+        result = engine.quantize({}, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)
 
 
 def _engine_range(low: float, high: float) -> dict[str, Any]:

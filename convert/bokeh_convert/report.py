@@ -29,6 +29,8 @@ class ConversionReport:
         reference: File name and SHA-256 of the reference pack that the fidelity was measured with.
         half_precision: Of a float16 file: whether it is marked for native half precision on ARM
             CPUs, and the PSNR of the rehearsal (`bokeh_convert.half`) that decided it.
+        plan: Of an int8 file: which convolutions stay in float, the estimated cost relative to the
+            float32 file, and the trade-off of every plan tried; see `bokeh_convert.plan.Plan`.
         passes: Rewrites of the graph and what each changed; see `bokeh_convert.passes`.
         operators: How often each stands in the file.
         placement: For each kind of operator, what keeps it from the GPU delegate and which NNAPI
@@ -48,6 +50,7 @@ class ConversionReport:
     input: dict[str, Any]
     output: dict[str, Any]
     calibration: dict[str, Any] | None
+    plan: dict[str, Any] | None
     reference: dict[str, str]
     fidelity: dict[str, Any] | None
     half_precision: dict[str, Any] | None

@@ -17,15 +17,17 @@ from bokeh_convert.half import MIN_PSNR_DB, mark_half, rehearse_half
 from bokeh_convert.int16 import MOST_MULTIPLY_ACCUMULATES
 from bokeh_convert.lower import lower
 from bokeh_convert.operators import count_operators, multiply_accumulates
-from bokeh_convert.passes import FOR_EVERY_SCHEME, PassResult, apply_passes
+from bokeh_convert.passes import FOR_EVERY_SCHEME, MERGE_CONVOLUTIONS, PassResult, apply_passes
 from bokeh_convert.placement import gpu_objections, placement
-from bokeh_convert.quantize import SCHEMES, quantize
+from bokeh_convert.plan import SEARCH_PHOTOS, Budget, Plan, Trial, search
+from bokeh_convert.quantize import SCHEMES, Scheme, quantize
 from bokeh_convert.ranges import ActivationRanges, measure_ranges
 from bokeh_convert.read import SourceOptions, read_model
 from bokeh_convert.read.float_model import FloatModel, SizedModel
 from bokeh_convert.report import ConversionReport, fidelity_summary, tool_versions
 from bokeh_convert.samples import Sample, SampleSet, draw_samples, read_sample, to_input
 from bokeh_convert.staging import Staging
+from bokeh_convert.trade_off import save_trade_off
 from bokeh_convert.verify import (
     BrokenPictureError,
     Fidelity,
@@ -53,6 +55,8 @@ class Run:
         seed: int,
         size: tuple[int, int] | None,
         skip_passes: Collection[str],
+        budget: Budget,
+        whole_curve: bool,
         threads: int,
         progress: Progress,
     ) -> None:
@@ -63,6 +67,8 @@ class Run:
         self._seed = seed
         self._size = size
         self._skip_passes = skip_passes
+        self._budget = budget
+        self._whole_curve = whole_curve
         self._threads = threads
         self._progress = progress
         self._done = 0
@@ -88,7 +94,8 @@ class Run:
                 reference = draw_reference(sized, drawn.verification, self._step)
             self._step("lowering to a flatbuffer")
             with self._timed("lower_s"):
-                float32, rewritten = apply_passes(lower(sized), FOR_EVERY_SCHEME, self._skip_passes)
+                lowered = lower(sized)
+                float32, rewritten = apply_passes(lowered, FOR_EVERY_SCHEME, self._skip_passes)
             self._step()
 
             measured = None
@@ -96,7 +103,7 @@ class Run:
                 self._step("measuring ranges", 0)
                 with self._timed("ranges_s"):
                     inputs = self._inputs(drawn.calibration, sized)
-                    measured = measure_ranges(float32, inputs, threads=self._threads)
+                    measured = measure_ranges(lowered, inputs, threads=self._threads)
                 self._step()
             pack, picture = f"{model.name}.reference.npz", f"{model.name}.comparison.png"
             save_reference(staging.path(pack), reference, model.sha256)
@@ -104,12 +111,15 @@ class Run:
             reference_file = {"file": pack, "sha256": _sha256(staging.path(pack))}
 
             prepared = _Prepared(
-                sized, drawn, float32, rewritten, measured, reference, reference_file
+                sized, drawn, lowered, float32, rewritten, measured, reference, reference_file
             )
             files = [self._file(name, prepared, min_psnr_db) for name in schemes]
             for file in files:
                 staging.path(file.report.file).write_bytes(file.content)
                 staging.path(file.report_name).write_text(file.report.to_json(), encoding="utf-8")
+                if file.plan is not None and self._whole_curve:
+                    curve = staging.path(f"{model.name}_{file.report.scheme}.trade_off.png")
+                    save_trade_off(curve, file.plan, self._budget)
             columns = [(file.report.scheme, file.pictures) for file in files if file.pictures]
             save_comparison(staging.path(picture), reference, columns)
             staging.commit()
@@ -136,13 +146,20 @@ class Run:
     def _file(self, name: str, prepared: _Prepared, min_psnr_db: float | None) -> _File:
         sized, reference = prepared.sized, prepared.reference
         scheme = SCHEMES[name]
-        self._step(f"quantizing to {name}" if scheme.rules else f"writing {name}", 0)
-        half = None
+        self._step(f"writing {name}" if name == "float32" else f"quantizing to {name}", 0)
+        half, plan, passes = None, None, list(prepared.rewritten)
         with self._timed("quantize_s"):
-            try:
-                content = quantize(prepared.float32, scheme, prepared.measured)
-            except InputError as error:
-                raise InputError(f"{self._source}: {error}") from error
+            if scheme.planned:
+                plan, merged = self._plan(prepared)
+                content, passes = plan.chosen.content, [*passes, *merged]
+            elif scheme.calibrated:
+                try:
+                    content = quantize(prepared.lowered, scheme, prepared.measured)
+                except InputError as error:
+                    raise InputError(f"{self._source}: {error}") from error
+                passes = []
+            else:
+                content = quantize(prepared.float32, scheme)
             if name == "float16":
                 content, half = self._with_half(content, reference)
         self._step(f"verifying {name}")
@@ -159,8 +176,15 @@ class Run:
                 )
         except BrokenPictureError as error:
             failure = str(error)
+        if plan is not None and self._budget.cost_ratio is not None:
+            min_psnr_db = self._budget.psnr_db
         if fidelity and min_psnr_db is not None and fidelity.psnr_db_mean < min_psnr_db:
             failure = f"mean PSNR {fidelity.psnr_db_mean:.1f} dB is under {min_psnr_db:g} dB"
+        elif plan is not None and not self._budget.affords(plan.chosen):
+            failure = (
+                f"costs {plan.chosen.cost_ratio:.2f} of the float32 file, "
+                f"more than {self._budget.cost_ratio:g}"
+            )
 
         source = {
             "file": sized.model.path.name,
@@ -203,9 +227,10 @@ class Run:
                 "height": output_height,
                 "width": output_width,
             },
-            calibration=self._calibration(prepared.drawn) if scheme.calibrated else None,
+            calibration=self._calibration(prepared.drawn, scheme),
+            plan=None if plan is None else {"budget": asdict(self._budget), **plan.summary()},
             reference=prepared.reference_file,
-            passes=[asdict(result) for result in prepared.rewritten],
+            passes=[asdict(result) for result in passes],
             half_precision=half,
             fidelity=summary,
             operators=count_operators(content),
@@ -213,7 +238,27 @@ class Run:
             placement=[asdict(row) for row in rows],
             tools=tool_versions(),
         )
-        return _File(content, report, f"{stem}.report.json", pictures)
+        return _File(content, report, f"{stem}.report.json", pictures, plan)
+
+    def _plan(self, prepared: _Prepared) -> tuple[Plan, list[PassResult]]:
+        def on_trial(trial: Trial) -> None:
+            drawn = f"{trial.psnr_db_mean:.1f} dB at {trial.cost_ratio:.2f} of float32's cost"
+            self._step(f"searching a plan for int8: {drawn}", 0)
+
+        photos = list(self._inputs(prepared.drawn.calibration[:SEARCH_PHOTOS], prepared.sized))
+        merge = MERGE_CONVOLUTIONS not in self._skip_passes
+        plan = search(
+            prepared.float32,
+            photos,
+            self._budget,
+            merge=merge,
+            whole_curve=self._whole_curve,
+            threads=self._threads,
+            on_trial=on_trial,
+        )
+        counted = "convolutions merged into another"
+        merged = PassResult(MERGE_CONVOLUTIONS, counted, plan.chosen.merged)
+        return plan, [merged] if merge else []
 
     def _with_half(self, content: bytes, reference: Reference) -> tuple[bytes, dict[str, Any]]:
         """Marks a file for native half precision if the rehearsal of that holds the picture."""
@@ -237,13 +282,17 @@ class Run:
             pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
             yield to_input(pixels)
 
-    def _calibration(self, drawn: SampleSet) -> dict[str, Any]:
+    def _calibration(self, drawn: SampleSet, scheme: Scheme) -> dict[str, Any] | None:
+        """Says which photos had a part in the file: in its ranges, or in its plan."""
+        if not scheme.calibrated and not scheme.planned:
+            return None
+        photos = drawn.calibration[:SEARCH_PHOTOS] if scheme.planned else drawn.calibration
         return {
             "photos": drawn.origin,
             "depth": drawn.depth,
-            "count": len(drawn.calibration),
+            "count": len(photos),
             "seed": self._seed,
-            "names": [sample.photo.name for sample in drawn.calibration],
+            "names": [sample.photo.name for sample in photos],
         }
 
     @contextlib.contextmanager
@@ -263,6 +312,7 @@ class _Prepared:
 
     sized: SizedModel
     drawn: SampleSet
+    lowered: bytes
     float32: bytes
     rewritten: Sequence[PassResult]
     measured: ActivationRanges | None
@@ -276,6 +326,7 @@ class _File:
     report: ConversionReport
     report_name: str
     pictures: Sequence[FloatImage]
+    plan: Plan | None
 
 
 def _without_images(summary: dict[str, Any] | None) -> dict[str, Any]:

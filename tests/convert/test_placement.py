@@ -47,12 +47,12 @@ def test_nnapi_levels_of_a_float_file(float32: bytes) -> None:
 
 
 def test_nnapi_levels_of_quantized_files(float32: bytes, measured) -> None:
-    int8 = _levels(quantize(float32, SCHEMES["int8"], measured))
-    assert int8["CONV_2D", "int8"] == 29
-    assert int8["QUANTIZE", "float32 -> int8"] == 30
-    dynamic = _levels(quantize(float32, SCHEMES["dynamic"], None))
+    integer = _levels(quantize(float32, SCHEMES["full-integer"], measured))
+    assert integer["CONV_2D", "int8"] == 29
+    assert integer["QUANTIZE", "uint8 -> int8"] == 30
+    dynamic = _levels(quantize(float32, SCHEMES["dynamic"]))
     assert dynamic["CONV_2D", "float32"] == 29
-    float16 = _levels(quantize(float32, SCHEMES["float16"], None))
+    float16 = _levels(quantize(float32, SCHEMES["float16"]))
     assert float16["DEQUANTIZE", "float16 -> float32"] is None
 
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 
-from bokeh_convert.cost import Precision
 from bokeh_convert.graph import Graph
 from bokeh_convert.passes.instance_norm import rewrite_instance_norm
-from bokeh_convert.passes.merge_convolutions import merge_convolutions
 
 
 @dataclass(frozen=True)
@@ -34,13 +31,8 @@ class Pass:
 FOR_EVERY_SCHEME = (
     Pass("instance-norm", "instance norms written in one form", rewrite_instance_norm),
 )
-FOR_INT8 = (
-    Pass(
-        "merge-convolutions",
-        "convolutions merged into another",
-        partial(merge_convolutions, precision=Precision.DYNAMIC),
-    ),
-)
+MERGE_CONVOLUTIONS = "merge-convolutions"
+"""Done within `bokeh_convert.plan`, which knows the convolutions that are int8."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ convolution fill it; the smaller kernel is padded with zeros, which changes no s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,18 +27,19 @@ class _Convolution:
     pixels: int
 
 
-def merge_convolutions(graph: Graph, precision: Precision) -> int:
+def merge_convolutions(graph: Graph, precision: Precision, leave: Collection[str] = ()) -> int:
     """Merges in place where that is cheaper, and returns how many convolutions are gone.
 
     Args:
         graph: A float32 graph; of its convolutions, those of stride 1, SAME padding and odd
             kernels are looked at.
         precision: In which the convolutions will be computed.
+        leave: Convolutions that are not touched, by the names of their results.
     """
     made_from: dict[int, list[_Convolution]] = {}
     for operator in graph.operators:
         convolution = _mergeable(graph, operator)
-        if convolution is not None:
+        if convolution is not None and graph.name(int(operator.outputs[0])) not in leave:
             made_from.setdefault(int(operator.inputs[0]), []).append(convolution)
     replaced: dict[int, list[Any]] = {}
     gone: set[int] = set()
@@ -53,6 +54,7 @@ def merge_convolutions(graph: Graph, precision: Precision) -> int:
         if id(operator) not in gone:
             operators += replaced.get(id(operator), [operator])
     graph.operators = operators
+    graph.drop_unused()
     return len(gone)
 
 

@@ -1,0 +1,47 @@
+"""The picture of a plan search: PSNR against cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from bokeh_convert.plan import WORST_BELOW_DB, Budget, Plan
+
+_FORMAT = "png"
+
+
+def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
+    """Draws every plan that was tried, the chosen one marked.
+
+    Args:
+        path: A .png file.
+        plan: What the search found.
+        budget: What it was asked for.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    costs = [trial.cost_ratio for trial in plan.trials]
+    means = [trial.psnr_db_mean for trial in plan.trials]
+    spread = [trial.psnr_db_mean - trial.psnr_db_worst for trial in plan.trials]
+    nothing = [0.0] * len(costs)
+    axes.errorbar(
+        costs, means, (spread, nothing), fmt="o", color="0.45", markersize=4, linewidth=0.7,
+        label="plans tried (mean; the line ends at the worst photo)",
+    )  # fmt: skip
+    chosen = plan.chosen
+    floats = f"{len(chosen.in_float)} of {plan.convolutions} convolutions in float"
+    axes.plot(
+        chosen.cost_ratio, chosen.psnr_db_mean, "o", color="tab:blue", label=f"chosen: {floats}"
+    )
+    axes.axhline(budget.psnr_db, color="tab:green", linewidth=0.8, label="asked of the mean")
+    axes.axhline(
+        budget.psnr_db - WORST_BELOW_DB, color="tab:green", linewidth=0.8, linestyle=":",
+        label="asked of the worst photo",
+    )  # fmt: skip
+    if budget.cost_ratio is not None:
+        axes.axvline(budget.cost_ratio, color="tab:red", linewidth=0.8, label="most cost")
+    axes.set_xlabel("instructions on a phone's CPU / float32's (estimate)")
+    axes.set_ylabel("PSNR against float32, dB (photos of the search)")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120, format=_FORMAT)

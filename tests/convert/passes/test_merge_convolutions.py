@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from bokeh_convert.cost import Precision
+from bokeh_convert.graph import Graph, Op
+from bokeh_convert.lower import lower
+from bokeh_convert.operators import count_operators
+from bokeh_convert.passes.merge_convolutions import merge_convolutions
+from bokeh_convert.plan import Budget, search
+from bokeh_convert.read import read_model
+from bokeh_runtime import TfliteModel
+
+Layer = dict[str, object]
+
+
+def lowered(folder: Path, *branches: Layer) -> bytes:
+    """Convolutions side by side, each followed by a leaky ReLU, joined."""
+    keras.utils.set_random_seed(2)
+    photo = keras.Input((None, None, 3), name="photo")
+    x = keras.layers.Conv2D(32, 3, padding="same")(photo)
+    made = []
+    for branch in branches:
+        layer = keras.layers.Conv2D(**{"padding": "same", "bias_initializer": "normal", **branch})
+        made.append(keras.layers.LeakyReLU(negative_slope=0.2)(layer(x)))
+    x = keras.layers.Concatenate()(made) if len(made) > 1 else made[0]
+    x = keras.layers.Conv2D(3, 1)(x)
+    keras.Model(photo, keras.layers.Rescaling(0.1, offset=0.5)(x)).save(folder / "branches.keras")
+    return lower(read_model(folder / "branches.keras").at(32, 64))
+
+
+def merged(content: bytes, precision: Precision = Precision.DYNAMIC) -> tuple[bytes, int]:
+    graph = Graph(content)
+    gone = merge_convolutions(graph, precision)
+    return graph.to_bytes(), gone
+
+
+def branches(*kernels: int, filters: int = 8) -> list[Layer]:
+    return [{"filters": filters, "kernel_size": kernel} for kernel in kernels]
+
+
+def test_four_branches_become_two_and_draw_the_same(tmp_path: Path, rng) -> None:
+    before = lowered(tmp_path, *branches(3, 5, 7, 9))
+    after, gone = merged(before)
+    assert gone == 2
+    graph = Graph(after)
+    shapes = [
+        tuple(graph.tensors[op.inputs[1]].shape)
+        for op in graph.operators
+        if graph.kind(op) == Op.CONV_2D
+    ]
+    assert (16, 5, 5, 32) in shapes
+    assert (16, 9, 9, 32) in shapes
+    photo = rng.random((32, 64, 3), dtype=np.float32)
+    expected = TfliteModel(before, threads=1).run(photo)
+    np.testing.assert_allclose(TfliteModel(after, threads=1).run(photo), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("filters", [16, 32])
+def test_full_tiles_are_not_merged(filters: int, tmp_path: Path) -> None:
+    before = lowered(tmp_path, *branches(3, 9, filters=filters))
+    after, gone = merged(before)
+    assert gone == 0
+    assert count_operators(after) == count_operators(before)
+
+
+def test_float_kernels_have_nothing_to_gain(tmp_path: Path) -> None:
+    assert merged(lowered(tmp_path, *branches(3, 5, 7, 9)), Precision.FLOAT32)[1] == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"filters": 8, "kernel_size": 4},
+        {"filters": 4, "kernel_size": 5},
+        {"filters": 8, "kernel_size": (3, 5)},
+        {"filters": 8, "kernel_size": 3, "dilation_rate": 2},
+        {"filters": 8, "kernel_size": 5, "activation": "relu"},
+    ],
+)
+def test_what_does_not_fit_is_left_alone(other: Layer, tmp_path: Path) -> None:
+    before = lowered(tmp_path, {"filters": 8, "kernel_size": 5}, other)
+    assert merged(before)[1] == 0
+
+
+def test_nothing_of_the_old_filters_stays_in_the_file(tmp_path: Path) -> None:
+    before = lowered(tmp_path, *branches(7, 9))
+    after, gone = merged(before)
+    assert gone == 1
+    added = 4 * 8 * 32 * (9 * 9 - 7 * 7)  # float32 zeros around the smaller kernel
+    assert len(after) < len(before) + added + 2000
+
+
+def test_without_the_pass_the_same_plan_costs_more(tmp_path: Path, rng) -> None:
+    content = lowered(tmp_path, *branches(3, 5, 7, 9))
+    photos = [rng.random((32, 64, 3), dtype=np.float32)]
+    with_it, without = (
+        search(content, photos, Budget(0), merge=merge, threads=1).chosen for merge in (True, False)
+    )
+    assert with_it.cost_ratio < 0.8 * without.cost_ratio
+    assert with_it.psnr_db_mean == pytest.approx(without.psnr_db_mean, abs=3)

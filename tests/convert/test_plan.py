@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from bokeh_convert import convert
+from bokeh_convert.cost import Precision, convolution_cost, elementwise_cost, graph_cost
+from bokeh_convert.graph import Graph, Op
+from bokeh_convert.lower import lower
+from bokeh_convert.operators import read_operators
+from bokeh_convert.plan import Budget, Plan, search
+from bokeh_convert.quantize import quantize_convolutions
+from bokeh_convert.read import read_model
+from bokeh_convert.report import to_json
+from bokeh_runtime import InputError
+from helpers.models import small_model
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six convolutions, of which the fourth is fed one channel 3000 times larger than the others.
+
+    Rounded to 8 bits by its largest value, its input has nothing left of the other channels.
+    """
+    keras.utils.set_random_seed(3)
+    photo = keras.Input((None, None, 3), name="photo")
+    x = photo
+    for number in range(1, 6):
+        x = keras.layers.Conv2D(8, 3, padding="same", activation="tanh", name=f"conv{number}")(x)
+        if number == 3:
+            factors = np.ones(8, np.float32)
+            factors[0] = 3000
+            x = keras.layers.Normalization(mean=np.zeros(8), variance=factors**-2.0)(x)
+    x = keras.layers.Conv2D(3, 3, padding="same", name="conv6")(x)
+    model = keras.Model(photo, keras.layers.Rescaling(0.1, offset=0.5)(x))
+    kernel, bias = model.get_layer("conv4").get_weights()
+    kernel[:, :, 0] /= 3000
+    model.get_layer("conv4").set_weights([kernel, bias])
+    path = tmp_path_factory.mktemp("uneven") / "uneven.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def float32(uneven: Path) -> bytes:
+    return lower(read_model(uneven).at(64, 96))
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [cv2.GaussianBlur(rng.random((64, 96, 3), np.float32), (0, 0), 2) for _ in range(3)]
+
+
+def plan_for(float32: bytes, photos: list[np.ndarray], budget: Budget, **options: bool) -> Plan:
+    return search(float32, photos, budget, threads=1, **options)
+
+
+def test_the_convolution_that_does_the_harm_is_left_in_float(float32: bytes, photos) -> None:
+    everything = plan_for(float32, photos, Budget(psnr_db=0)).chosen
+    assert everything.in_float == frozenset()
+    target = everything.psnr_db_mean + 6
+    plan = plan_for(float32, photos, Budget(psnr_db=target))
+    assert plan.within_budget
+    assert any("conv4" in name for name in plan.chosen.in_float)
+    assert plan.chosen.psnr_db_mean >= target
+    assert len(plan.chosen.in_float) < plan.convolutions == 6
+    assert everything.cost_ratio < plan.chosen.cost_ratio < 1
+
+
+def test_the_chosen_plan_is_the_cheapest_that_was_good_enough(float32: bytes, photos) -> None:
+    budget = Budget(psnr_db=plan_for(float32, photos, Budget(psnr_db=0)).chosen.psnr_db_mean + 3)
+    plan = plan_for(float32, photos, budget, whole_curve=True)
+    good = [trial.cost_ratio for trial in plan.trials if budget.holds(trial)]
+    assert plan.chosen.cost_ratio == min(good)
+    assert [t.cost_ratio for t in plan.trials] == sorted(t.cost_ratio for t in plan.trials)
+
+
+def test_out_of_reach_the_best_is_returned(float32: bytes, photos) -> None:
+    plan = plan_for(float32, photos, Budget(psnr_db=200))
+    assert not plan.within_budget
+    assert plan.chosen.psnr_db_mean == max(trial.psnr_db_mean for trial in plan.trials)
+    dear = plan_for(float32, photos, Budget(psnr_db=200, cost_ratio=0.8))
+    assert not dear.within_budget
+    assert dear.chosen.cost_ratio <= 0.8
+    hopeless = plan_for(float32, photos, Budget(psnr_db=0, cost_ratio=0.01))
+    assert not hopeless.within_budget
+    assert hopeless.chosen.in_float == frozenset()
+
+
+def test_the_curve_is_valid_json(float32: bytes, photos) -> None:
+    curve = json.loads(to_json(plan_for(float32, photos, Budget(200)).summary()))["trade_off"]
+    assert len(curve) > 6
+    assert all(0 < point["cost_ratio"] <= 1 for point in curve)
+
+
+def test_convolutions_in_float_keep_their_weights(float32: bytes) -> None:
+    (name,) = [n for n in _results(float32) if "conv4" in n]
+    types = [
+        operator.constant_types[0]
+        for operator in read_operators(quantize_convolutions(float32, [name]))
+        if operator.name == "CONV_2D"
+    ]
+    assert types == ["int8", "int8", "int8", "float32", "int8", "int8"]
+
+
+def _results(content: bytes) -> list[str]:
+    graph = Graph(content)
+    return [
+        graph.name(int(op.outputs[0])) for op in graph.operators if graph.kind(op) == Op.CONV_2D
+    ]
+
+
+def test_costs_add_up(tmp_path: Path) -> None:
+    photo = keras.Input((32, 64, 4))
+    x = keras.layers.Conv2D(8, 5, padding="same")(photo)
+    x = keras.layers.LeakyReLU(negative_slope=0.2)(x)
+    x = keras.layers.Conv2DTranspose(3, 3, strides=2, padding="same", use_bias=False)(x)
+    keras.Model(photo, x).save(tmp_path / "two.keras")
+    graph = Graph(lower(read_model(tmp_path / "two.keras").at(32, 64)))
+    pixels = 32 * 64
+    for precision in Precision:
+        # The transposed convolution's kernel meets each pixel of its input once.
+        up = convolution_cost(precision, pixels, 3, 8, 3)
+        convolution = convolution_cost(precision, pixels, 5, 4, 8)
+        expected = convolution + elementwise_cost(pixels * 8) + up
+        assert graph_cost(graph, precision) == pytest.approx(expected)
+    assert graph_cost(graph, Precision.DYNAMIC, _results(graph.to_bytes())) > graph_cost(
+        graph, Precision.DYNAMIC
+    )
+
+
+def test_int8_at_16_channels_costs_what_8_cost() -> None:
+    half, whole, more = (
+        convolution_cost(Precision.DYNAMIC, 100, 3, 8, filters) for filters in (8, 16, 17)
+    )
+    assert half == whole < more
+
+
+def test_a_cost_that_cannot_be_met_fails_and_keeps_the_good_file(
+    small_keras: Path, tmp_path: Path
+) -> None:
+    (good,) = convert(small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path)
+    (dear,) = convert(
+        small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path, max_latency=0.01
+    )
+    assert good.report.passed
+    assert not dear.report.passed
+    assert "of the float32 file, more than 0.01" in dear.report.failure
+    assert good.path.is_file()
+    with pytest.raises(InputError, match="a ratio above 0"):
+        convert(small_keras, quant=["int8"], size=(32, 64), max_latency=0)
+
+
+def test_the_trade_off_is_drawn(small_keras: Path, tmp_path: Path) -> None:
+    (made,) = convert(
+        small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path, trade_off=True
+    )
+    assert len(made.report.plan["trade_off"]) > 1
+    picture = cv2.imread(str(tmp_path / "small_int8.trade_off.png"))
+    assert picture.shape[1] > 500
+    assert np.ptp(picture) > 200
+
+
+def test_a_pass_that_is_left_out_leaves_no_mark(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "small.keras")
+    (with_it, without) = (
+        convert(
+            tmp_path / "small.keras",
+            quant=["float32"],
+            size=(32, 64),
+            output_dir=tmp_path,
+            skip_passes=skip,
+        )[0].report
+        for skip in ((), ("instance-norm",))
+    )
+    assert with_it.passes == [
+        {"name": "instance-norm", "changes": "instance norms written in one form", "count": 1}
+    ]
+    assert without.passes == []
+    assert without.operators != with_it.operators
+    with pytest.raises(InputError, match="--no-pass speed: choose from"):
+        convert(tmp_path / "small.keras", size=(32, 64), skip_passes=["speed"])
