@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -56,10 +57,6 @@ def conversion(
         from bokeh_bench.conversion import BASELINE, measure, table
         from bokeh_convert.report import to_json
 
-        def say(what: str) -> None:
-            if stderr.isatty():
-                click.echo(what, file=stderr)
-
         # Latency is a ratio to the baseline, which also draws the reference.
         ways = WAYS if not only else dict.fromkeys((BASELINE, *only))
         try:
@@ -67,7 +64,13 @@ def conversion(
             if untrained is not None:
                 path = _untrained(untrained, Path(folder))
             rows = measure(
-                path, size, Path(folder), ways=tuple(ways), runs=runs, threads=threads, say=say
+                path,
+                size,
+                Path(folder),
+                ways=tuple(ways),
+                runs=runs,
+                threads=threads,
+                say=_teller(stderr),
             )
         except InputError as error:
             fault = str(error)
@@ -103,22 +106,59 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
     Gives the picture's PSNR there and the instructions of one inference, and no time. The ratio is
     to the first file. A minute or more for each file.
     """
-    from bokeh_bench.arm64.measure import measure, table
     from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
-    from bokeh_convert.report import to_json
-    from bokeh_convert.verify import load_reference
 
-    def say(what: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(what, err=True)
-
+    fault = ""
     try:
-        rows = measure(files, load_reference(pack), ArmRunner(environment), say)
+        runner = ArmRunner(environment)
     except MissingEnvironmentError as error:
         _fail(str(error), exit_code=3)
-    except InputError as error:
-        _fail(str(error))
+    with quiet(verbose=False) as stderr:
+        from bokeh_bench.arm64.measure import measure, table
+        from bokeh_convert.report import to_json
+        from bokeh_convert.verify import load_reference
+
+        try:
+            rows = measure(files, load_reference(pack), runner, _teller(stderr))
+        except InputError as error:
+            fault = str(error)
+    if fault:
+        _fail(fault)
     click.echo(to_json({"rows": [asdict(row) for row in rows]}) if as_json else table(rows))
+
+
+@main.command()
+@click.option(
+    "--environment",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=ARM64_FOLDER,
+    show_default=True,
+    help="What `make arm64` made.",
+)
+def arm64_costs(environment: Path) -> None:
+    """Count the instructions of convolutions; hold the plan search's cost model against them."""
+    from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
+
+    try:
+        runner = ArmRunner(environment)
+    except MissingEnvironmentError as error:
+        _fail(str(error), exit_code=3)
+    with quiet(verbose=False) as stderr:
+        from bokeh_bench.arm64.costs import measure_costs, table
+
+        rows = measure_costs(runner, _teller(stderr))
+    click.echo(table(rows))
+
+
+def _teller(stderr: TextIO) -> Callable[[str], None]:
+    """Returns what says a step on a terminal, and nothing in a pipe."""
+
+    def say(what: str) -> None:
+        if stderr.isatty():
+            click.echo(what, file=stderr)
+
+    return say
 
 
 def _fail(fault: str, exit_code: int = 2) -> NoReturn:

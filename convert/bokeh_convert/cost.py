@@ -1,7 +1,7 @@
 """What an operator costs on a phone's CPU, in instructions of a Cortex-A76.
 
 Fitted to XNNPACK's kernels of LiteRT 2.3, run under QEMU: 13 convolutions in each precision, within
-10 % (`python -m bokeh_bench.arm64.costs`). The kernels compute 8 channels at once in float32 and 16
+10 % (`python -m bokeh_bench arm64-costs`). The kernels compute 8 channels at once in float32 and 16
 in int8, and for each place of the kernel they read a pointer; so the cost of a place is a constant
 and a part for each input channel.
 """
@@ -20,19 +20,18 @@ class Precision(Enum):
     """How a convolution is computed.
 
     FLOAT32: in float. DYNAMIC: int8 weights; the input is rounded to int8 by the range that it
-    has at that moment, the result is float. INT8: int8 weights, input and output, by ranges seen
-    in calibration.
+    has at that moment, the result is float.
     """
 
     FLOAT32 = "float32"
     DYNAMIC = "dynamic"
-    INT8 = "int8"
 
 
-_TILE = {Precision.FLOAT32: 8, Precision.DYNAMIC: 16, Precision.INT8: 16}
-_PLACE = {Precision.FLOAT32: 5.1, Precision.DYNAMIC: 6.3, Precision.INT8: 6.3}
-_CHANNEL = {Precision.FLOAT32: 2.5, Precision.DYNAMIC: 1.18, Precision.INT8: 1.18}
-_TO_INT8, _FROM_INT8 = 4.0, 4.0
+TILE = {Precision.FLOAT32: 8, Precision.DYNAMIC: 16}
+"""Channels of the result that the kernels compute at once."""
+_PLACE = {Precision.FLOAT32: 5.1, Precision.DYNAMIC: 6.3}
+_CHANNEL = {Precision.FLOAT32: 2.5, Precision.DYNAMIC: 1.18}
+_TO_INT8 = 4.0
 _ELEMENTWISE, _AVERAGE = 2.5, 0.6
 CONVOLUTIONS = (Op.CONV_2D, Op.TRANSPOSE_CONV)
 
@@ -40,7 +39,7 @@ CONVOLUTIONS = (Op.CONV_2D, Op.TRANSPOSE_CONV)
 def convolution_cost(
     precision: Precision, pixels: int, kernel: int, depth: int, filters: int
 ) -> float:
-    """Returns the instructions of a convolution, rounding to and from int8 included.
+    """Returns the instructions of a convolution, the rounding of its input included.
 
     Args:
         precision: In which it is computed.
@@ -49,12 +48,10 @@ def convolution_cost(
         depth: Channels of its input.
         filters: Channels of its result.
     """
-    places = pixels * kernel**2 * math.ceil(filters / _TILE[precision])
+    places = pixels * kernel**2 * math.ceil(filters / TILE[precision])
     cost = places * (_PLACE[precision] + _CHANNEL[precision] * depth)
-    if precision != Precision.FLOAT32:
+    if precision == Precision.DYNAMIC:
         cost += _TO_INT8 * pixels * depth
-    if precision == Precision.INT8:
-        cost += _FROM_INT8 * pixels * filters
     return cost
 
 

@@ -26,7 +26,8 @@ class ConversionReport:
         passed: False if the picture is broken or under the asked `min_psnr_db`.
         failure: Why it did not pass.
         fidelity: See `fidelity_summary`; None if the picture is broken.
-        reference: File name and SHA-256 of the reference pack that the fidelity was measured with.
+        reference: File name and SHA-256 of the reference pack that the fidelity was measured with,
+            and of its photos.
         half_precision: Of a float16 file: whether it is marked for native half precision on ARM
             CPUs, and the PSNR of the rehearsal (`bokeh_convert.half`) that decided it.
         plan: Of an int8 file: which convolutions stay in float, the estimated cost relative to the
@@ -51,7 +52,7 @@ class ConversionReport:
     output: dict[str, Any]
     calibration: dict[str, Any] | None
     plan: dict[str, Any] | None
-    reference: dict[str, str]
+    reference: dict[str, Any]
     fidelity: dict[str, Any] | None
     half_precision: dict[str, Any] | None
     passes: list[dict[str, Any]]

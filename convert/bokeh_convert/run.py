@@ -108,7 +108,11 @@ class Run:
             pack, picture = f"{model.name}.reference.npz", f"{model.name}.comparison.png"
             save_reference(staging.path(pack), reference, model.sha256)
             # Into each report: another run into this folder may put another pack in its place.
-            reference_file = {"file": pack, "sha256": _sha256(staging.path(pack))}
+            reference_file = {
+                "file": pack,
+                "sha256": _sha256(staging.path(pack)),
+                "photos_sha256": [sample.sha256 for sample in drawn.verification],
+            }
 
             prepared = _Prepared(
                 sized, drawn, lowered, float32, rewritten, measured, reference, reference_file
@@ -293,6 +297,7 @@ class Run:
             "count": len(photos),
             "seed": self._seed,
             "names": [sample.photo.name for sample in photos],
+            "sha256": [sample.sha256 for sample in photos],
         }
 
     @contextlib.contextmanager
@@ -317,7 +322,7 @@ class _Prepared:
     rewritten: Sequence[PassResult]
     measured: ActivationRanges | None
     reference: Reference
-    reference_file: dict[str, str]
+    reference_file: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +30,18 @@ class Sample:
     def name(self) -> str:
         return self.photo.stem
 
+    @property
+    def sha256(self) -> str:
+        """Of the photo's file."""
+        try:
+            return hashlib.sha256(self.photo.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{self.photo}: cannot be read ({error.strerror})") from error
+
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Photos drawn for one conversion; no photo is in both lists.
+    """Photos drawn for one conversion; no photo is in both lists, under another name neither.
 
     Attributes:
         origin: Where they come from, for the report.
@@ -57,7 +67,8 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
         seed: Of the choice.
 
     Raises:
-        InputError: If the folder is missing, holds fewer than two photos, or lacks a depth map.
+        InputError: If the folder is missing, holds fewer than two different photos, or lacks a
+            depth map.
     """
     if count < 1:
         raise InputError(f"--samples {count}: at least one photo must calibrate")
@@ -75,14 +86,17 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
         # Depth maps are PNGs; a PNG beside a photo of the same name and another suffix is one.
         named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
         photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
-    if len(photos) < 2:
-        raise InputError(
-            f"{folder}: {len(photos)} photos ({', '.join(PHOTO_SUFFIXES)}); "
-            "put at least two there: one calibrates, another verifies"
-        )
     random.Random(seed).shuffle(photos)
     held = min(MOST_VERIFICATION, max(1, len(photos) // 5))
-    chosen = [Sample(photo, _depth_of(photo, channels)) for photo in photos[: held + count]]
+    # A copy of a photo is that photo: the content tells them apart, not the name.
+    different = itertools.islice(_different(photos), held + count)
+    chosen = [Sample(photo, _depth_of(photo, channels)) for photo in different]
+    if len(chosen) < 2:
+        raise InputError(
+            f"{folder}: {len(chosen)} different photos ({', '.join(PHOTO_SUFFIXES)}); "
+            "put at least two there: one calibrates, another verifies"
+        )
+    held = min(held, len(chosen) - 1)
     return SampleSet(
         str(folder), "none" if channels == 3 else "files", chosen[held:], chosen[:held]
     )
@@ -109,6 +123,15 @@ def _depth_plane(sample: Sample, height: int, width: int) -> FloatImage:
         return fit(open_depth(sample.depth), height, width)
     rows = np.linspace(0.1, 0.9, height, dtype=np.float32)
     return np.broadcast_to(rows[:, None, None], (height, width, 1))
+
+
+def _different(photos: Sequence[Path]) -> Iterator[Path]:
+    seen: set[str] = set()
+    for photo in photos:
+        digest = Sample(photo, None).sha256
+        if digest not in seen:
+            seen.add(digest)
+            yield photo
 
 
 def _photos(folder: Path) -> list[Path]:

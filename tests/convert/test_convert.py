@@ -84,6 +84,7 @@ def test_no_photo_both_calibrates_and_verifies(
     assert len(calibrated) == used
     assert len(verified) == 1
     assert not calibrated & verified
+    assert not set(report.calibration["sha256"]) & set(report.reference["photos_sha256"])
 
 
 def test_the_same_seed_gives_the_same_bytes(small_keras: Path, photos: Path, tmp_path) -> None:
@@ -213,7 +214,7 @@ def test_a_photo_that_does_not_decode_is_named(
 def test_a_folder_without_photos_is_refused(small_keras: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "notes.txt").touch()
-    with pytest.raises(InputError, match=r"photos: 0 photos .* at least two"):
+    with pytest.raises(InputError, match=r"photos: 0 different photos .* at least two"):
         convert(small_keras, size=(32, 64), representative_dataset=tmp_path / "photos")
 
 

@@ -27,8 +27,20 @@ def test_the_draw_is_the_seeds(seed: int, photos: Path) -> None:
 def test_one_photo_is_too_few(photos: Path) -> None:
     for photo in sorted(photos.iterdir())[1:]:
         photo.unlink()
-    with pytest.raises(InputError, match=r"1 photos .* at least two"):
+    with pytest.raises(InputError, match=r"1 different photos .* at least two"):
         draw_samples(photos, channels=3, count=10, seed=0)
+
+
+def test_copies_under_other_names_are_the_same_photo(photos: Path) -> None:
+    for photo in list(photos.iterdir()):
+        photo.with_name(f"copy of {photo.name}").write_bytes(photo.read_bytes())
+    drawn = draw_samples(photos, channels=3, count=100, seed=0)
+    calibration, verification = (
+        {sample.sha256 for sample in part} for part in (drawn.calibration, drawn.verification)
+    )
+    assert len(calibration) + len(verification) == 6
+    assert len(drawn.calibration) == len(calibration)
+    assert not calibration & verification
 
 
 def test_depth_pngs_are_taken_as_depth_not_as_photos(photos: Path) -> None:
