@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint setup lock test-lowest bench-conversion bench-conversion-full arm64 \
-    train-demo clean
+    train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the shipped model to float16 and int8; draw both beside the full model
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/demo
@@ -40,8 +40,8 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/pytest
 
-bench-conversion: .venv/ready  ## Our int8 and float16 beside a plain TFLiteConverter call
-	$(BIN)/python -m bokeh_bench conversion
+bench-conversion: .venv/ready arm64  ## Our files beside other tools'; instructions under QEMU
+	$(BIN)/python -m bokeh_bench conversion --arm64
 
 bench-conversion-full: .venv/ready  ## The same at the paper's width and size: half an hour
 	$(BIN)/python -m bokeh_bench conversion --untrained 1.0 --size 512x768 --runs 0 \
@@ -58,6 +58,10 @@ train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODE
 	    --leave-out wolf_plushie
 	$(BIN)/bokeh-train evaluate build/train/model.h5 $(PAIRS) --short-side 256 \
 	    --sheet build/train/heldout.png
+
+train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, trained briefly, to measure int8 on
+	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 1600 --batch 4 \
+	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 
 clean:
 	rm -rf .venv .venv-board .venv-lowest build

@@ -11,6 +11,7 @@ from typing import NoReturn, TextIO
 
 import click
 
+from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
 from bokeh_bench.one_conversion import WAYS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
@@ -35,6 +36,18 @@ def main() -> None:
     help="Instead of MODEL, an RGBD PyNET of this width with random weights: its time and memory "
     "mean something, its pictures do not.",
 )
+@click.option(
+    "--representative-dataset",
+    "photos",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Photos as for bokeh-convert.",
+)
+@click.option(
+    "--arm64",
+    is_flag=True,
+    help="Count instructions on a phone's CPU kernels too (`make arm64` first): a minute a file.",
+)
 @click.option("--only", multiple=True, type=click.Choice(WAYS), help="Of these; may be repeated.")
 @click.option("--runs", type=click.IntRange(min=0), default=15, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
@@ -43,6 +56,8 @@ def main() -> None:
 def conversion(
     model: Path | None,
     untrained: float | None,
+    photos: Path | None,
+    arm64: bool,
     only: tuple[str, ...],
     verbose: bool,
     as_json: bool,
@@ -50,8 +65,9 @@ def conversion(
     runs: int,
     threads: int,
 ) -> None:
-    """Convert MODEL (the shipped one unless given) by us and by TFLiteConverter; compare."""
+    """Convert MODEL (the shipped one unless given) by us and by other tools; compare."""
     fault = None
+    runner = _arm_runner(ARM64_FOLDER) if arm64 else None
     with quiet(verbose) as stderr, tempfile.TemporaryDirectory() as folder:
         # Late, so that what TensorFlow logs while it loads is held back.
         from bokeh_bench.conversion import BASELINE, measure, table
@@ -67,9 +83,11 @@ def conversion(
                 path,
                 size,
                 Path(folder),
+                photos=photos,
                 ways=tuple(ways),
                 runs=runs,
                 threads=threads,
+                runner=runner,
                 say=_teller(stderr),
             )
         except InputError as error:
@@ -106,13 +124,8 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
     Gives the picture's PSNR there and the instructions of one inference, and no time. The ratio is
     to the first file. A minute or more for each file.
     """
-    from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
-
     fault = ""
-    try:
-        runner = ArmRunner(environment)
-    except MissingEnvironmentError as error:
-        _fail(str(error), exit_code=3)
+    runner = _arm_runner(environment)
     with quiet(verbose=False) as stderr:
         from bokeh_bench.arm64.measure import measure, table
         from bokeh_convert.report import to_json
@@ -138,17 +151,19 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
 )
 def arm64_costs(environment: Path) -> None:
     """Count the instructions of convolutions; hold the plan search's cost model against them."""
-    from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
-
-    try:
-        runner = ArmRunner(environment)
-    except MissingEnvironmentError as error:
-        _fail(str(error), exit_code=3)
+    runner = _arm_runner(environment)
     with quiet(verbose=False) as stderr:
         from bokeh_bench.arm64.costs import measure_costs, table
 
         rows = measure_costs(runner, _teller(stderr))
     click.echo(table(rows))
+
+
+def _arm_runner(environment: Path) -> ArmRunner:
+    try:
+        return ArmRunner(environment)
+    except MissingEnvironmentError as error:
+        _fail(str(error), exit_code=3)
 
 
 def _teller(stderr: TextIO) -> Callable[[str], None]:

@@ -1,4 +1,4 @@
-"""Our conversions beside plain `tf.lite.TFLiteConverter` calls, in one run.
+"""Our conversions beside TFLiteConverter calls and litert-quantizer's recipes, in one run.
 
 Each is made in a process of its own, whose time and peak memory are noted. Every file is held
 against the same full model on the same photos, which calibrated none of them. Latency is a ratio
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bokeh_bench.arm64.runner import ArmRunner
 from bokeh_bench.one_conversion import OURS
 from bokeh_convert.verify import Reference, load_reference, verify
 from bokeh_runtime.errors import InputError
@@ -26,6 +27,8 @@ from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
 
 BASELINE = f"{OURS} float32"
+SLOW = (f"{OURS} int16x8",)
+"""Of these no instructions are counted: the kernels are plain, and QEMU would take an hour."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Row:
         peak_rss_bytes: Of that process.
         psnr_db_mean, psnr_db_worst, ssim_mean: Against the full model, no crop, peak 1.0.
         latency_ratio: Median run time over that of "bokeh-convert float32"; None if not asked.
+        instructions_ratio: On a phone's CPU kernels, over the same; None if not asked.
     """
 
     made_by: str
@@ -50,6 +54,7 @@ class Row:
     psnr_db_worst: float
     ssim_mean: float
     latency_ratio: float | None
+    instructions_ratio: float | None
 
 
 def measure(
@@ -57,9 +62,11 @@ def measure(
     size: tuple[int, int],
     folder: Path,
     *,
+    photos: Path | None,
     ways: Sequence[str],
     runs: int,
     threads: int,
+    runner: ArmRunner | None,
     say: Callable[[str], None],
 ) -> list[Row]:
     """Converts a model in several ways and measures the files.
@@ -68,9 +75,11 @@ def measure(
         path: The trained model.
         size: Height and width of the input, in pixels.
         folder: For the files.
+        photos: Folder of photos that calibrate and verify; None takes the bundled ones.
         ways: Of `bokeh_bench.one_conversion.WAYS`; the first one of ours draws the reference.
         runs: Timed runs of each file; 0 leaves latency out.
         threads: CPU threads.
+        runner: Counts instructions; None leaves them out.
         say: Told what is being done.
 
     Returns:
@@ -82,11 +91,19 @@ def measure(
     made: dict[str, tuple[bytes, dict[str, Any]]] = {}
     for way in ways:
         say(way)
-        made[way] = _one(path, way, size, folder, threads)
+        made[way] = _one(path, way, size, photos, folder, threads)
     reference = load_reference(next(folder.glob("**/*.reference.npz")))
     say("latency")
     files = {way: content for way, (content, _) in made.items()}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
+    instructions: dict[str, int] = {}
+    if runner is not None:
+        for way, content in files.items():
+            if way not in SLOW:
+                say(f"instructions of {way}")
+                inputs = np.stack(reference.inputs[:2])
+                both, first = (runner.run(content, part) for part in (inputs, inputs[:1]))
+                instructions[way] = both.instructions - first.instructions
     rows = []
     for way, (content, figures) in made.items():
         say(f"fidelity of {way}")
@@ -109,6 +126,9 @@ def measure(
                 round(proof["psnr_db_worst"], 1),
                 round(proof["ssim_mean"], 4),
                 ratios.get(way),
+                round(instructions[way] / instructions[BASELINE], 2)
+                if way in instructions
+                else None,
             )
         )
     return rows
@@ -133,27 +153,43 @@ def interleaved_medians(
 def table(rows: Sequence[Row]) -> str:
     """Formats the rows as a Markdown table."""
     lines = [
-        "| file | size | PSNR mean | worst | SSIM | latency / float32 | convert | process | peak |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| file | size | PSNR mean | worst | SSIM | instructions | latency | convert | process "
+        "| peak |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        latency = "" if row.latency_ratio is None else f"{row.latency_ratio:.2f}"
+        latency, instructions = (
+            "" if ratio is None else f"{ratio:.2f}"
+            for ratio in (row.latency_ratio, row.instructions_ratio)
+        )
         lines.append(
             f"| {row.made_by} | {row.size_bytes / 1e6:.2f} MB | {row.psnr_db_mean:.1f} dB "
-            f"| {row.psnr_db_worst:.1f} dB | {row.ssim_mean:.4f} | {latency} "
+            f"| {row.psnr_db_worst:.1f} dB | {row.ssim_mean:.4f} | {instructions} | {latency} "
             f"| {row.convert_s:.0f} s | {row.process_s:.0f} s | {row.peak_rss_bytes / 1e9:.1f} GB |"
         )
     return "\n".join(lines)
 
 
 def _one(
-    path: Path, way: str, size: tuple[int, int], folder: Path, threads: int
+    path: Path,
+    way: str,
+    size: tuple[int, int],
+    photos: Path | None,
+    folder: Path,
+    threads: int,
 ) -> tuple[bytes, dict[str, Any]]:
     began = time.monotonic()
     out = folder / way.replace(" ", "-")
     out.mkdir()
     module = [sys.executable, "-m", "bokeh_bench.one_conversion"]
-    asked = {"path": str(path), "way": way, "size": size, "out": str(out), "threads": threads}
+    asked = {
+        "path": str(path),
+        "way": way,
+        "size": size,
+        "photos": None if photos is None else str(photos),
+        "out": str(out),
+        "threads": threads,
+    }
     done = subprocess.run([*module, json.dumps(asked)], capture_output=True, text=True, check=False)
     if done.returncode:
         last = done.stderr.strip().splitlines() or ["killed"]

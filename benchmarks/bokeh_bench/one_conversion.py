@@ -11,24 +11,43 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bokeh_convert.api import SCHEME_NAMES
 
-OURS, PLAIN = "bokeh-convert", "TFLiteConverter"
+if TYPE_CHECKING:
+    from bokeh_convert.read.float_model import SizedModel
+
+OURS, PLAIN, ENGINE = "bokeh-convert", "TFLiteConverter", "litert-quantizer"
 WAYS = (
     *(f"{OURS} {scheme}" for scheme in SCHEME_NAMES),
     *(f"{PLAIN} {kind}" for kind in ("float16", "dynamic", "int8", "full-integer")),
+    *(f"{ENGINE} {recipe}" for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32")),
 )
 
 
-def ours(path: Path, scheme: str, size: tuple[int, int], out: Path, threads: int) -> dict[str, Any]:
+def ours(
+    path: Path,
+    scheme: str,
+    size: tuple[int, int],
+    photos: Path | None,
+    out: Path,
+    threads: int,
+) -> dict[str, Any]:
     """Converts as the command does, the proof included."""
     from bokeh_convert import convert
 
-    (made,) = convert(path, quant=[scheme], size=size, output_dir=out, threads=threads)
+    (made,) = convert(
+        path,
+        quant=[scheme],
+        size=size,
+        representative_dataset=photos,
+        output_dir=out,
+        threads=threads,
+    )
     timings = made.report.timings
     if made.report.fidelity is None:
         raise RuntimeError(f"broken picture: {made.report.failure}")
@@ -39,7 +58,9 @@ def ours(path: Path, scheme: str, size: tuple[int, int], out: Path, threads: int
     }
 
 
-def plain(path: Path, kind: str, size: tuple[int, int], out: Path) -> dict[str, Any]:
+def plain(
+    path: Path, kind: str, size: tuple[int, int], photos: Path | None, out: Path
+) -> dict[str, Any]:
     """Converts as TensorFlow's guides say.
 
     The "int8" file may fall back to float operators, as the guides' default does; the
@@ -49,24 +70,15 @@ def plain(path: Path, kind: str, size: tuple[int, int], out: Path) -> dict[str, 
 
     from bokeh_convert.lower import frozen_converter
     from bokeh_convert.read import read_model
-    from bokeh_convert.samples import draw_samples, read_sample, to_input
 
-    model = read_model(path)
-    sized = model.at(*size)
-    drawn = draw_samples(None, channels=model.channels, count=100, seed=0)
-
-    def photos() -> Iterator[list[Any]]:
-        for sample in drawn.calibration:
-            pixels = read_sample(sample, sized.height, sized.width, model.channels)
-            yield [np.expand_dims(to_input(pixels), 0)]
-
+    sized = read_model(path).at(*size)
     began = time.monotonic()
     converter = frozen_converter(sized)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if kind in ("int8", "full-integer"):
-        converter.representative_dataset = photos
+        converter.representative_dataset = lambda: ([x] for x in _inputs(sized, photos))
     if kind == "full-integer":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
@@ -75,15 +87,48 @@ def plain(path: Path, kind: str, size: tuple[int, int], out: Path) -> dict[str, 
     return {"file": str(file), "convert_s": time.monotonic() - began}
 
 
+def engine(
+    path: Path, name: str, size: tuple[int, int], photos: Path | None, out: Path
+) -> dict[str, Any]:
+    """Converts with one of litert-quantizer's recipes, as it is shipped."""
+    from litert_quantizer import quantizer, recipe
+
+    from bokeh_convert.lower import SIGNATURE, lower
+    from bokeh_convert.read import read_model
+    from bokeh_convert.read.float_model import INPUT_NAME
+
+    sized = read_model(path).at(*size)
+    began = time.monotonic()
+    tool = quantizer.Quantizer(lower(sized), getattr(recipe, name)())
+    ranges = None
+    if tool.need_calibration:
+        inputs = [{INPUT_NAME: x} for x in _inputs(sized, photos)]
+        ranges = tool.calibrate({SIGNATURE: inputs})
+    file = out / f"{name}.tflite"
+    file.write_bytes(tool.quantize(ranges).quantized_model)
+    return {"file": str(file), "convert_s": time.monotonic() - began}
+
+
+def _inputs(sized: SizedModel, photos: Path | None) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields [1, height, width, channels] of the photos with which ours calibrates."""
+    from bokeh_convert.samples import draw_samples, read_sample, to_input
+
+    drawn = draw_samples(photos, channels=sized.model.channels, count=100, seed=0)
+    for sample in drawn.calibration:
+        pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
+        yield np.expand_dims(to_input(pixels), 0)
+
+
 def main() -> None:
     """Does what the first argument says, as JSON, and prints what came of it."""
     asked = json.loads(sys.argv[1])
     path, out, size = Path(asked["path"]), Path(asked["out"]), tuple(asked["size"])
     tool, setting = asked["way"].split()
+    photos = Path(asked["photos"]) if asked["photos"] else None
     if tool == OURS:
-        figures = ours(path, setting, size, out, asked["threads"])
+        figures = ours(path, setting, size, photos, out, asked["threads"])
     else:
-        figures = plain(path, setting, size, out)
+        figures = (plain if tool == PLAIN else engine)(path, setting, size, photos, out)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     sys.stdout.write(json.dumps({**figures, "peak_rss_bytes": peak}) + "\n")
 
