@@ -172,7 +172,8 @@ class Graph:
     def add_constant(self, name: str, values: npt.NDArray[Any]) -> int:
         """Adds a constant and returns its index."""
         buffer = schema.BufferT()
-        buffer.data = values.tobytes()
+        # As an array: flatbuffers writes those at once, and other bytes one by one.
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         self.model.buffers.append(buffer)
         return self._add(
             name, _KINDS[values.dtype], values.shape, len(self.model.buffers) - 1, None

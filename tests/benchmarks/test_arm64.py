@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 from bokeh_bench.__main__ import ARM64_FOLDER, main
 from bokeh_bench.arm64 import guest
 from bokeh_bench.arm64.measure import measure
-from bokeh_bench.arm64.runner import ArmRun
+from bokeh_bench.arm64.runner import ArmRun, ArmRunner
+from bokeh_convert.half import mark_half
+from bokeh_convert.passes import FOR_EVERY_SCHEME, apply_passes
+from bokeh_convert.quantize import SCHEMES, quantize
 from bokeh_convert.verify import Reference, save_reference
 from bokeh_runtime import InputError, TfliteModel
 
@@ -96,6 +100,42 @@ def test_what_is_no_pack_is_refused(content: bytes | None, cause: str, tmp_path:
     done = CliRunner().invoke(main, ["arm64", "a.tflite", "--pack", str(tmp_path / "pack.npz")])
     assert done.exit_code == 2
     assert cause in done.output
+
+
+def _half_precision_norm(gain: float, epsilon: float) -> bytes:
+    """A convolution and an instance norm of its own, as a float32 file."""
+    filters = gain * np.random.default_rng(0).standard_normal((3, 3, 3, 4)).astype(np.float32)
+
+    def network(photo):
+        x = tf.nn.conv2d(photo - 0.5, filters, 1, "SAME")
+        mean = tf.reduce_mean(x, (1, 2), keepdims=True)
+        variance = tf.reduce_mean(tf.square(x - mean), (1, 2), keepdims=True)
+        x = (x - mean) * tf.math.rsqrt(variance + epsilon) * 1.5 + 0.1
+        return tf.nn.conv2d(tf.nn.leaky_relu(x, 0.2), np.full((1, 1, 4, 3), 0.1, "f"), 1, "SAME")
+
+    photo = tf.TensorSpec((1, 128, 192, 3), tf.float32)
+    concrete = tf.function(network).get_concrete_function(photo)
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], network).convert()
+
+
+@needs_arm64
+@pytest.mark.parametrize(("gain", "epsilon", "least_db"), [(100, 1e-3, 55), (1e-3, 1e-5, 35)])
+def test_on_half_precision_kernels_instance_norm_fails_without_the_pass(
+    gain: float, epsilon: float, least_db: float, rng: np.random.Generator
+) -> None:
+    float32 = _half_precision_norm(gain, epsilon)
+    photo = rng.integers(0, 256, (128, 192, 3), dtype=np.uint8)
+    expected = TfliteModel(float32, threads=1).run(photo / np.float32(255))
+    runner = ArmRunner(ENVIRONMENT)
+
+    def decibels(content: bytes) -> float:
+        half = mark_half(quantize(content, SCHEMES["float16"]))
+        return -10 * np.log10(
+            np.mean(np.square(runner.run(half, photo[None]).outputs[0] - expected))
+        )
+
+    assert not decibels(float32) > 30  # NaN counts too
+    assert decibels(apply_passes(float32, FOR_EVERY_SCHEME)[0]) > least_db
 
 
 @needs_arm64

@@ -4,9 +4,11 @@ Trained models spell it in many ways (moments, x * x, square root and division, 
 reshapes). Some overflow where sums are accumulated in float16: the mean of 24,576 squares does
 from a mean square of 2.67 on. The form written here
 
-- takes each mean in steps, so that no sum has more terms than a side of the picture; the squares
-  are averaged in groups of 4 x 4 first, so that no sum overflows below a mean square of 1300 at
-  512 x 768;
+- takes the mean along the rows and then along the columns, and that of the squares in groups of
+  2 x 2, then of 4 x 4 of those, and so on: no sum of squares has more than 4 terms;
+- scales the convolution before it, channel by channel, so that its filters have a norm near one:
+  instance norm takes the factor out again, and no square overflows (powers of two, so that not a
+  bit changes in float32);
 - computes `(x + (shift / scale * deviation - mean)) * (scale / deviation)`, which reads and writes
   the tensor once less than `(x - mean) * ... + shift`, and whose rounding error is that of its
   result;
@@ -35,10 +37,13 @@ _Doubles = npt.NDArray[np.float64]
 MOST_OPERATORS = 24
 """Of one instance norm, however it is spelt."""
 LEAST_EPSILON = 2.0**-12
-"""Four times the smallest normal float16; a smaller epsilon is scaled up."""
+"""Four times the smallest normal float16. A smaller epsilon is scaled up with its variance."""
+LEAST_SCALED_EPSILON = 2.0**-14
+"""The smallest normal float16: a filter is not scaled down further than this allows."""
+MOST_EPSILON = 64.0
+"""A filter is not scaled up further than this."""
 MOST_RATIO = 1000.0
 """Of shift to scale; above it the shift is added at the end, at the price of another pass."""
-_POOL = 4
 _TOLERANCE = 1e-6
 
 
@@ -50,6 +55,7 @@ class InstanceNorm:
         source, target: Tensors x and the result, [1, height, width, channels].
         epsilon: Added to the biased variance.
         scale, shift: [channels].
+        operators: That compute it.
     """
 
     source: int
@@ -57,16 +63,21 @@ class InstanceNorm:
     epsilon: float
     scale: _Doubles
     shift: _Doubles
+    operators: Sequence[Any]
 
 
 def rewrite_instance_norm(graph: Graph) -> int:
     """Rewrites every instance norm in place and returns how many there were."""
     found = find_instance_norms(graph)
     by_target = {norm.target: norm for norm in found}
+    epsilons = {norm.target: norm.epsilon * _scale_filters(graph, norm) ** 2 for norm in found}
     operators: list[Any] = []
     for operator in graph.operators:
         norm = by_target.get(int(operator.outputs[0]))
-        operators += [operator] if norm is None else _write(graph, norm)
+        if norm is None:
+            operators.append(operator)
+        else:
+            operators += _write(graph, norm, epsilons[norm.target])
     graph.operators = operators
     graph.drop_unused()
     return len(found)
@@ -171,7 +182,7 @@ def _fit(graph: Graph, operators: list[Any], source: int, target: int) -> Instan
             scale[alive] = np.sign(slopes[1][alive]) / np.sqrt(line)
     if not np.isfinite(scale).all() or not 0 < epsilon < 1:
         return None
-    norm = InstanceNorm(source, target, epsilon, scale, shift[0, 0, 0])
+    norm = InstanceNorm(source, target, epsilon, scale, shift[0, 0, 0], operators)
     other = noise * rng.uniform(0.01, 2, channels) + rng.uniform(-2, 2, channels)
     for values in (other, noise * small, np.zeros_like(noise)):
         expected = _instance_norm(values, norm)
@@ -186,8 +197,47 @@ def _instance_norm(values: _Doubles, norm: InstanceNorm) -> _Doubles:
     return np.asarray(centred / deviation * norm.scale + norm.shift)
 
 
-def _write(graph: Graph, norm: InstanceNorm) -> list[Any]:
-    """Returns the operators that compute a norm into its target."""
+def _scale_filters(graph: Graph, norm: InstanceNorm) -> _Doubles:
+    """Scales the convolution before a norm; returns the factor of each channel.
+
+    Ones if something else reads the convolution's result, or if there is no convolution.
+    """
+    channels = len(norm.scale)
+    convolution = graph.makers().get(norm.source)
+    inside = {id(operator) for operator in norm.operators}
+    if (
+        convolution is None
+        or graph.kind(convolution) != Op.CONV_2D
+        or graph.fused(convolution)
+        or norm.source in graph.outputs
+        or not all(id(reader) in inside for reader in graph.readers()[norm.source])
+        or not all(graph.is_constant(int(i)) for i in convolution.inputs[1:])
+    ):
+        return np.ones(channels)
+    filters, *bias = (graph.constant(int(i)) for i in convolution.inputs[1:])
+    norms = np.sqrt(np.square(filters, dtype=np.float64).sum(axis=(1, 2, 3)))
+    powers = -np.round(np.log2(np.where(norms > 0, norms, 1)))
+    least, most = (
+        math.log2(end / norm.epsilon) / 2 for end in (LEAST_SCALED_EPSILON, MOST_EPSILON)
+    )
+    if least > 0:
+        return np.ones(channels)  # a small epsilon, which `_write` scales
+    factors = np.exp2(np.clip(powers, math.ceil(least), math.floor(most)))
+    scaled = [filters * factors.reshape(-1, 1, 1, 1), *(values * factors for values in bias)]
+    for slot, values in enumerate(scaled, start=1):
+        name = f"{graph.name(int(convolution.inputs[slot]))}/scaled"
+        convolution.inputs[slot] = graph.add_constant(name, values.astype(np.float32))
+    return factors
+
+
+def _write(graph: Graph, norm: InstanceNorm, epsilons: _Doubles) -> list[Any]:
+    """Returns the operators that compute a norm into its target.
+
+    Args:
+        graph: Where they go.
+        norm: What they compute.
+        epsilons: [channels]; the norm's own, by the square of the factor of its source.
+    """
     _, height, width, channels = (int(side) for side in graph.tensors[norm.source].shape)
     whole, small = (1, height, width, channels), (1, 1, 1, channels)
     prefix = graph.name(norm.target)
@@ -202,12 +252,16 @@ def _write(graph: Graph, norm: InstanceNorm) -> list[Any]:
         return graph.add_constant(f"{prefix}/{what}", np.asarray(values, np.float32))
 
     def mean(what: str, tensor: int, factor: float = 1.0, pool: bool = False) -> int:
-        """Along each row, then of the rows; of pooled values if asked and if they fit."""
-        result, rows = tensor, (1, height, 1, channels)
-        if pool and height % _POOL == 0 and width % _POOL == 0:
-            pooled = (1, height // _POOL, width // _POOL, channels)
-            result = compute(Op.AVERAGE_POOL_2D, f"{what}_pooled", [tensor], pooled)
-            rows = (1, height // _POOL, 1, channels)
+        """Along each row, then of the rows; of pooled values if asked, as far as they fit."""
+        result, size, side = tensor, (height, width), 2
+        while pool and size[0] % side == 0 and size[1] % side == 0:
+            size = size[0] // side, size[1] // side
+            name = f"{what}_pooled_{size[0]}"
+            result = compute(Op.AVERAGE_POOL_2D, name, [result], (1, *size, channels))
+            options = made[-1].builtinOptions
+            options.filterHeight = options.filterWidth = options.strideH = options.strideW = side
+            side = 4
+        rows = (1, size[0], 1, channels)
         result = compute(Op.MEAN, f"{what}_of_rows", [result, graph.axes(2)], rows)
         if factor != 1:
             by = constant(f"{what}_factor", factor)
@@ -215,12 +269,12 @@ def _write(graph: Graph, norm: InstanceNorm) -> list[Any]:
         return compute(Op.MEAN, what, [result, graph.axes(1)], small)
 
     # A power of four, so that its root is exact too.
-    doublings = max(0, math.ceil(math.log2(LEAST_EPSILON / norm.epsilon) / 2))
+    doublings = max(0, math.ceil(math.log2(LEAST_EPSILON / epsilons.min()) / 2))
     factor, root = 4.0**doublings, 2.0**doublings
     average = mean("mean", norm.source)
     squares = compute(Op.SQUARED_DIFFERENCE, "squares", [norm.source, average], whole)
     variance = mean("variance", squares, factor, pool=True)
-    epsilon = constant("epsilon", norm.epsilon * factor)
+    epsilon = constant("epsilon", (epsilons * factor).reshape(small))
     variance = compute(Op.ADD, "variance_epsilon", [variance, epsilon], small)
     inverse = compute(Op.RSQRT, "inverse_deviation", [variance], small)
     scale = constant("scale", (norm.scale * root).reshape(small))
@@ -251,7 +305,6 @@ def _mean_options() -> Any:
 
 def _pool_options() -> Any:
     options = schema.Pool2DOptionsT()
-    options.filterHeight = options.filterWidth = options.strideH = options.strideW = _POOL
     options.padding = schema.Padding.VALID
     return options
 

@@ -191,6 +191,43 @@ def test_half_precision_holds_where_the_plain_form_fails(
     assert plain_error > 5 * error
 
 
+@pytest.mark.parametrize(("gain", "norm"), [(0.01, 1), (1, 1), (100, 25)])
+def test_filters_before_it_get_a_norm_near_one(gain: float, norm: float, rng) -> None:
+    filters = gain * rng.standard_normal((3, 3, CHANNELS, CHANNELS)).astype(np.float32) / 6
+    bias = rng.standard_normal(CHANNELS).astype(np.float32)
+
+    def convolved(x: Any, epsilon: float) -> Any:
+        return centred_first(tf.nn.conv2d(x, filters, 1, "SAME") + bias, epsilon)
+
+    before = lowered(convolved)
+    after, count = rewritten(before)
+    assert count == 1
+    graph = Graph(after)
+    (convolution,) = (op for op in graph.operators if graph.kind(op) == Op.CONV_2D)
+    norms = np.sqrt(np.square(graph.constant(int(convolution.inputs[1]))).sum(axis=(1, 2, 3)))
+    # As far as the epsilon stays a normal float16: by half at most.
+    np.testing.assert_allclose(norms, norm, rtol=0.6)
+    photo = rng.random((8, 12, CHANNELS), dtype=np.float32)
+    expected = TfliteModel(before, threads=1).run(photo)
+    np.testing.assert_allclose(TfliteModel(after, threads=1).run(photo), expected, atol=1e-5)
+
+
+def test_filters_that_others_read_keep_their_scale(rng) -> None:
+    filters = 50 * rng.standard_normal((3, 3, CHANNELS, CHANNELS)).astype(np.float32)
+
+    def shared(x: Any, epsilon: float) -> Any:
+        x = tf.nn.conv2d(x, filters, 1, "SAME")
+        return centred_first(x, epsilon) + tf.nn.relu(x)
+
+    before = lowered(shared)
+    after, count = rewritten(before)
+    assert count == 1
+    photo = rng.random((8, 12, CHANNELS), dtype=np.float32)
+    expected = TfliteModel(before, threads=1).run(photo)
+    made = TfliteModel(after, threads=1).run(photo)
+    np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-4)
+
+
 def test_a_flat_channel_keeps_its_epsilon() -> None:
     """Without it a flat photo's channels would be divided by zero."""
     before = lowered(centred_first, SIZE, 1e-5)
