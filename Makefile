@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint setup lock test-lowest bench-conversion bench-conversion-full arm64 \
+.PHONY: demo test lint setup lock test-lowest bench-conversion bench-int8 bench-conversion-full arm64 \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the shipped model to float16 and int8; draw both beside the full model
@@ -40,7 +40,10 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/pytest
 
-bench-conversion: .venv/ready arm64  ## Our files beside other tools'; instructions under QEMU
+bench-conversion: .venv/ready  ## Our files beside other tools'
+	$(BIN)/python -m bokeh_bench conversion
+
+bench-int8: arm64  ## The same, with instructions on a phone's CPU kernels under QEMU: 20 minutes
 	$(BIN)/python -m bokeh_bench conversion --arm64
 
 bench-conversion-full: .venv/ready  ## The same at the paper's width and size: half an hour
