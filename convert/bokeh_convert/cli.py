@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from rich.console import Console
@@ -19,6 +19,9 @@ from bokeh_convert.api import LEVELS, PASS_NAMES, SCHEME_NAMES, Conversion, conv
 from bokeh_convert.api import Progress as OnProgress
 from bokeh_convert.quiet import quiet
 from bokeh_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from bokeh_convert.report import ConversionReport
 
 WIDTH_IN_A_PIPE = 120
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -291,10 +294,28 @@ def _show(console: Console, conversions: list[Conversion]) -> None:
             console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
         for objection in conversion.report.gpu_objections:
             console.print(f"{conversion.report.file}, GPU: {objection}")
+    for conversion in conversions:
+        for remark in _remarks(conversion.report):
+            console.print(f"{conversion.report.file}: {remark}", soft_wrap=True)
     # Not through rich, which would break long paths.
     for conversion in conversions:
         click.echo(f"report: {conversion.report_path}", file=console.file)
     click.echo(f"side by side: {first.comparison_path}", file=console.file)
+
+
+def _remarks(report: ConversionReport) -> Iterator[str]:
+    """Yields what the file will do on a phone's CPU."""
+    if report.plan is not None:
+        kept = len(report.plan["in_float"])
+        yield (
+            f"{report.plan['convolutions'] - kept} convolutions in int8, {kept} in float; "
+            f"about {report.plan['cost_ratio']:.2f} of float32's instructions on a phone's CPU"
+        )
+    if report.half_precision is not None:
+        worst = report.half_precision["psnr_db_worst"]
+        rehearsed = "a broken picture" if worst is None else f"{worst:.1f} dB for the worst photo"
+        marked = "marked" if report.half_precision["marked"] else "not marked"
+        yield f"{marked} for native half precision on ARM CPUs (rehearsed: {rehearsed})"
 
 
 def _decibels(fidelity: dict[str, Any], key: str) -> str:

@@ -9,7 +9,7 @@ still suffers, the convolutions that do most of the harm for their cost stay in 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,14 +43,12 @@ class Trial:
         psnr_db: Of each photo of the search, against the float32 file.
         cost_ratio: Estimated instructions on a phone's CPU, over the float32 file's.
         merged: Convolutions that were merged into another.
-        content: The .tflite file.
     """
 
     in_float: frozenset[str]
     psnr_db: tuple[float, ...]
     cost_ratio: float
     merged: int
-    content: bytes = field(repr=False, compare=False)
 
     @property
     def psnr_db_mean(self) -> float:
@@ -95,6 +93,7 @@ class Plan:
     """The outcome of a search.
 
     Attributes:
+        content: The .tflite file of the chosen plan.
         chosen: The cheapest plan within the budget; if there is none, the best picture among
             those that cost no more than the budget (or the cheapest of all).
         trials: Every plan that was tried, cheapest first.
@@ -102,6 +101,7 @@ class Plan:
         convolutions: How many the graph has.
     """
 
+    content: bytes
     chosen: Trial
     trials: Sequence[Trial]
     within_budget: bool
@@ -165,10 +165,10 @@ def search(
             content, cost, merged = _build(float32, in_float, merge)
             drawing = TfliteModel(content, threads=threads)
             decibels = tuple(
-                psnr(np.clip(drawing.run(photo), 0, 1), picture, border_px=0)
+                psnr(np.clip(np.nan_to_num(drawing.run(photo)), 0, 1), picture, border_px=0)
                 for photo, picture in zip(photos, expected, strict=True)
             )
-            tried[in_float] = Trial(in_float, decibels, cost / base_cost, merged, content)
+            tried[in_float] = Trial(in_float, decibels, cost / base_cost, merged)
             on_trial(tried[in_float])
         return tried[in_float]
 
@@ -193,7 +193,10 @@ def search(
         chosen = max(affordable, key=lambda trial: trial.psnr_db_mean)
     else:
         chosen = trials[0]
-    return Plan(chosen, trials, bool(fitting), len(names))
+    content, _, _ = _build(
+        float32, chosen.in_float, merge
+    )  # not kept: forty files of a large model
+    return Plan(content, chosen, trials, bool(fitting), len(names))
 
 
 def _build(float32: bytes, in_float: Collection[str], merge: bool) -> tuple[bytes, float, int]:

@@ -155,7 +155,7 @@ class Run:
         with self._timed("quantize_s"):
             if scheme.planned:
                 plan, merged = self._plan(prepared)
-                content, passes = plan.chosen.content, [*passes, *merged]
+                content, passes = plan.content, [*passes, *merged]
             elif scheme.calibrated:
                 try:
                     content = quantize(prepared.lowered, scheme, prepared.measured)

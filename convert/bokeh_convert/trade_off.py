@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from bokeh_convert.plan import WORST_BELOW_DB, Budget, Plan
-
-_FORMAT = "png"
 
 
 def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
@@ -29,6 +28,8 @@ def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
         costs, means, (spread, nothing), fmt="o", color="0.45", markersize=4, linewidth=0.7,
         label="plans tried (mean; the line ends at the worst photo)",
     )  # fmt: skip
+    best = np.maximum.accumulate(means)
+    axes.step(costs, best, where="post", color="0.7", linewidth=0.8, label="best for its cost")
     chosen = plan.chosen
     floats = f"{len(chosen.in_float)} of {plan.convolutions} convolutions in float"
     axes.plot(
@@ -44,4 +45,4 @@ def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
     axes.set_xlabel("instructions on a phone's CPU / float32's (estimate)")
     axes.set_ylabel("PSNR against float32, dB (photos of the search)")
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120, format=_FORMAT)
+    figure.savefig(path, dpi=120, format="png")
