@@ -43,8 +43,13 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 bench-conversion: .venv/ready  ## Our files beside other tools'
 	$(BIN)/python -m bokeh_bench conversion
 
-bench-int8: arm64  ## The same, with instructions on a phone's CPU kernels under QEMU: 20 minutes
-	$(BIN)/python -m bokeh_bench conversion --arm64
+MODEL ?=
+PHOTOS ?=
+bench-int8: arm64  ## Instructions on a phone's CPU kernels, under QEMU; MODEL=x.h5 PHOTOS=dir for another model
+	$(BIN)/python -m bokeh_bench conversion $(MODEL) --size 128x192 --runs 0 --arm64 \
+	    $(if $(PHOTOS),--representative-dataset $(PHOTOS)) \
+	    $(foreach scheme,float16 int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
+	    --only "litert-quantizer static_wi8_ai8" --only "litert-quantizer dynamic_wi8_afp32"
 
 bench-conversion-full: .venv/ready  ## The same at the paper's width and size: half an hour
 	$(BIN)/python -m bokeh_bench conversion --untrained 1.0 --size 512x768 --runs 0 \
