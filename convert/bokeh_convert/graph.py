@@ -90,6 +90,9 @@ class Graph:
         return bool(getattr(operator.builtinOptions, "fusedActivationFunction", none) != none)
 
     def is_constant(self, tensor: int) -> bool:
+        """Returns whether a tensor has values in the file; -1, an input left out, has none."""
+        if tensor < 0:
+            return False
         data = self.model.buffers[self._graph.tensors[tensor].buffer].data
         return data is not None and len(data) > 0
 
