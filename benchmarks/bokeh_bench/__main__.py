@@ -19,6 +19,14 @@ from bokeh_convert.quiet import quiet
 from bokeh_runtime.errors import InputError
 
 ARM64_FOLDER = Path("build/arm64")
+_ENVIRONMENT = click.option(
+    "--environment",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=ARM64_FOLDER,
+    show_default=True,
+    help="What `make arm64` made.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,14 +117,7 @@ def conversion(
     required=True,
     help="The reference pack of the conversion: photos, and what the full model draws.",
 )
-@click.option(
-    "--environment",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    default=ARM64_FOLDER,
-    show_default=True,
-    help="What `make arm64` made.",
-)
+@_ENVIRONMENT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool) -> None:
     """Run .tflite FILES on a Cortex-A76's kernels, under QEMU.
@@ -141,14 +142,7 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
 
 
 @main.command()
-@click.option(
-    "--environment",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    default=ARM64_FOLDER,
-    show_default=True,
-    help="What `make arm64` made.",
-)
+@_ENVIRONMENT
 def arm64_costs(environment: Path) -> None:
     """Count the instructions of convolutions; hold the plan search's cost model against them."""
     runner = _arm_runner(environment)
