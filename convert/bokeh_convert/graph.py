@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class Graph:
         self.model: Any = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
         (self._graph,) = self.model.subgraphs
         self._axes: dict[tuple[int, ...], int] = {}
+        self._names = {bytes(tensor.name) for tensor in self.tensors}
 
     @property
     def tensors(self) -> list[Any]:
@@ -221,6 +223,10 @@ class Graph:
     def _add(
         self, name: str, kind: int, shape: Sequence[int], buffer: int, quantization: Any = None
     ) -> int:
+        # The engine goes by names: no two tensors may share one.
+        free = (f"{name}_{count}" if count else name for count in itertools.count())
+        name = next(candidate for candidate in free if candidate.encode() not in self._names)
+        self._names.add(name.encode())
         tensor = schema.TensorT()
         tensor.name, tensor.type, tensor.buffer = name.encode(), kind, buffer
         tensor.shape = _indices(shape)

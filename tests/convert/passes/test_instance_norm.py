@@ -11,6 +11,7 @@ from bokeh_convert.graph import Graph, Op
 from bokeh_convert.kernels import evaluate
 from bokeh_convert.operators import count_operators
 from bokeh_convert.passes.instance_norm import find_instance_norms, rewrite_instance_norm
+from bokeh_convert.quantize import quantize_convolutions
 from bokeh_runtime import TfliteModel
 
 CHANNELS = 4
@@ -210,6 +211,21 @@ def test_filters_before_it_get_a_norm_near_one(gain: float, norm: float, rng) ->
     photo = rng.random((8, 12, CHANNELS), dtype=np.float32)
     expected = TfliteModel(before, threads=1).run(photo)
     np.testing.assert_allclose(TfliteModel(after, threads=1).run(photo), expected, atol=1e-5)
+
+
+def test_convolutions_with_one_bias_between_them_can_be_quantized(rng) -> None:
+    filters = rng.standard_normal((2, 3, 3, CHANNELS, CHANNELS)).astype(np.float32) * 30
+
+    def twice(x: Any, epsilon: float) -> Any:
+        for each in filters:  # no bias: the converter gives both the same zeros
+            x = tf.nn.leaky_relu(centred_first(tf.nn.conv2d(x, each, 1, "SAME"), epsilon), 0.2)
+        return x
+
+    after, count = rewritten(lowered(twice))
+    assert count == 2
+    names = [tensor.name for tensor in Graph(after).tensors]
+    assert len(set(names)) == len(names)
+    assert count_operators(quantize_convolutions(after, ()))["CONV_2D"] == 2
 
 
 def test_filters_that_others_read_keep_their_scale(rng) -> None:
