@@ -3,20 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint setup lock test-lowest bench-conversion bench-int8 bench-conversion-full arm64 \
+.PHONY: demo test lint setup lock models test-lowest bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 vulkan \
     train-demo train-quarter clean
 
-demo: .venv/ready  ## Convert the shipped model to float16 and int8; draw both beside the full model
+demo: .venv/ready  ## Convert the trained model to float16 and int8; draw both beside it; render a photo
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/demo
+	$(BIN)/bokeh-render benchmarks/photos/dandelion.jpg --model build/demo/demo_pynet_int8.tflite \
+	    --compare --output build/demo/dandelion.jpg
 
-test: .venv/ready .venv-board/ready lint  ## Everything that must hold before a commit
+test: .venv/ready .venv-board/ready .venv-tflite-runtime/ready lint  ## Everything that must hold before a commit
 	$(BIN)/pytest
 	.venv-board/bin/pytest tests/runtime
+	@if [ -x .venv-tflite-runtime/bin/pytest ]; then .venv-tflite-runtime/bin/pytest tests/runtime; fi
 
 lint: .venv/ready
 	$(BIN)/pre-commit run --all-files
 
-setup: .venv/ready .venv-board/ready  ## Both environments: the whole project; a board without TensorFlow
+setup: .venv/ready .venv-board/ready .venv-tflite-runtime/ready  ## The whole project; a board without TensorFlow; one with tflite-runtime alone
 
 .venv/ready: pyproject.toml constraints.txt
 	@echo "setting up .venv (once; about 1 GB to download)"
@@ -29,9 +32,19 @@ setup: .venv/ready .venv-board/ready  ## Both environments: the whole project; a
 	.venv-board/bin/python $(INSTALL) --editable . pytest pytest-randomly
 	@touch $@
 
+# tflite-runtime was built against NumPy 1, and for Python up to 3.11.
+.venv-tflite-runtime/ready: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-tflite-runtime
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info > (3, 12))'; then \
+	    .venv-tflite-runtime/bin/python -m pip install --quiet --disable-pip-version-check \
+	        --editable '.[tflite-runtime]' pytest pytest-randomly && \
+	    .venv-tflite-runtime/bin/python -m pip uninstall --quiet --yes ai-edge-litert; \
+	else echo "tflite-runtime has no build for this Python; its tests are left out"; fi
+	@touch $@
+
 lock: .venv/ready  ## Renew constraints.txt from pyproject.toml
 	$(BIN)/python $(INSTALL) uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --upgrade \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --upgrade \
 	    --no-emit-index-url --no-emit-package backports-strenum --no-annotate --no-header --output-file constraints.txt pyproject.toml
 
 test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.toml allows
@@ -42,6 +55,12 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 
 bench-conversion: .venv/ready  ## Our files beside other tools'
 	$(BIN)/python -m bokeh_bench conversion
+
+models: .venv/ready  ## The .tflite files that ship with the runtime, from the trained demo model
+	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/models
+	mkdir -p runtime/bokeh_runtime/models
+	cp build/models/demo_pynet_float16.tflite build/models/demo_pynet_int8.tflite \
+	    build/models/demo_pynet.reference.npz runtime/bokeh_runtime/models/
 
 MODEL ?=
 PHOTOS ?=
@@ -59,6 +78,18 @@ bench-conversion-full: .venv/ready  ## The same at the paper's width and size: h
 arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `python -m bokeh_bench arm64`
 	$(BIN)/python -m bokeh_bench.arm64.environment build/arm64
 
+vulkan:  ## A Vulkan driver in software (SwiftShader, in Debian's Chromium), for the GPU tests; needs root
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-common libvulkan1
+
+bench-render: .venv/ready  ## Stages, memory and sharpness of whole photos, at the trained size and at 512 x 768
+	$(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/models_512x768
+	$(BIN)/python -m bokeh_bench render --model runtime/bokeh_runtime/models/demo_pynet_float16.tflite \
+	    --model build/models_512x768/demo_pynet_float16.tflite --model build/models_512x768/demo_pynet_int8.tflite
+
+bench-gpu: .venv/ready  ## GPU and CPU beside the full model, for every scheme
+	$(BIN)/python -m bokeh_bench gpu
+
 PAIRS ?= ../shared/demo_pairs
 train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODEL_CARD.md)
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/train --width 0.125 --no-depth --residual \
@@ -72,4 +103,4 @@ train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, traine
 	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 
 clean:
-	rm -rf .venv .venv-board .venv-lowest build
+	rm -rf .venv .venv-board .venv-tflite-runtime .venv-lowest build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
 from bokeh_bench.one_conversion import WAYS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
-from bokeh_convert.quiet import quiet
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.quiet import quiet
 
 ARM64_FOLDER = Path("build/arm64")
 _ENVIRONMENT = click.option(
@@ -130,7 +131,7 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
     with quiet(verbose=False) as stderr:
         from bokeh_bench.arm64.measure import measure, table
         from bokeh_convert.report import to_json
-        from bokeh_convert.verify import load_reference
+        from bokeh_runtime.reference import load_reference
 
         try:
             rows = measure(files, load_reference(pack), runner, _teller(stderr))
@@ -139,6 +140,88 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
     if fault:
         _fail(fault)
     click.echo(to_json({"rows": [asdict(row) for row in rows]}) if as_json else table(rows))
+
+
+@main.command()
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A .tflite file; several may be given. Without it, the shipped model.",
+)
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    default=Path("benchmarks/photos"),
+    show_default=True,
+    help="Folder of large photos.",
+)
+@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the tables.")
+def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> None:
+    """Time the stages of whole photos, one of them scaled up to 50 megapixels too.
+
+    Ratios are to the inference alone in the same process. Also what the results keep of the
+    photo's sharpness, and how far, scaled down, they are from the network's picture.
+    """
+    fault = ""
+    with quiet(verbose=False) as stderr, tempfile.TemporaryDirectory() as folder:
+        from bokeh_bench import rendering
+        from bokeh_runtime.model import shipped_model
+
+        say = _teller(stderr)
+        paths = models or (shipped_model(),)
+        try:
+            if not photos.is_dir():
+                raise InputError(f"{photos}: no such folder; give one with --photos")
+            large = sorted(photos.glob("*.jpg"))
+            if not large:
+                raise InputError(f"{photos}: holds no JPEG photo; give another with --photos")
+            enlarged = rendering.enlarge(large[0], Path(folder))
+            rows = rendering.measure(paths, [*large, enlarged], Path(folder), runs, say)
+            kept = rendering.measure_kept(paths, large)
+        except InputError as error:
+            fault = str(error)
+    if fault:
+        _fail(fault)
+    if as_json:
+        data = {"rows": [asdict(row) for row in rows], "kept": [asdict(row) for row in kept]}
+        click.echo(json.dumps(data, indent=1))
+    else:
+        click.echo(rendering.table(rows) + "\n\n" + rendering.kept_table(kept))
+
+
+@main.command()
+@click.argument("pairs", type=click.Path(path_type=Path))
+def join(pairs: Path) -> None:
+    """Compare ways of joining on PAIRS of sharp photos and targets, an ideal network between."""
+    from bokeh_bench import joining
+
+    try:
+        click.echo(joining.table(joining.compare(pairs)))
+    except InputError as error:
+        _fail(str(error))
+
+
+@main.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--size", type=Size(), default=f"{DEMO_SIZE[0]}x{DEMO_SIZE[1]}", show_default=True)
+def gpu(model: Path | None, size: tuple[int, int]) -> None:
+    """Draw with every scheme on the GPU and the CPU; say which is nearer to the full model."""
+    fault, exit_code = "", 2
+    with quiet(verbose=False) as stderr, tempfile.TemporaryDirectory() as folder:
+        from bokeh_bench.gpu import measure, table
+
+        try:
+            rows = measure(model or demo_model(), size, Path(folder), _teller(stderr))
+        except InputError as error:
+            fault = str(error)
+        except HardwareError as error:
+            fault, exit_code = str(error), 3
+    if fault:
+        _fail(fault, exit_code)
+    click.echo(table(rows))
 
 
 @main.command()

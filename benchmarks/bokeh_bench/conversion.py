@@ -21,10 +21,11 @@ import numpy as np
 
 from bokeh_bench.arm64.runner import ArmRunner
 from bokeh_bench.one_conversion import OURS
-from bokeh_convert.verify import Reference, load_reference, verify
+from bokeh_convert.verify import verify
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.reference import Reference, load_reference
 
 BASELINE = f"{OURS} float32"
 SLOW = (f"{OURS} int16x8",)

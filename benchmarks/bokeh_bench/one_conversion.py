@@ -111,11 +111,12 @@ def engine(
 
 def _inputs(sized: SizedModel, photos: Path | None) -> Iterator[npt.NDArray[np.float32]]:
     """Yields [1, height, width, channels] of the photos with which ours calibrates."""
-    from bokeh_convert.samples import draw_samples, read_sample, to_input
+    from bokeh_convert.samples import draw_samples, to_input
+    from bokeh_convert.verify import sized_sample
 
     drawn = draw_samples(photos, channels=sized.model.channels, count=100, seed=0)
     for sample in drawn.calibration:
-        pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
+        pixels = sized_sample(sample, sized)
         yield np.expand_dims(to_input(pixels), 0)
 
 

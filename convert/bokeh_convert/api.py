@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.resample import RESAMPLING
 
 if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
@@ -69,6 +70,7 @@ def convert(
     residual: bool | None = None,
     custom_objects: Sequence[str] = (),
     trust_source: bool = False,
+    resampling: str | None = None,
     skip_passes: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress = lambda what, done, total: None,
@@ -102,6 +104,9 @@ def convert(
         residual: For weights alone: the network's output is added to the photo.
         custom_objects: Layer classes that the model needs and only you have: "module:NAME".
         trust_source: Run code that the source holds. Without it such sources are refused.
+        resampling: How photos were scaled to the input in training: "area" or "bicubic"; the file
+            says it, so that it is used alike. None is "bicubic" for the authors' checkpoints, else
+            "area".
         skip_passes: Rewrites to leave out, of `PASS_NAMES`.
         threads: CPU threads; None takes all cores.
         progress: Told of every step.
@@ -123,6 +128,8 @@ def convert(
         raise InputError(f"--size {size[0]}x{size[1]}: both must be multiples of {_SIZE_MULTIPLE}")
     if level is not None and level not in LEVELS:
         raise InputError(f"--level {level}: choose from {', '.join(LEVELS)}")
+    if resampling is not None and resampling not in RESAMPLING:
+        raise InputError(f"--resampling {resampling}: choose from {', '.join(RESAMPLING)}")
     if level is not None and output_name is not None:
         raise InputError("--level and --output-name both choose an output; give one of them")
     path = Path(source)
@@ -134,7 +141,14 @@ def convert(
     from bokeh_convert.run import Run
 
     options = SourceOptions(
-        level, output_name, width, input_channels, residual, trust_source, tuple(custom_objects)
+        level,
+        output_name,
+        width,
+        input_channels,
+        residual,
+        trust_source,
+        tuple(custom_objects),
+        resampling,
     )
     if max_latency is not None and not max_latency > 0:
         raise InputError(f"--max-latency {max_latency:g}: a ratio above 0, such as 0.5")

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from bokeh_convert.api import LEVELS, PASS_NAMES, SCHEME_NAMES, Conversion, convert, demo_model
 from bokeh_convert.api import Progress as OnProgress
-from bokeh_convert.quiet import quiet
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.quiet import quiet
+from bokeh_runtime.resample import RESAMPLING
 
 if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
@@ -105,6 +106,12 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     help="Try more int8 plans than needed, and draw PSNR against cost.",
 )
 @click.option(
+    "--resampling",
+    type=click.Choice(RESAMPLING),
+    help="How photos were scaled to the input in training; bicubic for the authors' checkpoints, "
+    "area for others.",
+)
+@click.option(
     "--level",
     type=click.Choice(LEVELS),
     help="Of several outputs, the one of this level's size: l0 the input's, l1 half of it ... "
@@ -173,6 +180,7 @@ def main(
     custom_objects: tuple[str, ...],
     trust_source: bool,
     skip_passes: tuple[str, ...],
+    resampling: str | None,
     output_dir: Path,
     threads: int | None,
     as_json: bool,
@@ -216,6 +224,7 @@ def main(
                     custom_objects=custom_objects,
                     trust_source=trust_source,
                     skip_passes=skip_passes,
+                    resampling=resampling,
                     threads=threads,
                     progress=progress,
                 )

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bokeh_convert.verify import Reference
 from bokeh_runtime.photo import FloatImage, save_photo
+from bokeh_runtime.reference import Reference
 
 _GAP_PX = 6
 _HEADING_PX = 30

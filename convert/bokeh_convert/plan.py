@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bokeh_convert.cost import CONVOLUTIONS, Precision, graph_cost
+from bokeh_convert.cost import QUANTIZABLE, Precision, graph_cost
 from bokeh_convert.graph import Graph
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
 from bokeh_convert.quantize import quantize_convolutions
@@ -248,5 +248,5 @@ def _convolutions(graph: Graph) -> list[str]:
     return [
         graph.name(int(operator.outputs[0]))
         for operator in graph.operators
-        if graph.kind(operator) in CONVOLUTIONS
+        if graph.kind(operator) in QUANTIZABLE
     ]

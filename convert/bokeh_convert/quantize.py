@@ -91,7 +91,7 @@ SCHEMES = {
     for scheme in (
         Scheme("float32", "as trained", ()),
         Scheme("float16", "float16 weights", ((_EVERY, _FLOAT16),)),
-        Scheme("dynamic", "int8 weights, ranges at run time", ((_CONVOLUTIONS, _DYNAMIC),)),
+        Scheme("dynamic", "int8 weights, ranges at run time", (((_Op.CONV_2D,), _DYNAMIC),)),
         Scheme("int8", "int8 convolutions where the picture allows", (), planned=True),
         # 16 bits have room for every extreme.
         Scheme(
@@ -159,14 +159,14 @@ def quantize_convolutions(float32: bytes, in_float: Collection[str]) -> bytes:
     """
     with _silent_engine():
         engine = quantizer.Quantizer(float32)
-        for operator in _CONVOLUTIONS:
+        # Not the transposed ones: see `cost.QUANTIZABLE`.
+        engine.update_quantization_recipe(
+            ".*", _Op.CONV_2D, _DYNAMIC, quantizer.AlgorithmName.MIN_MAX_UNIFORM_QUANT
+        )
+        for name in in_float:
             engine.update_quantization_recipe(
-                ".*", operator, _DYNAMIC, quantizer.AlgorithmName.MIN_MAX_UNIFORM_QUANT
+                f"^{re.escape(name)};?$", _Op.CONV_2D, None, quantizer.AlgorithmName.NO_QUANTIZE
             )
-            for name in in_float:
-                engine.update_quantization_recipe(
-                    f"^{re.escape(name)};?$", operator, None, quantizer.AlgorithmName.NO_QUANTIZE
-                )
         result = engine.quantize({}, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
 

@@ -25,22 +25,20 @@ from bokeh_convert.ranges import ActivationRanges, measure_ranges
 from bokeh_convert.read import SourceOptions, read_model
 from bokeh_convert.read.float_model import FloatModel, SizedModel
 from bokeh_convert.report import ConversionReport, fidelity_summary, tool_versions
-from bokeh_convert.samples import Sample, SampleSet, draw_samples, read_sample, to_input
-from bokeh_convert.staging import Staging
+from bokeh_convert.samples import Sample, SampleSet, draw_samples, to_input
 from bokeh_convert.trade_off import save_trade_off
 from bokeh_convert.verify import (
     BrokenPictureError,
     Fidelity,
-    Reference,
     draw_reference,
-    save_reference,
+    sized_sample,
     verify,
 )
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metadata import ModelMetadata
 from bokeh_runtime.photo import FloatImage
-
-RESAMPLING = "area"
+from bokeh_runtime.reference import Reference, save_reference
+from bokeh_runtime.staging import Staging
 
 
 class Run:
@@ -206,7 +204,7 @@ class Run:
                 input_channels=channels,
                 value_range=(0.0, 1.0),
                 output_scale=output_height / sized.height,
-                resampling=RESAMPLING,
+                resampling=sized.model.resampling,
                 scheme=name,
                 source=source,
                 tools=tool_versions(),
@@ -283,7 +281,7 @@ class Run:
 
     def _inputs(self, samples: Sequence[Sample], sized: SizedModel) -> Iterator[FloatImage]:
         for sample in samples:
-            pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
+            pixels = sized_sample(sample, sized)
             yield to_input(pixels)
 
     def _calibration(self, drawn: SampleSet, scheme: Scheme) -> dict[str, Any] | None:

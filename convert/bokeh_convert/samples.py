@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.photo import PHOTO_SUFFIXES, FloatImage, fit, open_depth, open_photo
+from bokeh_runtime.photo import PHOTO_SUFFIXES, FloatImage, open_photo
+from bokeh_runtime.resample import fit
 
 BUNDLED = Path(__file__).parent / "photos"
 MOST_VERIFICATION = 8
@@ -102,12 +104,14 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
     )
 
 
-def read_sample(sample: Sample, height: int, width: int, channels: int) -> npt.NDArray[np.uint8]:
+def read_sample(
+    sample: Sample, height: int, width: int, channels: int, resampling: str = "area"
+) -> npt.NDArray[np.uint8]:
     """Reads a sample as the network's input in 8 bits, [height, width, channels].
 
     Eight bits, so that the reference pack holds exactly what was fed.
     """
-    image = fit(open_photo(sample.photo), height, width)
+    image = fit(open_photo(sample.photo), height, width, resampling)
     if channels == 4:
         image = np.concatenate([image, _depth_plane(sample, height, width)], axis=-1)
     return np.round(image * 255).astype(np.uint8)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,21 +15,7 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.psnr import psnr
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the full model draws on photos that calibration did not see.
-
-    Attributes:
-        names: Of the photos.
-        inputs: 8-bit [height, width, channels] each; divided by 255 they are the model's input.
-        outputs: float [output height, output width, 3] each, clipped to [0, 1].
-    """
-
-    names: Sequence[str]
-    inputs: Sequence[npt.NDArray[np.uint8]]
-    outputs: Sequence[FloatImage]
+from bokeh_runtime.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -73,6 +57,12 @@ class BrokenPictureError(Exception):
     """A converted file draws NaN, infinity, or a constant picture where the full model does not."""
 
 
+def sized_sample(sample: Sample, sized: SizedModel) -> npt.NDArray[np.uint8]:
+    """Reads a sample as the model was trained to see it; see `read_sample`."""
+    model = sized.model
+    return read_sample(sample, sized.height, sized.width, model.channels, model.resampling)
+
+
 def draw_reference(
     sized: SizedModel, samples: Sequence[Sample], on_photo: Callable[[], None]
 ) -> Reference:
@@ -83,7 +73,7 @@ def draw_reference(
     """
     inputs, outputs = [], []
     for sample in samples:
-        pixels = read_sample(sample, sized.height, sized.width, sized.model.channels)
+        pixels = sized_sample(sample, sized)
         output = sized.run(to_input(pixels))
         fault = _fault(output)
         if fault:
@@ -140,38 +130,6 @@ def compare(name: str, picture: FloatImage, expected: FloatImage) -> ImageFideli
         float(ssim),
         float(np.max(np.abs(picture - expected))),
     )
-
-
-def save_reference(path: Path, reference: Reference, source_sha256: str) -> None:
-    """Writes the reference pack, with which PSNR can be measured where TensorFlow is not.
-
-    Arrays: `names` [n], `inputs` uint8 [n, h, w, c], `outputs` float32 [n, H, W, 3],
-    `source_sha256`.
-    """
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            names=np.array(reference.names),
-            inputs=np.stack(reference.inputs),
-            outputs=np.stack(reference.outputs).astype(np.float32),
-            source_sha256=np.array(source_sha256),
-        )
-
-
-def load_reference(path: Path) -> Reference:
-    """Reads a reference pack that `save_reference` wrote.
-
-    Raises:
-        InputError: If it is missing or is no reference pack.
-    """
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            names = [str(name) for name in arrays["names"]]
-            return Reference(names, list(arrays["inputs"]), list(arrays["outputs"]))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give a .reference.npz of a conversion") from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is no reference pack; give a .reference.npz") from error
 
 
 def _fault(output: FloatImage) -> str | None:

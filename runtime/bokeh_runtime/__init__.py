@@ -1,18 +1,31 @@
 """Runs bokeh models: .tflite file and photo in, photo out. Needs no TensorFlow."""
 
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.delegates import Probe, probe
+from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.metadata import ModelMetadata, read_metadata
-from bokeh_runtime.photo import fit, open_photo, save_photo
+from bokeh_runtime.model import BokehModel, Rendering
+from bokeh_runtime.photo import Photo, open_photo, read_photo, save_photo, write_photo
+from bokeh_runtime.placement import Placement
 from bokeh_runtime.psnr import psnr
+from bokeh_runtime.resample import fit
 
 __all__ = [
+    "BokehModel",
+    "HardwareError",
     "InputError",
     "ModelMetadata",
+    "Photo",
+    "Placement",
+    "Probe",
+    "Rendering",
     "TfliteModel",
     "fit",
     "open_photo",
+    "probe",
     "psnr",
     "read_metadata",
+    "read_photo",
     "save_photo",
+    "write_photo",
 ]

@@ -8,3 +8,10 @@ class InputError(ValueError):
 
     The message is one line that names the file, the cause and the remedy.
     """
+
+
+class HardwareError(RuntimeError):
+    """The asked hardware is not here, or cannot run the whole model; the commands exit with 3.
+
+    The message is one line that names what was asked, the cause and the remedy.
+    """

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.tflite_file import TfliteFile, read_tflite
 
 ENTRY = "bokeh_tflite"
 SCHEMA = "bokeh-tflite/model/1"
@@ -52,31 +51,36 @@ def read_metadata(path: Path) -> ModelMetadata:
     """Reads the metadata of a .tflite file.
 
     Raises:
-        InputError: If the file is missing, is no .tflite, or does not say what it is.
+        InputError: If the file is missing, is no .tflite, is damaged, or does not say what it is.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    if content[4:8] != b"TFL3":
-        raise InputError(f"{path}: not a .tflite file; make one with bokeh-convert")
-    text = _entry(schema.Model.GetRootAs(content))
-    if text is None:
+    metadata = metadata_of(read_tflite(path))
+    if metadata is None:
         raise InputError(f"{path}: has no metadata entry '{ENTRY}'; convert it with bokeh-convert")
-    values = json.loads(text)
-    if values.get("schema") != SCHEMA:
+    return metadata
+
+
+def metadata_of(file: TfliteFile) -> ModelMetadata | None:
+    """Returns what the file says of itself; None if it has no entry `bokeh_tflite`.
+
+    Raises:
+        InputError: If the entry cannot be read.
+    """
+    text = file.metadata.get(ENTRY)
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+        if values.get("schema") != SCHEMA:
+            raise InputError(
+                f"{file.path}: metadata of schema {values.get('schema')}, this version reads "
+                f"{SCHEMA}; install the matching bokeh-tflite"
+            )
+        known = {field.name for field in fields(ModelMetadata)}
+        kept = {name: value for name, value in values.items() if name in known}
+        return ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f"{path}: metadata of schema {values.get('schema')}, this version reads {SCHEMA}; "
-            "install the matching bokeh-tflite"
-        )
-    known = {field.name for field in fields(ModelMetadata)}
-    kept = {name: value for name, value in values.items() if name in known}
-    return ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
-
-
-def _entry(model: Any) -> bytes | None:
-    for i in range(model.MetadataLength()):
-        entry = model.Metadata(i)
-        if entry.Name() == ENTRY.encode():
-            return bytes(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
-    return None
+            f"{file.path}: its metadata entry '{ENTRY}' is damaged ({error}); convert it again"
+        ) from error

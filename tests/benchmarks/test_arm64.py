@@ -17,8 +17,8 @@ from bokeh_bench.arm64.runner import ArmRun, ArmRunner
 from bokeh_convert.half import mark_half
 from bokeh_convert.passes import FOR_EVERY_SCHEME, apply_passes
 from bokeh_convert.quantize import SCHEMES, quantize
-from bokeh_convert.verify import Reference, save_reference
 from bokeh_runtime import InputError, TfliteModel
+from bokeh_runtime.reference import Reference, save_reference
 
 ENVIRONMENT = Path(__file__).parents[2] / ARM64_FOLDER
 needs_arm64 = pytest.mark.skipif(

@@ -44,7 +44,7 @@ def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path
     assert lines[-1].startswith("side by side: ")
     assert lines[-2] == "report: small_int8.report.json"
     assert lines[4].startswith("small_float16.tflite: marked for native half precision")
-    assert lines[5].startswith("small_int8.tflite: 3 convolutions in int8, 0 in float; about 0.")
+    assert lines[5].startswith("small_int8.tflite: 2 convolutions in int8, 0 in float; about 0.")
     assert len(lines) == 9, done.stderr
     assert (tmp_path / "small.comparison.png").is_file()
 

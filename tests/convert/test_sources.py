@@ -15,7 +15,7 @@ from bokeh_convert.lower import lower
 from bokeh_convert.operators import count_operators
 from bokeh_convert.pynet import HEADS, pynet
 from bokeh_convert.read import SourceOptions, read_model
-from bokeh_runtime import InputError, TfliteModel
+from bokeh_runtime import InputError, TfliteModel, read_metadata
 from helpers.authors_graph import variable_shapes, write_checkpoint
 from helpers.models import small_model
 
@@ -50,6 +50,16 @@ def test_a_checkpoint_may_be_named_by_one_of_its_files(suffix: str, checkpoint) 
     model = read_model(prefix.with_name(prefix.name + suffix), SourceOptions(width=0.125))
     assert model.path == prefix
     assert len(model.files) == 2
+
+
+def test_the_file_says_how_the_authors_scaled_photos(checkpoint, tmp_path: Path) -> None:
+    options = {"quant": ["float16"], "size": (64, 96), "width": 0.125}
+    (made,) = convert(checkpoint[0], output_dir=tmp_path, **options)
+    assert read_metadata(made.path).resampling == "bicubic"
+    (made,) = convert(checkpoint[0], output_dir=tmp_path, resampling="area", **options)
+    assert read_metadata(made.path).resampling == "area"
+    with pytest.raises(InputError, match="--resampling nearest: choose from area, bicubic"):
+        convert(checkpoint[0], output_dir=tmp_path, resampling="nearest", **options)
 
 
 def test_a_checkpoint_of_another_width_names_the_first_layer(checkpoint) -> None:

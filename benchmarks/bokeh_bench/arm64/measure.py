@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_bench.arm64.runner import ArmRunner
-from bokeh_convert.verify import Reference
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.psnr import psnr
+from bokeh_runtime.reference import Reference
 
 
 @dataclass(frozen=True)

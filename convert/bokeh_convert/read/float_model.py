@@ -51,6 +51,11 @@ class FloatModel:
     options: SourceOptions
 
     @property
+    def resampling(self) -> str:
+        """How photos are scaled to the input: one of `bokeh_runtime.resample.RESAMPLING`."""
+        return self.options.resampling or ("bicubic" if self.format == "tf1-checkpoint" else "area")
+
+    @property
     def name(self) -> str:
         """What the converted files are named after."""
         name = self.path.resolve().name

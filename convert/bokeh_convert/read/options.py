@@ -24,6 +24,8 @@ class SourceOptions:
             that hold weights alone; None for the authors' 1.0, 4 and False.
         trust_source: Build layers that are stored as code, and functions not known to be harmless.
         custom_objects: The user's own layer classes, each as "module:NAME".
+        resampling: How photos were scaled in training, of `bokeh_runtime.resample.RESAMPLING`;
+            None for "bicubic" where the source is the authors' checkpoint, "area" else.
     """
 
     level: str | None = None
@@ -33,6 +35,7 @@ class SourceOptions:
     residual: bool | None = None
     trust_source: bool = False
     custom_objects: Sequence[str] = ()
+    resampling: str | None = None
 
     @property
     def custom_names(self) -> frozenset[str]:

@@ -13,8 +13,10 @@ import numpy as np
 
 from bokeh_convert.train.batches import resize
 from bokeh_convert.train.pairs import Pair
-from bokeh_runtime.photo import FloatImage, fit, open_depth, open_photo, save_photo
+from bokeh_runtime.depth import open_depth
+from bokeh_runtime.photo import FloatImage, open_photo, save_photo
 from bokeh_runtime.psnr import psnr
+from bokeh_runtime.resample import fit
 
 _MULTIPLE = 32
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_convert.staging import Staging
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.staging import Staging
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_killed_run_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("good")
     program = (
         "import sys, pathlib, os, signal\n"
-        "from bokeh_convert.staging import Staging\n"
+        "from bokeh_runtime.staging import Staging\n"
         "with Staging(pathlib.Path(sys.argv[1])) as staging:\n"
         "    staging.path('a.txt').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

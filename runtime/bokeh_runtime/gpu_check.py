@@ -1,0 +1,141 @@
+"""Holds a GPU's picture against the CPU's, once for each model and device.
+
+GPUs may compute in half precision, which can lose a picture (sums that overflow, an epsilon that
+vanishes), and a driver may be wrong in silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from bokeh_runtime.accelerator import AcceleratedModel
+from bokeh_runtime.errors import HardwareError
+from bokeh_runtime.interpreter import TfliteModel
+from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.psnr import psnr
+from bokeh_runtime.reference import Reference
+from bokeh_runtime.tflite_file import TfliteFile
+
+# A float file draws the same to 80 dB and more. A file with int8 activations is computed in float
+# by GPUs, which draws a picture of its own: it may be as far from the full model as the CPU's.
+SAME_PICTURE_DB = 40.0
+MARGIN_DB = 1.0
+
+
+def check(
+    file: TfliteFile,
+    model: AcceleratedModel,
+    in_float32: Callable[[], AcceleratedModel],
+    reference: Reference | None,
+    threads: int,
+) -> tuple[AcceleratedModel, str, str]:
+    """Returns the model that draws the right picture, its precision, and a note ("" if none).
+
+    Args:
+        file: The model's file.
+        model: As the GPU runs it by default.
+        in_float32: Opens it without half precision.
+        reference: Photos and the full model's pictures of them; None draws a picture to check with.
+        threads: Of the CPU.
+
+    Raises:
+        HardwareError: If the GPU draws a wrong picture in float32 too, or none of its own.
+    """
+    key = f"{file.sha256} {model.device.name} {_litert_version()}"
+    precision = _cached(key)
+    if precision is None:
+        image, full = _picture(file, reference)
+        expected = TfliteModel(file.content, threads=threads, name=str(file.path)).run(image)
+        first = model.run(image)
+        # Sums in another order round otherwise; without a convolution, or with a part left to the
+        # CPU, there may be none.
+        summed = any(operator.name == "CONV_2D" for operator in file.operators)
+        if summed and not model.left and np.array_equal(first, expected):
+            model.close()
+            raise HardwareError(
+                f"{file.path}: the picture is the CPU's bit for bit, so it did not run on "
+                f"{model.device.name}; use --delegate cpu"
+            )
+        drawn = _distance(first, expected, full)
+        precision = "default"
+        if drawn is not None:
+            model.close()
+            model, precision = in_float32(), "float32"
+            again = _distance(model.run(image), expected, full)
+            if again is not None:
+                model.close()
+                raise HardwareError(
+                    f"{file.path}: {model.device.name} draws a wrong picture ({again:.1f} dB from "
+                    "the CPU's, in float32 too); use --delegate cpu"
+                )
+        _remember(key, precision)
+    elif precision == "float32":
+        model.close()
+        model = in_float32()
+    note = "half precision draws a wrong picture on this GPU; it runs in float32"
+    return model, precision, note if precision == "float32" else ""
+
+
+def _distance(drawn: FloatImage, expected: FloatImage, full: FloatImage | None) -> float | None:
+    """Returns the PSNR from the CPU's picture if it is too low, None if the picture is right."""
+    if not np.isfinite(drawn).all():
+        return 0.0
+    drawn, expected = np.clip(drawn, 0, 1), np.clip(expected, 0, 1)
+    distance = psnr(drawn, expected, border_px=0)
+    if distance >= SAME_PICTURE_DB:
+        return None
+    if full is not None and full.shape == drawn.shape:
+        by_cpu = psnr(expected, full, border_px=0)
+        if psnr(drawn, full, border_px=0) >= by_cpu - MARGIN_DB:
+            return None
+    return distance
+
+
+def _picture(file: TfliteFile, reference: Reference | None) -> tuple[FloatImage, FloatImage | None]:
+    shape = file.tensors[file.inputs[0]].shape[1:]
+    if reference is not None and reference.inputs[0].shape == shape:
+        image = (reference.inputs[0] / np.float32(255)).astype(np.float32)
+        return image, reference.outputs[0]
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / 16
+    waves = [np.sin(rows + i) * np.cos(columns * (i + 1)) for i in range(shape[2])]
+    return (0.5 + 0.45 * np.dstack(waves)).astype(np.float32), None
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "bokeh-tflite" / "gpu_checks.json"
+
+
+def _entries() -> dict[str, str]:
+    try:
+        entries = json.loads(_cache().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _cached(key: str) -> str | None:
+    entry = _entries().get(key)
+    return entry if entry in ("default", "float32") else None
+
+
+def _remember(key: str, precision: str) -> None:
+    with contextlib.suppress(OSError):  # without a home to write to, the check is made each time
+        _cache().parent.mkdir(parents=True, exist_ok=True)
+        whole = _cache().with_suffix(f".{os.getpid()}")
+        whole.write_text(json.dumps({**_entries(), key: precision}, indent=1), encoding="utf-8")
+        os.replace(whole, _cache())
+
+
+def _litert_version() -> str:
+    try:
+        return version("ai-edge-litert")
+    except PackageNotFoundError:
+        return "unknown"

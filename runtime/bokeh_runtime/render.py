@@ -1,0 +1,229 @@
+"""Renders photo files: one, or a folder of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bokeh_runtime.depth import DEPTH_SUFFIXES, DepthModel, open_depth
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.model import BokehModel
+from bokeh_runtime.photo import (
+    HEIC_SUFFIXES,
+    PHOTO_SUFFIXES,
+    FloatImage,
+    Photo,
+    Pixels,
+    can_write,
+    from_unit,
+    read_photo,
+    write_photo,
+)
+from bokeh_runtime.placement import Placement
+from bokeh_runtime.resample import Frame, scale
+
+COMPARISON_SUFFIX = ".compare.jpg"
+_COMPARISON_HEIGHT, _GAP = 1080, 8  # px
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to render.
+
+    Attributes:
+        strength: 1 draws what the network does, 0 the photo.
+        network_resolution: Write the network's own picture.
+        compare: Write a picture of before and after beside each result.
+        quality: Of JPEG, WebP and HEIC, 1 to 100.
+    """
+
+    strength: float = 1.0
+    network_resolution: bool = False
+    compare: bool = False
+    quality: int = 95
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo, where its result goes, and its depth map if it has one in a file."""
+
+    photo: Path
+    output: Path
+    depth: Path | None = None
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One finished file.
+
+    Attributes:
+        photo, output: Their paths.
+        height, width: Of the output, in pixels.
+        timings: Milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`, `join_ms`, `encode_ms`.
+        placement: Where the network ran.
+    """
+
+    photo: Path
+    output: Path
+    height: int
+    width: int
+    timings: Mapping[str, float]
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class _Opened:
+    photo: Photo
+    depth: FloatImage | None
+    decode_ms: float
+
+
+def render_file(
+    model: BokehModel, job: Job, options: Options, depth_model: DepthModel | None = None
+) -> Rendered:
+    """Renders one photo.
+
+    Raises:
+        InputError: If the photo cannot be read, or the result cannot be written.
+    """
+    return _finish(model, job, _open(job), options, depth_model)
+
+
+def render_files(
+    model: BokehModel,
+    jobs: Sequence[Job],
+    options: Options,
+    depth_model: DepthModel | None = None,
+) -> Iterator[Rendered | InputError]:
+    """Renders photos one after the other, while a thread reads the next one.
+
+    At most two photos are in memory, however many there are.
+
+    Yields:
+        For each job, in order, what came out, or why nothing did.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="decoder") as decoder:
+        ahead = [decoder.submit(_open, job) for job in jobs[:1]]
+        for i, job in enumerate(jobs):
+            opening = ahead.pop()
+            try:
+                opened = opening.result()
+            except InputError as error:
+                opened, failure = None, error
+            ahead = [decoder.submit(_open, later) for later in jobs[i + 1 : i + 2]]
+            if opened is None:
+                yield failure
+                continue
+            try:
+                yield _finish(model, job, opened, options, depth_model)
+            except InputError as error:
+                yield error
+
+
+def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> list[Job]:
+    """Returns a job for each photo of a folder, in the order of their names.
+
+    Raises:
+        InputError: If the folder holds no photo.
+    """
+    photos = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in (*PHOTO_SUFFIXES, *HEIC_SUFFIXES)
+        and path.is_file()
+        and not path.name.startswith(".")
+        and not path.name.endswith(COMPARISON_SUFFIX)
+    )
+    if not photos:
+        raise InputError(
+            f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP or TIFF files"
+        )
+    return [Job(photo, output / result_name(photo), _depth_of(photo, depth)) for photo in photos]
+
+
+def result_name(photo: Path) -> str:
+    """Returns the photo's name; `NAME.heic.jpg` where its format cannot be written."""
+    return photo.name if can_write(photo) else f"{photo.name}.jpg"
+
+
+def is_done(job: Job) -> bool:
+    """Says whether the result is there and is no older than its photo."""
+    try:
+        return job.output.stat().st_mtime_ns >= job.photo.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def check_job(job: Job) -> None:
+    """Checks what can be checked before the work.
+
+    Raises:
+        InputError: If the output is the photo itself, its format cannot be written, or its folder
+            is missing.
+    """
+    if not can_write(job.output):
+        raise InputError(f"{job.output}: no picture format of that suffix; use .jpg or .png")
+    if not job.output.parent.is_dir():
+        raise InputError(f"{job.output}: there is no folder {job.output.parent}; make it first")
+    if job.output.exists() and job.photo.exists() and job.output.samefile(job.photo):
+        raise InputError(f"{job.output}: is the photo itself; choose another --output")
+
+
+def _depth_of(photo: Path, folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
+    candidates = [folder / f"{photo.stem}{suffix}" for suffix in DEPTH_SUFFIXES]
+    # A missing one is told when its photo is due, so that the others are rendered.
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _open(job: Job) -> _Opened:
+    start = time.perf_counter()
+    photo = read_photo(job.photo)
+    depth = None if job.depth is None else open_depth(job.depth)
+    return _Opened(photo, depth, (time.perf_counter() - start) * 1000)
+
+
+def _finish(
+    model: BokehModel,
+    job: Job,
+    opened: _Opened,
+    options: Options,
+    depth_model: DepthModel | None,
+) -> Rendered:
+    photo, depth = opened.photo, opened.depth
+    if depth is None and depth_model is not None:
+        depth = depth_model.run(photo.pixels)
+    before = _reduced(photo.pixels) if options.compare else None
+    rendering = model.render(
+        photo.pixels,
+        depth,
+        strength=options.strength,
+        network_resolution=options.network_resolution,
+        in_place=True,
+    )
+    start = time.perf_counter()
+    height, width = rendering.pixels.shape[:2]
+    alpha = None if options.network_resolution else photo.alpha
+    result = replace(photo, pixels=rendering.pixels, alpha=alpha)
+    write_photo(job.output, result, quality=options.quality)
+    encode_ms = (time.perf_counter() - start) * 1000
+    if before is not None:
+        after = from_unit(scale(rendering.pixels, *before.shape[:2]), before.dtype)
+        gap = np.full((before.shape[0], _GAP, 3), 255, np.uint8)
+        path = job.output.with_name(job.output.stem + COMPARISON_SUFFIX)
+        write_photo(path, Photo(np.hstack([before, gap, after]), icc=photo.icc))
+    timings = {"decode_ms": opened.decode_ms, **rendering.timings, "encode_ms": encode_ms}
+    return Rendered(job.photo, job.output, height, width, timings, rendering.placement)
+
+
+def _reduced(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    rows = min(height, _COMPARISON_HEIGHT)
+    frame = Frame.within((height, width), (rows, 4 * _COMPARISON_HEIGHT))
+    return from_unit(scale(pixels, frame.height, frame.width), np.dtype(np.uint8))

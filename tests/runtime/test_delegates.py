@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bokeh_runtime import BokehModel, HardwareError, InputError, delegates, probe
+from bokeh_runtime.interpreter import INTERPRETERS, installed
+from bokeh_runtime.placement import nodes_left
+from bokeh_runtime.tflite_file import read_tflite
+
+
+@pytest.fixture
+def small(data: Path) -> Path:
+    return data / "small_float16.tflite"
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real external delegate, which takes no operator."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to build a delegate library with")
+    path = tmp_path_factory.mktemp("delegate") / "libnothing_delegate.so"
+    source = Path(__file__).with_name("external_delegate.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, source], check=True)
+    return path
+
+
+def test_an_unknown_delegate_is_refused(small: Path) -> None:
+    with pytest.raises(InputError, match="delegate 'tpu' is unknown"):
+        BokehModel.open(small, "tpu")
+
+
+def test_every_delegate_is_probed() -> None:
+    found = {entry.delegate: entry for entry in probe()}
+    assert list(found) == ["cpu", "gpu", "nnapi", "npu"]
+    assert found["cpu"].device is not None
+    for entry in found.values():
+        assert (entry.device is None) == bool(entry.reason)
+
+
+def test_nnapi_says_what_to_use_instead(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HardwareError, match="only Android has it; use --delegate cpu or gpu"):
+        BokehModel.open(small, "nnapi")
+    monkeypatch.setattr(delegates, "_android_level", lambda: 35)
+    with pytest.raises(HardwareError, match="deprecated from Android 15 on; use --delegate gpu"):
+        BokehModel.open(small, "nnapi")
+    monkeypatch.setattr(delegates, "_android_level", lambda: 34)
+    with pytest.raises(HardwareError, match="--delegate-library"):
+        BokehModel.open(small, "nnapi")
+
+
+def test_an_npu_without_a_vendor_library_is_refused(small: Path) -> None:
+    with pytest.raises(HardwareError, match=r"npu: .*(vendor|LiteRT)"):
+        BokehModel.open(small, "npu")
+
+
+def test_auto_falls_back_to_the_cpu_and_says_why(
+    small: Path, monkeypatch: pytest.MonkeyPatch, scene: np.ndarray
+) -> None:
+    def missing(_: object, kind: str, **__: object) -> None:
+        raise HardwareError(f"{kind}: not here")
+
+    monkeypatch.setattr(delegates, "AcceleratedModel", missing)
+    model = BokehModel.open(small, "auto")
+    assert (model.placement.asked, model.placement.delegate) == ("auto", "cpu")
+    if "ai-edge-litert" in installed():
+        assert list(model.placement.notes) == ["npu: not here", "gpu: not here"]
+    assert model.render(scene).placement.delegate == "cpu"
+
+
+def test_a_library_that_takes_nothing_is_an_error_unless_allowed(
+    small: Path, library: Path, scene: np.ndarray
+) -> None:
+    with pytest.raises(HardwareError, match=r"would not run .*CONV_2D x 3.*--allow-partial"):
+        BokehModel.open(small, "gpu", delegate_library=library)
+    model = BokehModel.open(small, "gpu", delegate_library=library, allow_partial=True)
+    assert model.placement.nodes_placed == 0
+    assert "CONV_2D x 3" in model.placement.left
+    plain = BokehModel.open(small, "cpu").render(scene).pixels.astype(int)
+    assert np.abs(model.render(scene).pixels - plain).max() <= 2
+
+
+def test_what_is_no_delegate_library_is_refused(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such delegate library"):
+        BokehModel.open(small, "gpu", delegate_library=tmp_path / "missing.so")
+    (tmp_path / "text.so").write_text("no library")
+    with pytest.raises(HardwareError, match="does not load as a delegate"):
+        BokehModel.open(small, "gpu", delegate_library=tmp_path / "text.so")
+    with pytest.raises(InputError, match="say with --delegate"):
+        BokehModel.open(small, "auto", delegate_library=tmp_path / "text.so")
+
+
+def test_a_library_without_the_entry_is_refused(small: Path, tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to build a library with")
+    (tmp_path / "other.c").write_text("int nothing(void) { return 0; }")
+    command = [compiler, "-shared", "-o", tmp_path / "other.so", tmp_path / "other.c"]
+    subprocess.run(command, check=True)
+    with pytest.raises(HardwareError, match="tflite_plugin_create_delegate"):
+        BokehModel.open(small, "gpu", delegate_library=tmp_path / "other.so")
+
+
+def test_an_interpreter_that_is_missing_is_named(small: Path) -> None:
+    for name in set(INTERPRETERS) - set(installed()):
+        with pytest.raises(InputError, match=f"'{name}' is not installed; pip install {name}"):
+            BokehModel.open(small, "cpu", interpreter=name)
+    with pytest.raises(InputError, match="interpreter 'tensorflow' is unknown"):
+        BokehModel.open(small, "cpu", interpreter="tensorflow")
+
+
+@pytest.mark.parametrize("scheme", ["float32", "float16", "int8", "full-integer"])
+def test_every_installed_interpreter_runs_our_files(
+    scheme: str, data: Path, scene: np.ndarray
+) -> None:
+    for name in installed():
+        model = BokehModel.open(data / f"small_{scheme}.tflite", "cpu", interpreter=name)
+        assert name in model.placement.device
+        assert model.render(scene).pixels.std() > 1
+
+
+def test_a_file_that_the_interpreter_cannot_run_gets_a_clear_error(
+    data: Path, tmp_path: Path
+) -> None:
+    content = (data / "fourier.tflite").read_bytes()
+    rfft2d, cube_root = (number.to_bytes(4, "little") for number in (131, 208))
+    assert content.count(rfft2d) == 1
+    # An operator that the schema knows and no interpreter has.
+    (tmp_path / "newer.tflite").write_bytes(content.replace(rfft2d, cube_root))
+    with pytest.raises(InputError, match=r"newer.tflite: .* cannot run it .*--interpreter"):
+        BokehModel.open(tmp_path / "newer.tflite", "cpu")
+
+
+def test_what_a_delegate_left_is_what_its_nodes_do_not_reach(data: Path) -> None:
+    file = read_tflite(data / "tiny_float16.tflite")
+    assert nodes_left(file, []) == list(file.operators)
+    whole = [(file.inputs, file.outputs)]
+    assert nodes_left(file, whole) == []
+    last = file.operators[-1]
+    assert nodes_left(file, [(last.inputs, last.outputs)]) == list(file.operators[:-1])

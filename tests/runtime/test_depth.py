@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bokeh_runtime import InputError
+from bokeh_runtime.depth import DepthModel, normalized, open_depth, resized
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_whole_numbers_are_divided_by_their_largest_value(
+    dtype: type, top: int, tmp_path: Path
+) -> None:
+    stored = np.array([[0, top // 5], [top // 3, top]], dtype)
+    cv2.imwrite(str(tmp_path / "depth.png"), stored)
+    depth = open_depth(tmp_path / "depth.png")
+    assert depth.shape == (2, 2, 1)
+    np.testing.assert_allclose(depth[..., 0], stored / top, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_pfm_is_read_from_below_and_stretched_to_its_range(order: str, tmp_path: Path) -> None:
+    values = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]], f"{order}f4")
+    scale = -1.0 if order == "<" else 1.0
+    header = f"Pf\n3 2\n{scale}\n".encode()
+    (tmp_path / "depth.pfm").write_bytes(header + values[::-1].tobytes())
+    depth = open_depth(tmp_path / "depth.pfm")
+    np.testing.assert_allclose(depth[..., 0], (values - 1) / 8, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PF\n1 1\n-1.0\n" + bytes(12),
+        b"Pf\n2 2\n-1.0\n" + bytes(15),
+        b"Pf\n0 2\n-1.0\n",
+        b"nothing",
+    ],
+)
+def test_a_wrong_pfm_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "depth.pfm").write_bytes(content)
+    with pytest.raises(InputError, match=r"depth.pfm: "):
+        open_depth(tmp_path / "depth.pfm")
+
+
+def test_a_colour_picture_is_no_depth_map(tmp_path: Path, scene: np.ndarray) -> None:
+    cv2.imwrite(str(tmp_path / "depth.png"), scene)
+    with pytest.raises(InputError, match="one channel"):
+        open_depth(tmp_path / "depth.png")
+
+
+def test_a_flat_or_endless_map_is_no_division_by_zero() -> None:
+    assert not normalized(np.full((2, 2, 1), 7, np.float32)).any()
+    assert not normalized(np.full((2, 2, 1), np.nan, np.float32)).any()
+    far = np.array([[[1.0], [np.inf], [3.0]]], np.float32)
+    np.testing.assert_allclose(normalized(far)[0, :, 0], [0, 0, 1])
+
+
+def test_a_map_of_another_size_is_scaled() -> None:
+    ramp = np.linspace(0, 1, 80, dtype=np.float32)[None, :, None].repeat(60, axis=0)
+    for size in ((30, 40), (120, 160), (1, 1)):
+        scaled = resized(ramp, *size)
+        assert scaled.shape == (*size, 1)
+        assert scaled.mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("layout", ["depth_last", "depth_first"])
+def test_a_depth_network_draws_the_map(layout: str, data: Path) -> None:
+    photo = np.zeros((100, 160, 3), np.uint8)
+    photo[:, 80:, 0] = 255  # for these networks red is near
+    depth = DepthModel(data / f"{layout}.tflite", threads=1).run(photo)
+    assert depth.shape == (32, 48, 1)
+    np.testing.assert_allclose(depth[:, :23], 0, atol=1e-6)
+    np.testing.assert_allclose(depth[:, 25:], 1, atol=1e-6)
+    turned = DepthModel(data / f"{layout}.tflite", threads=1, far_is_bright=True).run(photo)
+    np.testing.assert_allclose(turned, 1 - depth, atol=1e-6)
+
+
+def test_a_depth_network_gets_the_values_it_was_trained_on(data: Path) -> None:
+    photo = np.full((32, 48, 3), 102, np.uint8)
+    expected = {"0..1": 0.4, "-1..1": -0.2, "0..255": 102, "imagenet": (0.4 - 0.485) / 0.229}
+    for values, red in expected.items():
+        model = DepthModel(data / "depth_last.tflite", values=values, threads=1)
+        seen = []
+        run = model._model.run
+        model._model.run = lambda image, run=run, seen=seen: seen.append(image) or run(image)  # type: ignore[method-assign]
+        model.run(photo)
+        np.testing.assert_allclose(seen[0][..., 0], red, rtol=1e-4)
+
+
+def test_a_bokeh_network_is_no_depth_network(data: Path) -> None:
+    with pytest.raises(InputError, match="not from one image to one map"):
+        DepthModel(data / "small_float16.tflite")

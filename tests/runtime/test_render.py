@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
+from bokeh_runtime.photo import read_photo as real_read_photo
+from bokeh_runtime.render import Job, Options, render_files
+
+
+def command(
+    *arguments: object, cwd: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user would, in a process of its own."""
+    program = Path(sys.executable).parent / "bokeh-render"
+    return subprocess.run(
+        [program, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "120", **(environment or {})},
+    )
+
+
+@pytest.fixture
+def small(data: Path) -> Path:
+    return data / "small_float16.tflite"
+
+
+@pytest.fixture
+def photo(tmp_path: Path, scene: np.ndarray) -> Path:
+    write_photo(tmp_path / "photo.jpg", Photo(scene))
+    return tmp_path / "photo.jpg"
+
+
+def test_the_first_command_works(photo: Path) -> None:
+    done = command("photo.jpg", cwd=photo.parent, environment={"VK_ICD_FILENAMES": "/none"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert read_photo(photo.with_name("photo.bokeh.jpg")).pixels.shape == (300, 400, 3)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
+    assert lines[0].startswith("photo.bokeh.jpg: 400 x 300; decode ")
+    assert lines[1].startswith("ran on cpu (")
+    assert all(line.startswith("left to the CPU: ") for line in lines[2:]), done.stderr
+
+
+def test_json_alone_on_stdout(photo: Path, small: Path) -> None:
+    done = command("photo.jpg", "-m", small, "-o", "out.png", "--json", cwd=photo.parent)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["placement"]["delegate"] == "cpu"
+    assert report["placement"]["nodes_placed"] > 0
+    (entry,) = report["photos"]
+    assert (entry["height"], entry["width"]) == (300, 400)
+    assert set(entry["timings"]) == {
+        "decode_ms", "prepare_ms", "infer_ms", "join_ms", "encode_ms"
+    }  # fmt: skip
+    assert report["failures"] == []
+
+
+def test_compare_strength_and_network_resolution(photo: Path, small: Path) -> None:
+    arguments = ("photo.jpg", "-m", small, "-d", "cpu", "-o")
+    done = command(*arguments, "small.png", "--network-resolution", cwd=photo.parent)
+    assert done.returncode == 0, done.stderr
+    assert read_photo(photo.with_name("small.png")).pixels.shape == (64, 85, 3)
+    done = command(*arguments, "none.png", "--strength", "0", "--compare", cwd=photo.parent)
+    assert done.returncode == 0, done.stderr
+    before, after = read_photo(photo), read_photo(photo.with_name("none.png"))
+    assert np.abs(after.pixels.astype(int) - before.pixels).max() <= 1
+    compared = read_photo(photo.with_name("none.compare.jpg")).pixels.astype(int)
+    assert compared.shape == (300, 808, 3)
+    assert np.abs(compared[:, :400] - compared[:, 408:]).mean() < 2
+
+
+def test_delegates_are_listed(tmp_path: Path) -> None:
+    done = command("--list-delegates", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split()[:2] for line in done.stderr.splitlines() if line[:1].strip()]
+    assert [row[0] for row in rows] == ["delegate", "cpu", "gpu", "nnapi", "npu"]
+    assert rows[1][1] == "yes"
+
+
+def test_missing_hardware_is_exit_code_3(photo: Path, small: Path) -> None:
+    done = command("photo.jpg", "-m", small, "-d", "nnapi", cwd=photo.parent)
+    assert done.returncode == 3
+    assert done.stderr == "bokeh-render: nnapi: only Android has it; use --delegate cpu or gpu\n"
+    assert not photo.with_name("photo.bokeh.jpg").exists()
+
+
+def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
+    Image.fromarray(np.tile(np.arange(60, dtype=np.uint8) * 4, (40, 1))).save(
+        photo.with_name("depth.png")
+    )
+    arguments = ("photo.jpg", "-m", data / "small_rgbd.tflite", "-d", "cpu", "-o")
+    for name, given in (
+        ("a.png", ("--depth", "depth.png")),
+        ("b.png", ("--depth-model", data / "depth_last.tflite")),
+    ):
+        done = command(*arguments, name, *given, cwd=photo.parent)
+        assert done.returncode == 0, done.stderr
+    pictures = [read_photo(photo.with_name(name)).pixels for name in ("a.png", "b.png")]
+    assert (pictures[0] != pictures[1]).any()
+    done = command(*arguments, "c.png", cwd=photo.parent)
+    assert done.returncode == 2
+    assert "takes a depth map; give --depth FILE or --depth-model FILE" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no photo; give one, or a folder of them"),
+        (("missing.jpg",), "missing.jpg: no such photo or folder"),
+        (("photo.jpg", "-o", "photo.jpg"), "photo.jpg: is the photo itself"),
+        (("photo.jpg", "-o", "no/out.jpg"), "no/out.jpg: there is no folder no"),
+        (("photo.jpg", "-o", "out.xyz"), "out.xyz: no picture format"),
+        (("photo.jpg", "-m", "photo.jpg"), "photo.jpg: not a .tflite file"),
+        (("photo.jpg", "-m", "cut.tflite"), "cut.tflite: damaged .tflite file"),
+        (("cut.jpg",), "cut.jpg: damaged or cut short"),
+        (("folder",), "folder: is a folder; give the folder for the results"),
+        (("folder", "-o", "folder"), "folder: is the photos' own folder"),
+        (("folder", "-o", "photo.jpg"), "photo.jpg: is no folder"),
+        (("folder", "-o", "out"), "folder: holds no photo"),
+        (("photo.jpg", "--depth", "photo.jpg"), "takes no depth map"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], message: str, photo: Path, small: Path
+) -> None:
+    folder = photo.parent
+    (folder / "folder").mkdir()
+    (folder / "cut.tflite").write_bytes(small.read_bytes()[:9000])
+    (folder / "cut.jpg").write_bytes(photo.read_bytes()[:9000])
+    kept = photo.read_bytes()
+    model = () if "-m" in arguments else ("-m", small)
+    done = command(*arguments, *model, "-d", "cpu", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bokeh-render: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert photo.read_bytes() == kept
+    names = {"photo.jpg", "cut.jpg", "cut.tflite", "folder"}
+    assert {path.name for path in folder.iterdir()} - {"cache"} == names
+
+
+def test_a_folder_goes_on_past_a_bad_photo_and_skips_what_is_done(
+    tmp_path: Path, small: Path, scene: np.ndarray
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "b.png", "d.webp"):
+        write_photo(photos / name, Photo(scene))
+    (photos / "c.jpg").write_bytes(b"no photo")
+    (photos / "notes.txt").write_text("not a photo")
+    arguments = (photos, "-o", "out", "-m", small, "-d", "cpu")
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "3 rendered, 1 failed" in done.stderr
+    assert f"failed: {photos / 'c.jpg'}: does not decode" in done.stderr
+    made = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert set(made) == {"a.jpg", "b.png", "d.webp"}
+    (photos / "c.jpg").unlink()
+    os.utime(photos / "b.png")  # changed since
+    done = command(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 rendered, 2 done already, 0 failed" in done.stderr
+    assert [Path(p["photo"]).name for p in json.loads(done.stdout)["photos"]] == ["b.png"]
+    done = command(*arguments, "--overwrite", cwd=tmp_path)
+    assert "3 rendered, 0 failed" in done.stderr
+
+
+def test_one_photo_is_read_ahead_and_no_more(
+    tmp_path: Path, small: Path, scene: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = []
+    for i in range(6):
+        write_photo(tmp_path / f"{i}.png", Photo(scene))
+        jobs.append(Job(tmp_path / f"{i}.png", tmp_path / f"out{i}.png"))
+    read: list[tuple[str, bool]] = []
+
+    def spy(path: Path) -> Photo:
+        read.append((path.name, threading.current_thread() is threading.main_thread()))
+        return real_read_photo(path)
+
+    monkeypatch.setattr("bokeh_runtime.render.read_photo", spy)
+    model = BokehModel.open(small, "cpu")
+    for done, _ in enumerate(render_files(model, jobs, Options()), start=1):
+        assert len(read) <= done + 1
+    assert [name for name, _ in read] == [f"{i}.png" for i in range(6)]
+    assert not any(in_main for _, in_main in read)
+
+
+def test_heic_without_its_decoder_says_what_to_install(tmp_path: Path, small: Path) -> None:
+    try:
+        import pillow_heif  # noqa: F401
+    except ImportError:
+        (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+        done = command("photo.heic", "-m", small, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "pip install 'bokeh-tflite[heic]'" in done.stderr
+    else:
+        pytest.skip("the decoder is installed")
