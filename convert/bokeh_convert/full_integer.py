@@ -44,11 +44,7 @@ def make_full_integer(content: bytes) -> bytes:
 
 def _join_elementwise(graph: Graph) -> None:
     """Makes DEQUANTIZE - operator - QUANTIZE one integer operator."""
-    made_by = {out: op for op in graph.operators for out in op.outputs}
-    readers: dict[int, list[Any]] = {}
-    for operator in graph.operators:
-        for index in operator.inputs:
-            readers.setdefault(index, []).append(operator)
+    made_by, readers = graph.makers(), graph.readers()
     gone: list[Any] = []
     for operator in graph.operators:
         if graph.kind(operator) not in _ELEMENTWISE:

@@ -91,7 +91,6 @@ def _with_ranges(float32: bytes) -> tuple[bytes, list[str], tuple[str, str]]:
     names: list[str] = []
     minima: list[int] = []
     maxima: list[int] = []
-    axes: dict[int, int] = {}
 
     def reductions(index: int) -> list[Any]:
         """Notes an activation and returns the operators that find its ends."""
@@ -99,12 +98,10 @@ def _with_ranges(float32: bytes) -> tuple[bytes, list[str], tuple[str, str]]:
         if tensor.type != Kind.FLOAT32:
             return []
         rank = len(tensor.shape)
-        if rank not in axes:
-            axes[rank] = graph.add_constant(f"axes_{rank}", np.arange(rank, dtype=np.int32))
         made = []
         for kind, found in ((Op.REDUCE_MIN, minima), (Op.REDUCE_MAX, maxima)):
             found.append(graph.add_tensor(f"end_{kind}_{index}", Kind.FLOAT32, []))
-            sources = [index, axes[rank]]
+            sources = [index, graph.axes(*range(rank))]
             made.append(graph.operator(kind, sources, [found[-1]], schema.ReducerOptionsT()))
         names.append(graph.name(index))
         return made

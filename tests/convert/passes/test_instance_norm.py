@@ -134,10 +134,6 @@ def mean_alone(x: Any, epsilon: float) -> Any:
     return x - tf.reduce_mean(x, (1, 2), keepdims=True)
 
 
-def clipped(x: Any, epsilon: float) -> Any:
-    return centred_first(tf.minimum(x, 0.5), epsilon) + mean_alone(x, epsilon)
-
-
 @pytest.mark.parametrize("form", [deviation_plus_epsilon, layer_norm, mean_alone])
 def test_what_is_no_instance_norm_is_left_alone(form: Form) -> None:
     before = lowered(form)
