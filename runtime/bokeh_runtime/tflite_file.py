@@ -32,8 +32,8 @@ _TENSOR_TYPES = {
 }
 _LEVELS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 _MOST_ELEMENTS = 2**31
-# Real ones are below 1; kernels abort where the product of two overflows.
-_LARGEST_SCALE = 1e6
+# Kernels abort where the quotient of two scales leaves the range of floats.
+_SMALLEST_SCALE, _LARGEST_SCALE = 1e-30, 1e6
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,10 @@ def _tensor(table: _Table, buffer_sizes: Sequence[int]) -> Tensor:
     held = buffer_sizes[buffer]
     if held and width and not sparse and held != math.prod(shape) * width:
         raise _DamageError(f"tensor '{name}' does not fit its data")
-    return Tensor(name, shape, dtype, held, _quantization(table.table(4), name, shape, dtype))
+    quantization = _quantization(table.table(4), name, shape, dtype)
+    if dtype == "int8" and not held and quantization == (0.0, 0):
+        raise _DamageError(f"tensor '{name}' has no scale")
+    return Tensor(name, shape, dtype, held, quantization)
 
 
 def _quantization(
@@ -281,7 +284,7 @@ def _quantization(
     dimension = table.number(6, "<i")
     if len(scales) > 1 and (not 0 <= dimension < len(shape) or len(scales) != shape[dimension]):
         raise _DamageError(f"tensor '{name}' has scales that do not fit its shape")
-    if not all(0 < scale < _LARGEST_SCALE for scale in scales):
+    if not all(_SMALLEST_SCALE < scale < _LARGEST_SCALE for scale in scales):
         raise _DamageError(f"tensor '{name}' has an impossible scale")
     if len(zeros) not in ((0, 1, len(scales)) if scales else (0,)):
         raise _DamageError(f"tensor '{name}' has zero points that do not fit its scales")
