@@ -11,6 +11,7 @@ import numpy as np
 from bokeh_convert import convert
 from bokeh_runtime import InputError, TfliteModel, psnr
 from bokeh_runtime.accelerator import AcceleratedModel
+from bokeh_runtime.photo import to_unit
 from bokeh_runtime.reference import load_reference
 from bokeh_runtime.tflite_file import read_tflite
 
@@ -49,7 +50,7 @@ def measure(
         gpu, cpu = AcceleratedModel(file, "gpu"), TfliteModel(file.content)
         distances = []
         for photo, full in zip(pack.inputs, pack.outputs, strict=True):
-            tensor = (photo / np.float32(255)).astype(np.float32)
+            tensor = to_unit(photo)
             by_gpu, by_cpu = (np.clip(one.run(tensor), 0, 1) for one in (gpu, cpu))
             if np.array_equal(by_gpu, by_cpu):
                 raise InputError(f"{file.path.name}: bit for bit the CPU's; it did not run there")

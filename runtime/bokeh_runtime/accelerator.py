@@ -137,9 +137,9 @@ def _device(kind: str, log: str) -> Device:
 
 def _why_not(kind: str, log: str, error: str) -> str:
     if "No adapters found" in log:
-        return "gpu: no Vulkan device found; install its driver, or use --delegate cpu"
-    if "libvulkan" in log and "cannot open" in log:
-        return "gpu: the Vulkan loader is missing; install libvulkan1, or use --delegate cpu"
+        return (
+            "gpu: no Vulkan device found; install its driver and libvulkan1, or use --delegate cpu"
+        )
     if kind == "npu":
         return (
             "npu: no vendor library takes the model; install the vendor's LiteRT dispatch library "

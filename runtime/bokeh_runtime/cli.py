@@ -223,7 +223,8 @@ def _run(
     with _spinner(console, "opening the model"):
         model, depth_model = open_model(), open_depth_model()
     with model:
-        _check_depth(model, jobs, depth_model)
+        if jobs:  # told before a folder is begun, not for each of its photos
+            model.check_depth(given=depth_model is not None or jobs[0].depth is not None)
         for note in model.notes:
             click.echo(f"note: {note}", file=console.file)
         if done is None:
@@ -281,17 +282,6 @@ def _jobs(
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose another") from error
     open_jobs = [job for job in jobs if overwrite or not is_done(job)]
     return open_jobs, len(jobs) - len(open_jobs)
-
-
-def _check_depth(model: BokehModel, jobs: Sequence[Job], depth_model: DepthModel | None) -> None:
-    """Tells before a folder is begun what each of its photos would tell."""
-    given = depth_model is not None or any(job.depth is not None for job in jobs)
-    if model.takes_depth and not given and jobs:
-        raise InputError(
-            f"{model.path}: takes a depth map; give --depth FILE or --depth-model FILE"
-        )
-    if given and not model.takes_depth:
-        raise InputError(f"{model.path}: takes no depth map; leave --depth out")
 
 
 def _render_all(

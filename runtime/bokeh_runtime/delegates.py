@@ -18,7 +18,6 @@ from bokeh_runtime.gpu_check import check
 from bokeh_runtime.interpreter import TfliteModel, installed
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.placement import Placement, names
-from bokeh_runtime.reference import Reference
 from bokeh_runtime.tflite_file import TfliteFile, read_tflite
 
 DELEGATES = ("auto", "cpu", "gpu", "nnapi", "npu")
@@ -62,14 +61,13 @@ class Request:
     allow_partial: bool = False
 
 
-def open_engine(file: TfliteFile, request: Request, reference: Reference | None) -> Engine:
+def open_engine(file: TfliteFile, request: Request) -> Engine:
     """Opens a model on the delegate that was asked for.
 
     Args:
         file: The model.
         request: What was asked for; "auto" takes the first of NPU, GPU and CPU that is here, is
             no imitation, takes the whole model, and draws the right picture.
-        reference: The pack that the GPU's picture is checked with; None checks with a drawn one.
 
     Raises:
         InputError: If the request contradicts itself, or the interpreter cannot run the file.
@@ -91,8 +89,8 @@ def open_engine(file: TfliteFile, request: Request, reference: Reference | None)
     if request.delegate == "nnapi":
         raise HardwareError(_why_no_nnapi())
     if request.delegate != "auto":
-        return _accelerated(file, request, request.delegate, reference)
-    return _automatic(file, request, reference)
+        return _accelerated(file, request, request.delegate)
+    return _automatic(file, request)
 
 
 def probe() -> list[Probe]:
@@ -148,9 +146,7 @@ def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> 
     )
 
 
-def _accelerated(
-    file: TfliteFile, request: Request, kind: str, reference: Reference | None
-) -> Engine:
+def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
     threads = request.threads or os.cpu_count() or 1
 
     def compiled(float32: bool) -> AcceleratedModel:
@@ -171,18 +167,18 @@ def _accelerated(
         model.close()
         raise HardwareError(f"{kind}: {model.device.name} is a CPU that imitates a GPU")
     if kind == "gpu":
-        model, precision, note = check(file, model, lambda: compiled(True), reference, threads)
+        model, precision, note = check(file, model, lambda: compiled(True), threads)
         placement = replace(placement, precision=precision, notes=(note,) if note else ())
     return Engine(model.run, placement, model.close)
 
 
-def _automatic(file: TfliteFile, request: Request, reference: Reference | None) -> Engine:
+def _automatic(file: TfliteFile, request: Request) -> Engine:
     refused = []
     if request.interpreter in (None, "ai-edge-litert") and "ai-edge-litert" in installed():
         whole = replace(request, allow_partial=False)
         for kind in ("npu", "gpu"):
             try:
-                return _accelerated(file, whole, kind, reference)
+                return _accelerated(file, whole, kind)
             except HardwareError as error:
                 refused.append(str(error))
     return _on_cpu(file, request, tuple(refused))

@@ -18,9 +18,10 @@ import numpy as np
 from bokeh_runtime.accelerator import AcceleratedModel
 from bokeh_runtime.errors import HardwareError
 from bokeh_runtime.interpreter import TfliteModel
-from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.metadata import metadata_of
+from bokeh_runtime.photo import FloatImage, to_unit
 from bokeh_runtime.psnr import psnr
-from bokeh_runtime.reference import Reference
+from bokeh_runtime.reference import reference_beside
 from bokeh_runtime.tflite_file import TfliteFile
 
 # A float file draws the same to 80 dB and more. A file with int8 activations is computed in float
@@ -33,25 +34,26 @@ def check(
     file: TfliteFile,
     model: AcceleratedModel,
     in_float32: Callable[[], AcceleratedModel],
-    reference: Reference | None,
     threads: int,
 ) -> tuple[AcceleratedModel, str, str]:
     """Returns the model that draws the right picture, its precision, and a note ("" if none).
+
+    The picture is the first of the reference pack beside the file, else a drawn one.
 
     Args:
         file: The model's file.
         model: As the GPU runs it by default.
         in_float32: Opens it without half precision.
-        reference: Photos and the full model's pictures of them; None draws a picture to check with.
         threads: Of the CPU.
 
     Raises:
+        InputError: If the pack cannot be read.
         HardwareError: If the GPU draws a wrong picture in float32 too, or none of its own.
     """
     key = f"{file.sha256} {model.device.name} {_litert_version()}"
     precision = _cached(key)
     if precision is None:
-        image, full = _picture(file, reference)
+        image, full = _picture(file)
         expected = TfliteModel(file.content, threads=threads, name=str(file.path)).run(image)
         first = model.run(image)
         # Sums in another order round otherwise; without a convolution, or with a part left to the
@@ -98,11 +100,11 @@ def _distance(drawn: FloatImage, expected: FloatImage, full: FloatImage | None) 
     return distance
 
 
-def _picture(file: TfliteFile, reference: Reference | None) -> tuple[FloatImage, FloatImage | None]:
+def _picture(file: TfliteFile) -> tuple[FloatImage, FloatImage | None]:
+    reference = reference_beside(file.path, metadata_of(file))
     shape = file.tensors[file.inputs[0]].shape[1:]
     if reference is not None and reference.inputs[0].shape == shape:
-        image = (reference.inputs[0] / np.float32(255)).astype(np.float32)
-        return image, reference.outputs[0]
+        return to_unit(reference.inputs[0]), reference.outputs[0]
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / 16
     waves = [np.sin(rows + i) * np.cos(columns * (i + 1)) for i in range(shape[2])]
     return (0.5 + 0.45 * np.dstack(waves)).astype(np.float32), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ class TfliteModel:
         threads: CPU threads; None takes all cores.
         interpreter: A key of `INTERPRETERS`; None takes the first that is installed.
         delegate_library: Shared library of an external delegate, for boards that have one.
-        delegate_options: Options for it.
         name: What to call the file in errors.
 
     Raises:
@@ -47,16 +46,13 @@ class TfliteModel:
         threads: int | None = None,
         interpreter: str | None = None,
         delegate_library: Path | None = None,
-        delegate_options: Mapping[str, str] | None = None,
         name: str = "the model",
     ) -> None:
         self.interpreter_name, module = _module(interpreter)
         extra: dict[str, Any] = {}
         if delegate_library is not None:
             extra = {
-                "experimental_delegates": [
-                    _load(module, delegate_library, dict(delegate_options or {}))
-                ],
+                "experimental_delegates": [_load(module, delegate_library)],
                 # Else XNNPACK takes what the library leaves, and nobody could tell them apart.
                 "experimental_op_resolver_type": (
                     module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -150,14 +146,14 @@ def _module(name: str | None) -> tuple[str, Any]:
     raise InputError(f"interpreter '{wanted}' is not installed; pip install {wanted}")
 
 
-def _load(module: Any, library: Path, options: dict[str, str]) -> Any:
+def _load(module: Any, library: Path) -> Any:
     if not library.is_file():
         raise InputError(f"{library}: no such delegate library; check the path")
     try:
         # The interpreter's own loader complains from a finalizer where these two fail.
         if not hasattr(ctypes.CDLL(str(library)), "tflite_plugin_create_delegate"):
             raise ValueError("it has no tflite_plugin_create_delegate")
-        return module.load_delegate(str(library), options)
+        return module.load_delegate(str(library))
     except (OSError, ValueError, RuntimeError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else "it refuses"
         raise HardwareError(

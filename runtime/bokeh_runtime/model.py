@@ -21,7 +21,6 @@ from bokeh_runtime.join import join
 from bokeh_runtime.metadata import ModelMetadata, metadata_of
 from bokeh_runtime.photo import FloatImage, Pixels, from_unit
 from bokeh_runtime.placement import Placement
-from bokeh_runtime.reference import reference_beside
 from bokeh_runtime.resample import Frame, scale
 from bokeh_runtime.tflite_file import TfliteFile, read_tflite
 
@@ -62,7 +61,7 @@ class BokehModel:
         self.metadata = metadata_of(file)
         self.input_shape = _image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
-        self._engine = open_engine(file, request, reference_beside(file.path, self.metadata))
+        self._engine = open_engine(file, request)
         self._lock = threading.Lock()
         self.placement = self._engine.placement
         self.notes = list(self.placement.notes)
@@ -180,17 +179,25 @@ class BokehModel:
     ) -> None:
         self.close()
 
-    def _with_depth(self, seen: FloatImage, depth: FloatImage | None) -> FloatImage:
-        if self.takes_depth:
-            if depth is None:
-                raise InputError(
-                    f"{self.path}: takes a depth map; give --depth FILE or --depth-model FILE"
-                )
-            height, width = seen.shape[:2]
-            return np.concatenate([seen, resized(depth, height, width)], axis=2)
-        if depth is not None:
+    def check_depth(self, *, given: bool) -> None:
+        """Checks that a depth map is given if the model takes one, and only then.
+
+        Raises:
+            InputError: If not.
+        """
+        if self.takes_depth and not given:
+            raise InputError(
+                f"{self.path}: takes a depth map; give --depth FILE or --depth-model FILE"
+            )
+        if given and not self.takes_depth:
             raise InputError(f"{self.path}: takes no depth map; leave it out")
-        return seen
+
+    def _with_depth(self, seen: FloatImage, depth: FloatImage | None) -> FloatImage:
+        self.check_depth(given=depth is not None)
+        if depth is None:
+            return seen
+        height, width = seen.shape[:2]
+        return np.concatenate([seen, resized(depth, height, width)], axis=2)
 
 
 def shipped_model(name: str = SHIPPED_MODEL) -> Path:

@@ -170,8 +170,13 @@ def check_job(job: Job) -> None:
         raise InputError(f"{job.output}: no picture format of that suffix; use .jpg or .png")
     if not job.output.parent.is_dir():
         raise InputError(f"{job.output}: there is no folder {job.output.parent}; make it first")
-    if job.output.exists() and job.photo.exists() and job.output.samefile(job.photo):
-        raise InputError(f"{job.output}: is the photo itself; choose another --output")
+    for path in (job.output, _comparison(job)):
+        if path.exists() and job.photo.exists() and path.samefile(job.photo):
+            raise InputError(f"{path}: is the photo itself; choose another --output")
+
+
+def _comparison(job: Job) -> Path:
+    return job.output.with_name(job.output.stem + COMPARISON_SUFFIX)
 
 
 def _depth_of(photo: Path, folder: Path | None) -> Path | None:
@@ -216,8 +221,7 @@ def _finish(
     if before is not None:
         after = from_unit(scale(rendering.pixels, *before.shape[:2]), before.dtype)
         gap = np.full((before.shape[0], _GAP, 3), 255, np.uint8)
-        path = job.output.with_name(job.output.stem + COMPARISON_SUFFIX)
-        write_photo(path, Photo(np.hstack([before, gap, after]), icc=photo.icc))
+        write_photo(_comparison(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
     timings = {"decode_ms": opened.decode_ms, **rendering.timings, "encode_ms": encode_ms}
     return Rendered(job.photo, job.output, height, width, timings, rendering.placement)
 

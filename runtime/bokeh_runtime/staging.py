@@ -45,7 +45,7 @@ class Staging:
             self.path("writable").touch()
         except OSError as error:
             raise InputError(
-                f"{folder}: cannot be written to ({error.strerror}); choose another --output-dir"
+                f"{folder}: cannot be written to ({error.strerror}); choose another folder"
             ) from error
         self._discard()
 

@@ -1,4 +1,4 @@
-"""Writes the .tflite files of this folder that are no conversions, with TensorFlow."""
+"""Writes the .tflite files of this folder that are no conversions, and `probe.tflite`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def with_fourier(image: tf.Tensor) -> tf.Tensor:
 
 
 if __name__ == "__main__":
+    # What `bokeh-render --list-delegates` tries.
+    probe = FOLDER.parents[1] / "runtime" / "bokeh_runtime" / "probe.tflite"
+    write(str(probe), [1, 8, 8, 4], lambda image: tf.nn.relu(image + 0.5))
     write("fourier.tflite", [1, 16, 24, 3], with_fourier)
     # Depth networks in both layouts: red counts as near.
     write("depth_last.tflite", [1, 32, 48, 3], lambda image: tf.nn.relu(image[..., :1] + 3.0))

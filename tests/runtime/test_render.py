@@ -120,6 +120,7 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
         ((), "no photo; give one, or a folder of them"),
         (("missing.jpg",), "missing.jpg: no such photo or folder"),
         (("photo.jpg", "-o", "photo.jpg"), "photo.jpg: is the photo itself"),
+        (("cut.compare.jpg", "-o", "cut.png"), "cut.compare.jpg: is the photo itself"),
         (("photo.jpg", "-o", "no/out.jpg"), "no/out.jpg: there is no folder no"),
         (("photo.jpg", "-o", "out.xyz"), "out.xyz: no picture format"),
         (("photo.jpg", "-m", "photo.jpg"), "photo.jpg: not a .tflite file"),
@@ -139,6 +140,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     (folder / "folder").mkdir()
     (folder / "cut.tflite").write_bytes(small.read_bytes()[:9000])
     (folder / "cut.jpg").write_bytes(photo.read_bytes()[:9000])
+    (folder / "cut.compare.jpg").write_bytes(photo.read_bytes())
     kept = photo.read_bytes()
     model = () if "-m" in arguments else ("-m", small)
     done = command(*arguments, *model, "-d", "cpu", cwd=folder)
@@ -147,7 +149,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert photo.read_bytes() == kept
-    names = {"photo.jpg", "cut.jpg", "cut.tflite", "folder"}
+    names = {"photo.jpg", "cut.jpg", "cut.compare.jpg", "cut.tflite", "folder"}
     assert {path.name for path in folder.iterdir()} - {"cache"} == names
 
 
