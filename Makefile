@@ -3,17 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint setup lock models test-lowest bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 vulkan \
+.PHONY: demo test lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 vulkan test-programs \
     train-demo train-quarter clean
 
-demo: .venv/ready  ## Convert the trained model to float16 and int8; draw both beside it; render a photo
+demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/demo
 	$(BIN)/bokeh-render benchmarks/photos/dandelion.jpg --model build/demo/demo_pynet_int8.tflite \
 	    --compare --output build/demo/dandelion.jpg
+	$(BIN)/bokeh-bench build/demo/demo_pynet_float16.tflite build/demo/demo_pynet_int8.tflite \
+	    --delegate cpu --output-dir build/demo/bench
 
+WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py fidelity.py gates.py)
 test: .venv/ready .venv-board/ready .venv-tflite-runtime/ready lint  ## Everything that must hold before a commit
 	$(BIN)/pytest
-	.venv-board/bin/pytest tests/runtime
+	.venv-board/bin/pytest tests/runtime $(WITHOUT_TENSORFLOW)
 	@if [ -x .venv-tflite-runtime/bin/pytest ]; then .venv-tflite-runtime/bin/pytest tests/runtime; fi
 
 lint: .venv/ready
@@ -29,7 +32,7 @@ setup: .venv/ready .venv-board/ready .venv-tflite-runtime/ready  ## The whole pr
 
 .venv-board/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-board
-	.venv-board/bin/python $(INSTALL) --editable . pytest pytest-randomly
+	.venv-board/bin/python $(INSTALL) --editable '.[bench]' pytest pytest-randomly
 	@touch $@
 
 # tflite-runtime was built against NumPy 1, and for Python up to 3.11.
@@ -52,6 +55,11 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/pytest
+
+bench: .venv/ready  ## The shipped models: latency, fidelity and placement; and how far our clock is to be trusted
+	$(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/bench --markdown
+	for scheme in float16 int8; do \
+	    $(BIN)/python -m bokeh_bench agreement runtime/bokeh_runtime/models/demo_pynet_$$scheme.tflite; done
 
 bench-conversion: .venv/ready  ## Our files beside other tools'
 	$(BIN)/python -m bokeh_bench conversion
@@ -81,6 +89,9 @@ arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `python -m bokeh_be
 vulkan:  ## A Vulkan driver in software (SwiftShader, in Debian's Chromium), for the GPU tests; needs root
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-common libvulkan1
+
+test-programs: vulkan  ## What some tests drive: Chromium and adb; needs root
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium adb
 
 bench-render: .venv/ready  ## Stages, memory and sharpness of whole photos, at the trained size and at 512 x 768
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/models_512x768

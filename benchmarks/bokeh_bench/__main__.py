@@ -225,6 +225,27 @@ def gpu(model: Path | None, size: tuple[int, int]) -> None:
 
 
 @main.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--turns", type=click.IntRange(min=10), default=60, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=5), default=7, show_default=True)
+def agreement(model: Path | None, threads: int, turns: int, rounds: int) -> None:
+    """Hold bokeh-bench's latency against a bare loop's and LiteRT's own benchmark's."""
+    fault = ""
+    with quiet(verbose=False) as stderr:
+        from bokeh_bench.agreement import measure, table
+        from bokeh_runtime.model import shipped_model
+
+        try:
+            found = measure(model or shipped_model(), threads, turns, rounds, _teller(stderr))
+        except InputError as error:
+            fault = str(error)
+    if fault:
+        _fail(fault)
+    click.echo(table(found))
+
+
+@main.command()
 @_ENVIRONMENT
 def arm64_costs(environment: Path) -> None:
     """Count the instructions of convolutions; hold the plan search's cost model against them."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bokeh_bench.machine import peak_rss_bytes
 from bokeh_convert.api import SCHEME_NAMES
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def main() -> None:
         figures = ours(path, setting, size, photos, out, asked["threads"])
     else:
         figures = (plain if tool == PLAIN else engine)(path, setting, size, photos, out)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    sys.stdout.write(json.dumps({**figures, "peak_rss_bytes": peak}) + "\n")
+    sys.stdout.write(json.dumps({**figures, "peak_rss_bytes": peak_rss_bytes()}) + "\n")
 
 
 if __name__ == "__main__":

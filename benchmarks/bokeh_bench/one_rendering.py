@@ -7,7 +7,6 @@ calls it.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bokeh_bench.machine import peak_rss_bytes
 from bokeh_runtime import BokehModel
 from bokeh_runtime.render import Job, Options, Rendered, render_file, render_files
 
@@ -51,7 +51,7 @@ def measure(model_path: Path, photo: Path, folder: Path, runs: int) -> dict[str,
         **stages,
         "alone_ms": statistics.median(alone[1:]),
         "in_a_folder_ms": (ends[-1] - ends[0]) * 1000 / runs,
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_rss_bytes": peak_rss_bytes(),
     }
 
 

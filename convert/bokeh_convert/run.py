@@ -104,7 +104,7 @@ class Run:
                     measured = measure_ranges(lowered, inputs, threads=self._threads)
                 self._step()
             pack, picture = f"{model.name}.reference.npz", f"{model.name}.comparison.png"
-            save_reference(staging.path(pack), reference, model.sha256)
+            save_reference(staging.path(pack), reference)
             # Into each report: another run into this folder may put another pack in its place.
             reference_file = {
                 "file": pack,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from skimage.metrics import structural_similarity
 
 from bokeh_convert.read.float_model import SizedModel
 from bokeh_convert.samples import Sample, read_sample, to_input
+from bokeh_convert.ssim import ssim
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
@@ -24,7 +24,7 @@ class ImageFidelity:
 
     Attributes:
         psnr_db: Peak 1.0, no crop; infinity if identical.
-        ssim: Wang et al. 2004, Gaussian window of sigma 1.5, over RGB.
+        ssim: See `bokeh_convert.ssim`.
         max_abs_error: The largest difference of any value.
     """
 
@@ -83,7 +83,7 @@ def draw_reference(
         inputs.append(pixels)
         outputs.append(np.clip(output, 0, 1))
         on_photo()
-    return Reference([sample.name for sample in samples], inputs, outputs)
+    return Reference([sample.name for sample in samples], inputs, outputs, sized.model.sha256)
 
 
 def verify(
@@ -115,19 +115,10 @@ def verify(
 
 def compare(name: str, picture: FloatImage, expected: FloatImage) -> ImageFidelity:
     """Compares two pictures, float [height, width, 3] in [0, 1]."""
-    ssim = structural_similarity(
-        picture,
-        expected,
-        channel_axis=-1,
-        data_range=1.0,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-    )
     return ImageFidelity(
         name,
         psnr(picture, expected, border_px=0),
-        float(ssim),
+        ssim(picture, expected),
         float(np.max(np.abs(picture - expected))),
     )
 

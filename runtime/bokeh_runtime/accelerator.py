@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,10 @@ class AcceleratedModel:
             raise HardwareError(_why_not(kind, written, fault[0]))
         self.device = _device(kind, written)
         shares = _SHARES.search(written)
-        self.left: Sequence[str] = () if whole else _unsupported(written)
+        self.reasons: Mapping[str, str] = {} if whole else _unsupported(written)
+        self.left: Sequence[str] = list(self.reasons)
+        # The log tells the operators that are left, not in how many parts the others run.
+        self.partitions = 1 if whole else None
         total = len(file.operators)
         self.nodes_placed = total - (int(shares[2]) if shares and not whole else 0)
 
@@ -113,19 +116,20 @@ def _compile(content: bytes, kind: str, partial: bool, float32: bool, threads: i
     return litert.CompiledModel.from_buffer(content, options=options)
 
 
-def _refused(file: TfliteFile, kind: str, threads: int) -> list[str]:
+def _refused(file: TfliteFile, kind: str, threads: int) -> dict[str, str]:
     """Compiles for accelerator and CPU together, which is when the log lists what is left over."""
     with held_back() as log:
         try:
             _compile(file.content, kind, True, False, threads)
         except RuntimeError:
-            return []
+            return {}
         return _unsupported(log())
 
 
-def _unsupported(log: str) -> list[str]:
+def _unsupported(log: str) -> dict[str, str]:
     found = _UNSUPPORTED.search(log)
-    return [line.split(":")[0] for line in found[1].splitlines()] if found else []
+    lines = found[1].splitlines() if found else []
+    return {name: why.strip() for name, _, why in (line.partition(":") for line in lines)}
 
 
 def _device(kind: str, log: str) -> Device:

@@ -129,7 +129,7 @@ def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> 
         interpreter=request.interpreter,
         name=str(file.path),
     )
-    left = model.nodes_left(file)
+    left, partitions = model.nodes_left(file)
     placed = len(file.operators) - len(left)
     kernels = "XNNPACK" if placed else "built-in kernels"
     return Engine(
@@ -141,6 +141,7 @@ def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> 
             nodes_placed=placed or len(file.operators),
             nodes_total=len(file.operators),
             left=names(left) if placed else (),
+            partitions=partitions if placed else None,
             notes=notes,
         ),
     )
@@ -162,13 +163,19 @@ def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
         nodes_placed=model.nodes_placed,
         nodes_total=len(file.operators),
         left=model.left,
+        partitions=model.partitions,
+        reasons=model.reasons,
     )
     if request.delegate == "auto" and model.device.software:
         model.close()
         raise HardwareError(f"{kind}: {model.device.name} is a CPU that imitates a GPU")
     if kind == "gpu":
+        imitated = model.device.software
         model, precision, note = check(file, model, lambda: compiled(True), threads)
-        placement = replace(placement, precision=precision, notes=(note,) if note else ())
+        notes = [note] if note else []
+        if imitated:
+            notes.append(f"{placement.device} is a CPU that imitates a GPU: its speed says nothing")
+        placement = replace(placement, precision=precision, notes=notes)
     return Engine(model.run, placement, model.close)
 
 
@@ -195,7 +202,7 @@ def _from_library(file: TfliteFile, request: Request) -> Engine:
         delegate_library=request.library,
         name=str(file.path),
     )
-    left = model.nodes_left(file)
+    left, partitions = model.nodes_left(file)
     if left and not request.allow_partial:
         raise HardwareError(
             f"{request.library}: would not run {', '.join(names(left))}; "
@@ -210,6 +217,7 @@ def _from_library(file: TfliteFile, request: Request) -> Engine:
             nodes_placed=len(file.operators) - len(left),
             nodes_total=len(file.operators),
             left=names(left),
+            partitions=partitions,
         ),
     )
 

@@ -97,13 +97,16 @@ class TfliteModel:
             values = self._interpreter.get_tensor(self._output["index"])[0]
         return from_tensor(values, self._output["quantization"])
 
-    def nodes_left(self, file: TfliteFile) -> list[Operator]:
-        """Returns the operators of the file that no delegate took (XNNPACK is one)."""
+    def nodes_left(self, file: TfliteFile) -> tuple[list[Operator], int]:
+        """Returns the operators of the file that no delegate took (XNNPACK is one).
+
+        Returns:
+            Them, and of how many parts what was taken consists.
+        """
         # The only public trace of a delegate is the log; this is what the visualizers read.
         nodes = self._interpreter._get_ops_details()[len(file.operators) :]
-        return nodes_left(
-            file, [(node["inputs"], node["outputs"]) for node in nodes if len(node["outputs"])]
-        )
+        parts = [(node["inputs"], node["outputs"]) for node in nodes if len(node["outputs"])]
+        return nodes_left(file, parts), len(parts)
 
 
 def installed() -> list[str]:
@@ -123,7 +126,7 @@ def to_tensor(image: FloatImage, dtype: Any, quantization: tuple[float, int]) ->
 def from_tensor(values: Any, quantization: tuple[float, int]) -> FloatImage:
     """Returns the real values that a tensor stands for."""
     if values.dtype == np.float32:
-        return np.array(values)
+        return np.asarray(values)  # the interpreter's copy already
     scale, zero = quantization
     return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bokeh_runtime.tflite_file import Operator, TfliteFile
@@ -19,6 +19,9 @@ class Placement:
         nodes_placed: Operators that the delegate runs.
         nodes_total: Operators of the model.
         left: Names of the operators that run elsewhere (the CPU's own kernels), each once.
+        partitions: Parts of the graph that the delegate runs as one; None where it does not tell.
+        reasons: Why operators were left, in the delegate's words, by name; empty where it gives
+            none (XNNPACK does not).
         precision: "float32" if half precision was ruled out, "default" else.
         notes: What was refused or changed, and why.
     """
@@ -29,6 +32,8 @@ class Placement:
     nodes_placed: int
     nodes_total: int
     left: Sequence[str] = ()
+    partitions: int | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
     precision: str = "default"
     notes: Sequence[str] = field(default_factory=tuple)
 

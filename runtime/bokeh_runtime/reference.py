@@ -23,14 +23,16 @@ class Reference:
         names: Of the photos.
         inputs: 8-bit [height, width, channels] each; divided by 255 they are the model's input.
         outputs: float [output height, output width, 3] each, clipped to [0, 1].
+        source_sha256: Hash of the full model's files, in hex; "" if it is not known.
     """
 
     names: Sequence[str]
     inputs: Sequence[npt.NDArray[np.uint8]]
     outputs: Sequence[FloatImage]
+    source_sha256: str = ""
 
 
-def save_reference(path: Path, reference: Reference, source_sha256: str) -> None:
+def save_reference(path: Path, reference: Reference) -> None:
     """Writes the reference pack, with which PSNR can be measured where TensorFlow is not.
 
     Arrays: `names` [n], `inputs` uint8 [n, h, w, c], `outputs` float32 [n, H, W, 3],
@@ -42,7 +44,7 @@ def save_reference(path: Path, reference: Reference, source_sha256: str) -> None
             names=np.array(reference.names),
             inputs=np.stack(reference.inputs),
             outputs=np.stack(reference.outputs).astype(np.float32),
-            source_sha256=np.array(source_sha256),
+            source_sha256=np.array(reference.source_sha256),
         )
 
 
@@ -55,7 +57,8 @@ def load_reference(path: Path) -> Reference:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             names = [str(name) for name in arrays["names"]]
-            return Reference(names, list(arrays["inputs"]), list(arrays["outputs"]))
+            source = str(arrays["source_sha256"])
+            return Reference(names, list(arrays["inputs"]), list(arrays["outputs"]), source)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; give a .reference.npz of a conversion") from error
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

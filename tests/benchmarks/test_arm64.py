@@ -19,6 +19,7 @@ from bokeh_convert.passes import FOR_EVERY_SCHEME, apply_passes
 from bokeh_convert.quantize import SCHEMES, quantize
 from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.reference import Reference, save_reference
+from helpers import commands
 
 ENVIRONMENT = Path(__file__).parents[2] / ARM64_FOLDER
 needs_arm64 = pytest.mark.skipif(
@@ -34,7 +35,7 @@ def pack(data: Path, tmp_path: Path) -> Path:
     model = TfliteModel((data / "tiny_float16.tflite").read_bytes(), threads=1)
     mirrored = photo[:, ::-1].copy()
     outputs = [np.clip(bokeh, 0, 1), np.clip(model.run(mirrored / np.float32(255)), 0, 1)]
-    save_reference(tmp_path / "tiny.npz", Reference(["a", "b"], [photo, mirrored], outputs), "")
+    save_reference(tmp_path / "tiny.npz", Reference(["a", "b"], [photo, mirrored], outputs))
     return tmp_path / "tiny.npz"
 
 
@@ -149,3 +150,29 @@ def test_files_run_on_arm_kernels(data: Path, pack: Path) -> None:
     (row,) = json.loads(done.stdout)["rows"]
     assert row["instructions"] > 1e6
     assert row["psnr_db_worst"] > 50  # float16 weights, and sums in another order
+
+
+@needs_arm64
+def test_bokeh_bench_gives_fidelity_and_instructions_and_never_a_time(
+    data: Path, tmp_path: Path
+) -> None:
+    models = [data / "small_float32.tflite", data / "small_rgbd.tflite"]
+    done = commands.command(
+        *("bokeh-bench", *models, "--device=arm64", f"-o{tmp_path}", "--json"),
+        cwd=ENVIRONMENT.parents[1],
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = json.loads(done.stdout)["rows"]
+    assert one["latency"] is None
+    assert one["fidelity"][0]["psnr_db_mean"] > 120
+    assert 4e6 < one["instructions"] < 10e6
+    assert other["instructions"] > 0
+    assert other["fidelity"] == []
+
+
+def test_bokeh_bench_without_the_environment_is_exit_code_3(data: Path, tmp_path: Path) -> None:
+    done = commands.command(
+        "bokeh-bench", data / "small_float32.tflite", "--device=arm64", cwd=tmp_path
+    )
+    assert done.returncode == 3
+    assert "run: make arm64" in done.stderr

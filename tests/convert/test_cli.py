@@ -1,35 +1,23 @@
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import pty
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from bokeh_convert.cli import main
+from helpers import commands
 
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the command as a user would, in a process of its own."""
-    program = Path(sys.executable).parent / "bokeh-convert"
-    return subprocess.run(
-        [program, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "120"},
-    )
+    return commands.command("bokeh-convert", *arguments, cwd=cwd)
 
 
 def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path: Path) -> None:
@@ -78,41 +66,6 @@ def test_ctrl_c_leaves_the_folder_as_it_was(
 
 
 BIG = "--size=1024x1536"  # so that each step is on the screen for a while
-Read = Callable[[str | None], str]
-
-
-@contextlib.contextmanager
-def _terminal(*arguments: object, cwd: Path) -> Iterator[tuple[subprocess.Popen[bytes], Read]]:
-    """Starts the command on a terminal of its own.
-
-    Yields the process, and a function that reads until something is shown, or with None to the end.
-    """
-    ours, its = pty.openpty()
-    program = Path(sys.executable).parent / "bokeh-convert"
-    process = subprocess.Popen(
-        [program, *map(str, arguments)],
-        cwd=cwd,
-        stdout=its,
-        stderr=its,
-        env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
-    )
-    os.close(its)
-
-    def read(until: str | None) -> str:
-        shown = ""
-        with contextlib.suppress(OSError):  # how Linux says that the other end has closed
-            while until is None or until not in shown:
-                more = os.read(ours, 1000)
-                shown += more.decode(errors="replace")
-        assert until is None or until in shown, shown
-        return shown
-
-    try:
-        yield process, read
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
 
 
 @pytest.mark.parametrize("until", ["loading TensorFlow", "drawing with", "verifying int8"])
@@ -120,7 +73,8 @@ def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
     until: str, small_keras: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "small_int8.tflite").write_text("good")
-    with _terminal(small_keras, BIG, "-qint8", cwd=tmp_path) as (process, read):
+    asked = ("bokeh-convert", small_keras, BIG, "-qint8")
+    with commands.on_a_terminal(*asked, cwd=tmp_path) as (process, read):
         read(until)
         process.send_signal(signal.SIGINT)
         shown = read(None)
@@ -135,7 +89,8 @@ def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
     small_keras: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "small_int8.tflite").write_text("good")
-    with _terminal(small_keras, BIG, "-qint8", cwd=tmp_path) as (process, read):
+    asked = ("bokeh-convert", small_keras, BIG, "-qint8")
+    with commands.on_a_terminal(*asked, cwd=tmp_path) as (process, read):
         read("verifying int8")
         process.kill()
     assert process.wait() == -signal.SIGKILL

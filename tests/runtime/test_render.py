@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,21 +13,11 @@ from PIL import Image
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.photo import read_photo as real_read_photo
 from bokeh_runtime.render import Job, Options, render_files
+from helpers import commands
 
 
-def command(
-    *arguments: object, cwd: Path, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Runs the command as a user would, in a process of its own."""
-    program = Path(sys.executable).parent / "bokeh-render"
-    return subprocess.run(
-        [program, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "120", **(environment or {})},
-    )
+def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return commands.command("bokeh-render", *arguments, cwd=cwd, **environment)
 
 
 @pytest.fixture
@@ -43,7 +32,7 @@ def photo(tmp_path: Path, scene: np.ndarray) -> Path:
 
 
 def test_the_first_command_works(photo: Path) -> None:
-    done = command("photo.jpg", cwd=photo.parent, environment={"VK_ICD_FILENAMES": "/none"})
+    done = command("photo.jpg", cwd=photo.parent, VK_ICD_FILENAMES="/none")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert read_photo(photo.with_name("photo.bokeh.jpg")).pixels.shape == (300, 400, 3)

@@ -1,0 +1,295 @@
+"""Measures models on delegates with thread counts, each in a process of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bokeh_bench.expected import Expectation, FullModel, GroundTruth
+from bokeh_bench.fidelity import PROTOCOLS, Fidelity, ImageFidelity, compare, protocols_for
+from bokeh_bench.latency import Latency, ratio
+from bokeh_bench.operators import measure_operators
+from bokeh_bench.report import ModelFile, Pair, Picture, Row
+from bokeh_bench.worker import Worker
+from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.metadata import ModelMetadata, metadata_of
+from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.placement import Placement
+from bokeh_runtime.tflite_file import TfliteFile, read_tflite
+
+WARM_UP_SECONDS = 10.0
+_AT_ONCE = 8  # pictures that are in memory at once
+BROKEN_DB = 10.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one row measures."""
+
+    model: Path
+    delegate: str
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every row is measured.
+
+    Attributes:
+        runs, seconds: At least so many timed runs, and for so long.
+        full_model: What the pictures are held against.
+        ground_truth: And against what else, if given.
+        operators: Whether to time operators.
+        interpreter, delegate_library, allow_partial: See `bokeh_runtime.delegates.Request`.
+    """
+
+    runs: int
+    seconds: float
+    full_model: FullModel
+    ground_truth: GroundTruth | None = None
+    operators: bool = True
+    interpreter: str | None = None
+    delegate_library: Path | None = None
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model file that has been read, and what its pictures are held against.
+
+    Attributes:
+        file: Its structure.
+        metadata: What it says of itself; None if nothing.
+        described: For the report.
+        expectations: What the full model draws; empty without a reference.
+        notes: What a reader must know.
+    """
+
+    file: TfliteFile
+    metadata: ModelMetadata | None
+    described: ModelFile
+    expectations: Sequence[Expectation]
+    notes: Sequence[str]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self.file.tensors[self.file.inputs[0]].shape[1:]
+
+
+def cells(
+    models: Sequence[Path], delegates: Sequence[str], threads: Sequence[int | None]
+) -> list[Cell]:
+    """Returns every combination; thread counts vary on the CPU alone."""
+    return [
+        Cell(model, delegate, count)
+        for model in models
+        for delegate in delegates
+        for count in (threads if delegate in ("cpu", "auto") else threads[:1])
+    ]
+
+
+def measure(
+    matrix: Sequence[Cell], settings: Settings, say: Callable[[str], None]
+) -> Iterator[Row]:
+    """Yields a row for each cell when it is done; what fails becomes a row with the reason."""
+    for i, cell in enumerate(matrix):
+        say(f"{i + 1} of {len(matrix)}: {cell.model.name} on {cell.delegate}")
+        row = Row(ModelFile(cell.model.name), cell.delegate, cell.threads)
+        try:
+            subject = read_subject(cell.model, settings.full_model)
+            row = replace(row, model=subject.described)
+            if cell.delegate != "cpu":
+                # A GPU's picture is checked once, which is no part of loading.
+                with _worker(cell, settings) as worker:
+                    worker.ask("open")
+            with _worker(cell, settings) as worker:
+                row = _measured(row, worker, subject, settings)
+            if settings.operators and row.placement is not None:
+                threads = cell.threads
+                found, why = measure_operators(cell.model, row.placement.delegate, threads)
+                row = replace(row, operators=found, operators_note=why)
+        except InputError as error:
+            row = replace(row, failure=str(error), failure_kind="input")
+        except HardwareError as error:
+            row = replace(row, failure=str(error), failure_kind="hardware")
+        yield row
+
+
+def take_turns(
+    first: Cell, second: Cell, settings: Settings, say: Callable[[str], None]
+) -> tuple[list[Row], Pair]:
+    """Runs two models A B A B, each in its process, and compares their run times.
+
+    Raises:
+        InputError, HardwareError: If one of them cannot run.
+    """
+    subjects = [read_subject(cell.model, settings.full_model) for cell in (first, second)]
+    with _worker(first, settings) as one, _worker(second, settings) as other:
+        workers = (one, other)
+        opened, warm = [], []
+        for worker, cell in zip(workers, (first, second), strict=True):
+            say(f"opening {cell.model.name}")
+            opened.append(worker.ask("open"))
+            warm.append(worker.ask("warm_up", seconds=WARM_UP_SECONDS))
+        say("taking turns")
+        times: tuple[list[float], list[float]] = ([], [])
+        while len(times[0]) < settings.runs or sum(times[0] + times[1]) < settings.seconds * 2000:
+            for worker, list_ms in zip(workers, times, strict=True):
+                list_ms.append(worker.ask("turn")["ms"])
+        rows = []
+        for i, cell in enumerate((first, second)):
+            say(f"drawing with {cell.model.name}")
+            row = Row(subjects[i].described, cell.delegate, cell.threads)
+            peak = workers[i].ask("time", runs=0, seconds=0)["peak_rss_bytes"]
+            row = replace(
+                row,
+                placement=Placement(**opened[i]["placement"]),
+                latency=Latency(opened[i]["load_ms"], **warm[i], runs_ms=times[i]),
+                peak_rss_bytes=peak,
+            )
+            rows.append(_with_fidelity(row, workers[i], subjects[i], settings))
+    if rows[0].name == rows[1].name:
+        rows[1] = replace(rows[1], model=replace(rows[1].model, name=f"{rows[1].model.name} again"))
+    return rows, Pair(rows[0].name, rows[1].name, ratio(*times), len(times[0]))
+
+
+def read_subject(path: Path, full_model: FullModel) -> Subject:
+    """Reads a model file and what it is held against.
+
+    Raises:
+        InputError: If the file or the reference cannot be read.
+    """
+    file = read_tflite(path)
+    metadata = metadata_of(file)
+    shape = file.tensors[file.inputs[0]].shape[1:]
+    if len(shape) != 3:
+        raise InputError(f"{path}: takes no picture ({list(shape)}); give an image-to-image model")
+    reference, notes = full_model.reference_for(path, metadata, shape)
+    expectations = (
+        [
+            Expectation(name, pixels, np.asarray(wanted, np.float32))
+            for name, pixels, wanted in zip(
+                reference.names, reference.inputs, reference.outputs, strict=True
+            )
+        ]
+        if reference
+        else []
+    )
+    channels = {3: "RGB", 4: "RGB + depth"}.get(shape[2], f"{shape[2]} channels")
+    described = ModelFile(
+        path.name,
+        file.sha256,
+        len(file.content),
+        metadata.scheme if metadata else "",
+        f"{shape[0]} x {shape[1]} {channels}",
+    )
+    return Subject(file, metadata, described, expectations, notes)
+
+
+def fidelity_of(
+    vs: str, drawn: Iterator[tuple[Expectation, FloatImage]]
+) -> tuple[list[Fidelity], list[Picture], list[str]]:
+    """Compares pictures with what was expected, in every protocol that fits them.
+
+    Args:
+        vs: "full_model" or "ground_truth".
+        drawn: The expectation and the picture, not clipped.
+
+    Returns:
+        The fidelity in each protocol, the pictures if `vs` is "full_model", and notes.
+
+    Raises:
+        InputError: If a picture has another shape than was expected.
+    """
+    found: dict[str, list[ImageFidelity]] = {}
+    pictures, notes = [], []
+    for expectation, output in drawn:
+        wanted = expectation.wanted
+        if output.shape != wanted.shape:
+            raise InputError(
+                f"{expectation.name}: drawn as {list(output.shape)}, not {list(wanted.shape)}; "
+                "give the reference pack of the model's own conversion"
+            )
+        if not np.isfinite(output).all():
+            notes.append(f"draws NaN or infinity for {expectation.name}")
+        picture = np.clip(np.nan_to_num(output, nan=0.0), 0, 1)
+        for protocol in protocols_for(*wanted.shape[:2]):
+            one = compare(expectation.name, picture, wanted, PROTOCOLS[protocol])
+            found.setdefault(protocol, []).append(one)
+        if vs == "full_model":
+            pictures.append(Picture(expectation.name, expectation.pixels[..., :3], wanted, picture))
+    worst = min((image.psnr_db for image in found.get("full", [])), default=np.inf)
+    if vs == "full_model" and worst < BROKEN_DB:
+        notes.append(f"draws another picture than the full model ({worst:.1f} dB)")
+    return [Fidelity(vs, protocol, images) for protocol, images in found.items()], pictures, notes
+
+
+def _measured(row: Row, worker: Worker, subject: Subject, settings: Settings) -> Row:
+    opened = worker.ask("open")
+    warm = worker.ask("warm_up", seconds=WARM_UP_SECONDS)
+    timed = worker.ask("time", runs=settings.runs, seconds=settings.seconds)
+    row = replace(
+        row,
+        placement=Placement(**opened["placement"]),
+        latency=Latency(opened["load_ms"], **warm, runs_ms=timed["runs_ms"]),
+        temperature_c=timed["temperature_c"],
+        peak_rss_bytes=timed["peak_rss_bytes"],
+    )
+    return _with_fidelity(row, worker, subject, settings)
+
+
+def _with_fidelity(row: Row, worker: Worker, subject: Subject, settings: Settings) -> Row:
+    assert row.latency is not None
+    assert row.placement is not None
+    notes = [*subject.notes, *row.placement.notes, *row.latency.notes]
+    fidelity, pictures, faults = fidelity_of("full_model", _drawn(worker, subject.expectations))
+    if settings.ground_truth is not None:
+        metadata = subject.metadata
+        pairs = settings.ground_truth.expectations(
+            subject.input_shape,
+            metadata.output_scale if metadata else 1.0,
+            metadata.resampling if metadata else "area",
+        )
+        truth, _, more = fidelity_of("ground_truth", _drawn(worker, pairs))
+        fidelity, faults = [*fidelity, *truth], [*faults, *more]
+    return replace(row, fidelity=fidelity, pictures=pictures, notes=[*notes, *faults])
+
+
+def _drawn(
+    worker: Worker, expectations: Sequence[Expectation] | Iterator[Expectation]
+) -> Iterator[tuple[Expectation, FloatImage]]:
+    waiting: list[Expectation] = []
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = Path(folder, "inputs.npy"), Path(folder, "outputs.npy")
+
+        def drawn() -> Iterator[tuple[Expectation, FloatImage]]:
+            if waiting:
+                np.save(inputs, np.stack([one.pixels for one in waiting]))
+                worker.ask("draw", inputs=str(inputs), outputs=str(outputs))
+                yield from zip(waiting, np.load(outputs), strict=True)
+                waiting.clear()
+
+        for expectation in expectations:
+            waiting.append(expectation)
+            if len(waiting) == _AT_ONCE:
+                yield from drawn()
+        yield from drawn()
+
+
+def _worker(cell: Cell, settings: Settings) -> Worker:
+    request: dict[str, Any] = {
+        "model": str(cell.model),
+        "delegate": cell.delegate,
+        "threads": cell.threads,
+        "interpreter": settings.interpreter,
+        "allow_partial": settings.allow_partial,
+    }
+    if settings.delegate_library is not None:
+        request["delegate_library"] = str(settings.delegate_library)
+    return Worker(request)

@@ -1,0 +1,77 @@
+"""How long each kind of operator takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_BEGIN, _END = "Summary by node type", "Delegate Statistics"
+_ROW = re.compile(r"\s*(?P<kind>\S.*?)\s+(?P<count>\d+)\s+(?P<ms>[\d.]+)\s+(?P<percent>[\d.]+)%\s")
+_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """One kind of operator: XNNPACK's kernel, or the interpreter's own operator.
+
+    Attributes:
+        kind: As LiteRT names it, such as "Convolution (NHWC, F32) IGEMM".
+        count: How many of them the model has.
+        ms: Of all of them in one inference; on average.
+        share: Of the sum over all kinds, 0 to 1.
+    """
+
+    kind: str
+    count: int
+    ms: float
+    share: float
+
+
+def measure_operators(
+    path: Path, delegate: str, threads: int | None
+) -> tuple[list[OperatorTime], str]:
+    """Times the operators of a model in a process of its own.
+
+    Returns:
+        The slowest kind first, and why there are none ("" if there are).
+    """
+    if delegate != "cpu":
+        return [], f"LiteRT does not time operators on the {delegate}"
+    count = threads or os.cpu_count() or 1
+    command = [
+        sys.executable,
+        "-m",
+        "bokeh_bench.one_profile",
+        str(path),
+        str(count),
+    ]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return [], f"timing the operators took more than {_SECONDS} s"
+    if done.returncode:
+        last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return [], f"LiteRT did not time the operators ({last[-1]})"
+    found = read_summary(done.stdout)
+    return found, "" if found else "LiteRT's table of operator times is empty"
+
+
+def read_summary(text: str) -> list[OperatorTime]:
+    """Reads the table of `bokeh_bench.one_profile`."""
+    rows = map(_ROW.match, text.partition(_BEGIN)[2].partition(_END)[0].splitlines())
+    return [
+        OperatorTime(
+            kind=row["kind"].removeprefix("Delegate/"),
+            count=int(row["count"]),
+            ms=int(row["count"]) * float(row["ms"]),
+            share=float(row["percent"]) / 100,
+        )
+        for row in rows
+        if row
+    ]

@@ -1,0 +1,150 @@
+"""`--device android` through the real adb, against a phone that keeps the app's side."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import commands
+from helpers.fake_phone import FakePhone, benchmark_activity
+
+REQUIRED = "BOKEH_TESTS_NEED_ADB"
+Bench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Runs adb with a server of its own."""
+    if shutil.which("adb") is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{REQUIRED} is set, but adb is not installed")
+        pytest.skip("no adb (make test-programs installs it)")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def run(*words: str) -> None:
+        subprocess.run(["adb", *words], check=True, capture_output=True, timeout=60)
+
+    yield run
+    run("kill-server")
+
+
+@pytest.fixture
+def phone(adb: Callable[..., None], tmp_path: Path) -> Iterator[FakePhone]:
+    phone = FakePhone(tmp_path / "phone")
+    adb("connect", phone.serial)
+    yield phone
+    phone.close()
+
+
+def bench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return commands.command("bokeh-bench", *arguments, "--runs=5", cwd=cwd)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "bench/report.json").read_text())["rows"]
+    return found
+
+
+def test_a_phones_rows_are_in_the_same_report(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+    models = [data / "small_int8.tflite", data / "small_rgbd.tflite"]
+    done = bench(*models, "-dcpu,nnapi", "--device=android", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    found = rows(tmp_path)
+    assert [row["device"] for row in found] == [phone.serial] * 4
+    assert found[0]["name"] == f"small_int8.tflite, cpu on {phone.serial}"
+    assert len(found[0]["latency"]["runs_ms"]) == 5
+    # The same file here: the phone's pictures came back whole.
+    here = bench(models[0], "-dcpu", "-ohere", cwd=tmp_path)
+    assert here.returncode == 0
+    local = json.loads((tmp_path / "here/report.json").read_text())["rows"][0]
+    assert found[0]["fidelity"] == local["fidelity"]
+    assert "only Android has it" in found[1]["failure"]
+    assert found[2]["fidelity"] == []  # it has no reference pack
+    environment = json.loads((tmp_path / "bench/report.json").read_text())["environment"]
+    assert environment["model"] == "Fake 1"
+
+
+def test_nothing_stays_on_the_phone(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+    bench(data / "small_int8.tflite", "-dcpu", f"--device=android:{phone.serial}", cwd=tmp_path)
+    assert [path for path in phone.root.rglob("*") if path.is_file()] == []
+
+
+def test_a_crash_keeps_the_rows_that_were_done(
+    phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
+    def crashing(request: Path, result: Path) -> None:
+        asked = json.loads((request / "request.json").read_text())
+        asked["rows"] = asked["rows"][:1]
+        (request / "request.json").write_text(json.dumps(asked))
+        benchmark_activity(request, result)
+        (result / "status.json").write_text('{"doing": "2 of 2: on gpu", "finished": false}')
+
+    phone.activity = crashing
+    done = bench(
+        data / "small_int8.tflite", "-dcpu,gpu", f"--device=android:{phone.serial}", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    one, other = rows(tmp_path)
+    assert one["failure"] == ""
+    assert other["failure"].startswith("android: the app ended at 2 of 2: on gpu; adb -s 127")
+
+
+def test_an_app_of_another_version_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+    def newer(request: Path, result: Path) -> None:
+        benchmark_activity(request, result)
+        text = (result / "result.json").read_text()
+        (result / "result.json").write_text(text.replace("android-result/1", "android-result/2"))
+
+    phone.activity = newer
+    done = bench(data / "small_int8.tflite", "-dcpu", "--device=android", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "android-result/2, this version reads bokeh-tflite/android-result/1" in done.stderr
+
+
+def test_a_phone_without_the_app_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+    phone.installed = False
+    done = bench(data / "small_int8.tflite", "--device=android", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "adb install -r build/android/" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [("android", "no phone is attached"), ("android:X1", "no phone X1 is attached")],
+)
+def test_no_phone_is_exit_code_3(
+    adb: Callable[..., None], device: str, said: str, data: Path, tmp_path: Path
+) -> None:
+    done = bench(data / "small_int8.tflite", f"--device={device}", cwd=tmp_path)
+    assert done.returncode == 3
+    assert said in done.stderr
+
+
+def test_of_several_phones_one_must_be_named(
+    phone: FakePhone, adb: Callable[..., None], data: Path, tmp_path: Path
+) -> None:
+    second = FakePhone(tmp_path / "second")
+    adb("connect", second.serial)
+    done = bench(data / "small_int8.tflite", "--device=android", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"android:{phone.serial}" in done.stderr
+    assert f"android:{second.serial}" in done.stderr
+
+
+def test_without_adb_the_error_says_so(data: Path, tmp_path: Path) -> None:
+    done = commands.command(
+        "bokeh-bench", data / "small_int8.tflite", "--device=android", cwd=tmp_path, PATH="/nowhere"
+    )
+    assert done.returncode == 3
+    assert "adb is not installed" in done.stderr

@@ -1,0 +1,257 @@
+"""The command `bokeh-bench`, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from bokeh_bench.operators import measure_operators
+from bokeh_runtime.reference import load_reference
+from helpers import commands
+
+QUICK = ("--runs", "5", "--seconds", "0")
+
+
+def bench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return commands.command(
+        "bokeh-bench", *arguments, cwd=cwd, XDG_CACHE_HOME=str(cwd / "cache"), COLUMNS="200"
+    )
+
+
+def report(folder: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((folder / "bench" / "report.json").read_text())
+    return data
+
+
+def test_a_row_says_how_fast_how_faithful_and_where(data: Path, tmp_path: Path) -> None:
+    done = bench(data / "small_int8.tflite", "-dcpu", "--json", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == report(tmp_path)
+    (row,) = report(tmp_path)["rows"]
+    assert row["placement"]["nodes_placed"] == row["placement"]["nodes_total"] == 38
+    assert row["placement"]["partitions"] == 1
+    latency = row["latency"]
+    assert len(latency["runs_ms"]) == 5
+    assert latency["latency_ms"] == sorted(latency["runs_ms"])[2]
+    assert 0 < latency["latency_ms"] < latency["first_inference_ms"] < 1000
+    assert latency["warm_up_runs"] >= 2
+    assert 20e6 < row["peak_rss_bytes"] < 1e9
+    assert {(one["vs"], one["protocol"]) for one in row["fidelity"]} == {("full_model", "full")}
+    images = row["fidelity"][0]["images"]
+    assert row["fidelity"][0]["psnr_db_mean"] == pytest.approx(
+        np.mean([image["psnr_db"] for image in images]), abs=1e-3
+    )
+    # The file's own metadata holds what the conversion measured.
+    assert 40 < row["fidelity"][0]["psnr_db_worst"] < 50
+    shares = [operator["share"] for operator in row["operators"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=0.01)
+    assert any("Convolution" in operator["kind"] for operator in row["operators"])
+    assert row["model"]["sha256"]
+    assert report(tmp_path)["environment"]["tools"]["ai-edge-litert"]
+
+
+def test_a_matrix_has_a_row_for_each_and_failures_say_why(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.tflite").write_bytes(b"TFL3" * 9)
+    models = (data / "small_float32.tflite", "broken.tflite")
+    done = bench(
+        *models, "-dcpu,nnapi", "--threads=1,2", "--no-operators", "--markdown", *QUICK,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    rows = report(tmp_path)["rows"]
+    assert [row["name"] for row in rows] == [
+        "small_float32.tflite, cpu, 1 threads",
+        "small_float32.tflite, cpu, 2 threads",
+        "small_float32.tflite, nnapi, 1 threads",
+        "broken.tflite, cpu, 1 threads",
+        "broken.tflite, cpu, 2 threads",
+        "broken.tflite, nnapi, 1 threads",
+    ]
+    assert [row["failure_kind"] for row in rows] == ["", "", "hardware", *["input"] * 3]
+    assert "only Android has it" in rows[2]["failure"]
+    assert done.stdout.count("| small_float32.tflite |") == 2
+    assert "failed: broken.tflite, cpu, 1 threads: broken.tflite: " in done.stderr
+
+
+def test_hardware_that_is_not_here_is_exit_code_3(data: Path, tmp_path: Path) -> None:
+    done = bench(data / "small_int8.tflite", "-dnpu", *QUICK, cwd=tmp_path)
+    assert done.returncode == 3
+    assert report(tmp_path)["rows"][0]["failure_kind"] == "hardware"
+
+
+def test_two_models_take_turns(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "small_float32.tflite", tmp_path / "copy.tflite")
+    models = (data / "small_float32.tflite", "copy.tflite")
+    done = bench(*models, "--pair", "-dcpu", "--runs=60", "--seconds=0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pair = report(tmp_path)["pair"]
+    assert pair["turns"] == 60
+    ratio = pair["latency_ratio"]
+    # The same bytes: whatever the machine does, it does to both.
+    assert 0.5 < ratio["low"] <= ratio["median"] <= ratio["high"] < 2
+    assert "of the time of copy.tflite, cpu (95 % interval" in done.stderr
+
+
+def test_ground_truth_in_pairs_of_folders_and_in_ebbs_layout(
+    data: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    ebb = tmp_path / "ebb"
+    photos, targets = ebb / "test/original", ebb / "test/bokeh"
+    for folder in (photos, targets, ebb / "train/original"):
+        folder.mkdir(parents=True)
+    for i in range(10):  # more than are in memory at once
+        photo = cv2.GaussianBlur(rng.integers(0, 255, (80, 120, 3), np.uint8), (0, 0), 3)
+        cv2.imwrite(str(photos / f"{i}.jpg"), photo)
+        cv2.imwrite(str(targets / f"{i}.jpg"), cv2.blur(photo, (9, 9)))
+    found = []
+    model = data / "small_float32.tflite"
+    for given in (["--dataset", ebb], ["--dataset", photos, "--targets", targets]):
+        done = bench(model, "-dcpu", "--no-operators", *given, *QUICK, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (row,) = report(tmp_path)["rows"]
+        found.append([one for one in row["fidelity"] if one["vs"] == "ground_truth"])
+    assert found[0] == found[1]
+    assert [image["name"] for image in found[0][0]["images"]] == [str(i) for i in range(10)]
+    assert 5 < found[0][0]["psnr_db_mean"] < 40
+
+
+def test_the_full_model_is_run_live_from_its_source(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="runs the source")
+    from bokeh_convert import convert
+    from helpers.models import small_model
+
+    small_keras = tmp_path / "small.keras"
+    small_model().save(small_keras)
+    (made,) = convert(small_keras, quant=["float32"], size=(64, 96), output_dir=tmp_path)
+    made.reference_path.unlink()
+    done = bench(made.path, "-dcpu", "--source", small_keras, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = report(tmp_path)["rows"]
+    assert row["notes"] == [] or all("converted" not in note for note in row["notes"])
+    assert row["fidelity"][0]["psnr_db_mean"] > 100
+    other = bench(data / "small_float32.tflite", "-dcpu", "--source", small_keras, *QUICK,
+                  cwd=tmp_path)  # fmt: skip
+    assert "converted from another trained model" in other.stderr
+
+
+def test_without_a_reference_there_is_latency_and_a_note(data: Path, tmp_path: Path) -> None:
+    done = bench(data / "small_rgbd.tflite", "-dcpu", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0
+    (row,) = report(tmp_path)["rows"]
+    assert row["fidelity"] == []
+    assert "no reference pack beside it" in row["notes"][0]
+
+
+def test_a_wrong_reference_is_refused(data: Path, tmp_path: Path) -> None:
+    pack = data / "small.reference.npz"
+    done = bench(data / "small_rgbd.tflite", "-dcpu", "--reference", pack, *QUICK, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give the pack of its own conversion" in done.stderr
+
+
+def test_gates_hold_a_run_against_an_older_one(data: Path, tmp_path: Path) -> None:
+    model = data / "small_float32.tflite"
+    assert bench(model, "-dcpu", "--no-operators", *QUICK, cwd=tmp_path).returncode == 0
+    old = tmp_path / "old.json"
+    before = report(tmp_path)
+    before["rows"][0]["latency"]["latency_ms"] *= 100
+    old.write_text(json.dumps(before))
+    limits = ("--compare", old, "--max-slowdown=5%", "--max-psnr-drop=0.2")
+    done = bench(model, "-dcpu", "--no-operators", *limits, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "gate: passed" in done.stderr
+    before["rows"][0]["latency"]["latency_ms"] /= 1e6
+    old.write_text(json.dumps(before))
+    done = bench(model, "-dcpu", "--no-operators", *limits, *QUICK, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "gate: small_float32.tflite, cpu: +" in done.stderr
+
+
+def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) -> None:
+    asked = [data / "small_float32.tflite", "-dcpu", "--threads=1,2", "--no-operators",
+             "--seconds=600"]  # fmt: skip
+    with commands.on_a_terminal("bokeh-bench", *asked, "--runs=5", cwd=tmp_path) as (process, read):
+        read("1 of 2")
+        process.send_signal(signal.SIGINT)
+        shown = read(None)
+        assert process.wait() == 130
+    assert "interrupted before a row was done" in shown
+    assert "Traceback" not in shown
+    # The first rows are quick; the last one would take ten minutes.
+    slow = tmp_path / "slow.tflite"
+    shutil.copy(asked[0], slow)
+    with commands.on_a_terminal(
+        "bokeh-bench", "missing.tflite", slow, *asked[1:], "--runs=5", cwd=tmp_path
+    ) as (process, read):
+        read("3 of 4")
+        process.send_signal(signal.SIGINT)
+        shown = read(None)
+        assert process.wait() == 130
+    assert "interrupted; the rows that were done are in the report" in shown
+    assert report(tmp_path)["interrupted"] is True
+    assert len(report(tmp_path)["rows"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--pair", "a.tflite"], "--pair takes two models"),
+        (["--targets", "x"], "--targets needs --dataset"),
+        (["--max-slowdown=5%"], "--max-slowdown needs --compare"),
+        (["--compare", "old.json"], "--compare needs a limit"),
+        (["--compare", "no.json", "--max-slowdown=5%"], "no.json: No such file or directory"),
+        (["--device=toaster"], "use host, arm64 or android[:SERIAL]"),
+        (["--threads=0"], "'0' is not one or more positive numbers"),
+        (["--delegate=cpu,tpu"], "'tpu' is none of"),
+        (["--max-slowdown=fast", "--compare=a"], "'fast' is no share"),
+        (["a/x.tflite", "b/x.tflite"], "two models have the same file name"),
+        (["--source=m.h5", "--reference=r.npz"], "exclude each other"),
+        (["--reference=r.npz"], "r.npz: no such file"),
+        (["--dataset=nowhere"], "nowhere: neither pairs.tsv nor"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    done = bench(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_before_the_work(
+    data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = bench(data / "small_int8.tflite", "-dcpu", "-o", "file/bench", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "file/bench: cannot be written to" in done.stderr
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_operators_of_a_gpu_are_not_timed_and_a_broken_file_is_told(tmp_path: Path) -> None:
+    assert measure_operators(tmp_path / "a", "gpu", 1) == (
+        [],
+        "LiteRT does not time operators on the gpu",
+    )
+    (tmp_path / "broken.tflite").write_bytes(b"nothing")
+    found, why = measure_operators(tmp_path / "broken.tflite", "cpu", 1)
+    assert found == []
+    assert why.startswith("LiteRT did not time the operators (")
+
+
+def test_the_shipped_pack_says_what_it_was_made_from() -> None:
+    from bokeh_runtime.metadata import read_metadata
+    from bokeh_runtime.model import shipped_model
+
+    pack = load_reference(shipped_model("demo_pynet.reference.npz"))
+    assert pack.source_sha256 == read_metadata(shipped_model()).source["sha256"]

@@ -1,0 +1,156 @@
+"""The report in a browser: Debian's Chromium, without a window and without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from bokeh_bench.fidelity import Fidelity, compare
+from bokeh_bench.html import write_html
+from bokeh_bench.latency import Latency, Ratio
+from bokeh_bench.operators import OperatorTime
+from bokeh_bench.report import ModelFile, Pair, Picture, Report, Row
+from bokeh_runtime import Placement
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+REQUIRED = "BOKEH_TESTS_NEED_BROWSER"
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+HOSTILE = "<script>document.title='owned'</script>.tflite"
+
+
+def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
+    full = rng.random((64, 96, 3), np.float32) * np.float32(0.9)
+    drawn = np.clip(full + np.float32(shade), 0, 1)
+    photo = (rng.random((32, 48, 3)) * 255).astype(np.uint8)
+    return Row(
+        ModelFile(name, "ab" * 32, 1_500_000, "int8", "32 x 48 RGB"),
+        "cpu",
+        threads=2,
+        placement=Placement("cpu", "cpu", "a CPU", 9, 10, left=["ADD"], reasons={"ADD": "why not"}),
+        latency=Latency(100, 30, 6, list(20 + rng.random(20))),
+        peak_rss_bytes=300_000_000,
+        fidelity=[Fidelity("full_model", "full", [compare("a photo", drawn, full, 0)])],
+        operators=[OperatorTime("Convolution", 3, 15.0, 0.75), OperatorTime("Add", 2, 5.0, 0.25)],
+        notes=["a note"],
+        pictures=[Picture("a photo", photo, full, drawn)],
+        **more,
+    )
+
+
+@pytest.fixture
+def page_path(tmp_path: Path, rng: np.random.Generator) -> Path:
+    rows = [row("one.tflite", 0.02, rng), row(HOSTILE, 0.1, rng)]
+    failed = Row(ModelFile("gone.tflite"), "gpu", failure="no GPU here", failure_kind="hardware")
+    pair = Pair(rows[0].name, rows[1].name, Ratio(0.9, 0.88, 0.93), 20)
+    path = tmp_path / "report.html"
+    write_html(path, Report("2026-01-01T00:00:00+00:00", {"cpu": "x"}, [*rows, failed], pair))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{REQUIRED} is set, but there is no chromium")
+        pytest.skip("no chromium (make test-programs installs it)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser")
+    options = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+               "--disable-background-networking", "--disable-component-update")  # fmt: skip
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=list(options))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+def page(request: pytest.FixtureRequest, browser: Browser, page_path: Path) -> Iterator[Page]:
+    context = browser.new_context(viewport=request.param, has_touch=request.param is PHONE)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("request", lambda asked: asked.url.startswith("http") and faults.append(asked.url))
+    page.goto(page_path.as_uri())
+    yield page
+    assert faults == []
+    context.close()
+
+
+def cut(page: Page) -> str:
+    script = "() => document.getElementById('slider').style.getPropertyValue('--cut')"
+    return str(page.evaluate(script))
+
+
+def test_nothing_sticks_out_and_every_picture_is_drawn(page: Page) -> None:
+    width = page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
+    assert width[0] <= width[1]
+    sizes = page.evaluate("() => [...document.images].map(i => [i.naturalWidth, i.alt])")
+    assert len(sizes) == 6
+    assert all(natural == 96 and alt for natural, alt in sizes)
+    shown = [svg for svg in page.query_selector_all(".plot svg") if svg.is_visible()]
+    assert len(shown) == 2
+
+
+def test_the_slider_works_by_mouse_or_touch(page: Page) -> None:
+    slider = page.locator("#slider")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2
+    if page.evaluate("() => navigator.maxTouchPoints > 0"):
+        page.touchscreen.tap(x, y)
+    else:
+        page.mouse.move(box["x"] + box["width"] / 2, y)
+        page.mouse.down()
+        page.mouse.move(x, y, steps=5)
+        page.mouse.up()
+    assert 20 <= float(cut(page).rstrip("%")) <= 30
+
+
+def test_the_slider_works_by_keyboard(page: Page) -> None:
+    page.focus("#cut")
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    assert cut(page) == "47%"
+    page.keyboard.press("Home")
+    assert cut(page) == "0%"
+
+
+def test_models_and_sides_can_be_chosen(page: Page) -> None:
+    before = page.get_attribute("#under", "src")
+    page.select_option("#row", "1")
+    assert page.get_attribute("#under", "src") != before
+    assert "20.0 dB from the full model" in page.inner_text("#psnr")
+    page.select_option("#right", "difference")
+    assert page.get_attribute("#under", "src") == page.get_attribute("#show-difference", "src")
+
+
+def test_names_are_text_and_failures_are_shown(page: Page) -> None:
+    assert page.title() == "bokeh-bench report"
+    text = page.inner_text("main")
+    for words in (HOSTILE, "no GPU here", "left to the CPU: ADD (why not)", "a note",
+                  "95 % interval 0.880 to 0.930"):  # fmt: skip
+        assert words in text
+
+
+def test_a_picture_is_in_the_file_once(page_path: Path) -> None:
+    text = page_path.read_text()
+    # Photo, full model, drawn and difference of two rows; the rows' photos differ.
+    assert text.count("data:image/webp;base64,") == 2 + 2 * 2
+    assert "http" not in text.replace("http://www.w3.org", "")  # names of XML vocabularies
+
+
+def test_an_empty_report_is_a_page(tmp_path: Path) -> None:
+    write_html(tmp_path / "report.html", Report("now", {}, [], interrupted=True))
+    text = (tmp_path / "report.html").read_text()
+    assert "Nothing has been measured yet" in text
+    assert "Interrupted" in text
