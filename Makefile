@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 vulkan test-programs \
+.PHONY: demo test lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 vulkan test-programs android \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -92,6 +92,9 @@ vulkan:  ## A Vulkan driver in software (SwiftShader, in Debian's Chromium), for
 
 test-programs: vulkan  ## What some tests drive: Chromium and adb; needs root
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium adb
+
+android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk
+	PYTHONPATH=android_demo/offline $(BIN)/python -m offline_build --output build/android
 
 bench-render: .venv/ready  ## Stages, memory and sharpness of whole photos, at the trained size and at 512 x 768
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/models_512x768

@@ -1,0 +1,79 @@
+package io.github.bokehtflite
+
+import android.app.Activity
+import android.content.Context
+import android.content.Intent
+import android.content.IntentFilter
+import android.os.BatteryManager
+import android.os.Build
+import android.os.Bundle
+import android.util.Log
+import android.view.WindowManager
+import io.github.bokehtflite.core.Benchmark
+import io.github.bokehtflite.core.InputException
+import io.github.bokehtflite.core.Sensors
+import java.io.File
+import kotlin.concurrent.thread
+import org.json.JSONArray
+import org.json.JSONObject
+
+/** Measures what `bokeh-bench --device android` asks for, without a screen of its own: docs/android-benchmark.md. */
+class BenchmarkActivity : Activity() {
+    override fun onCreate(state: Bundle?) {
+        super.onCreate(state)
+        window.addFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
+        val request = intent.getStringExtra("request")?.let(::File)
+        val name = intent.getStringExtra("result")
+        // Any app may start this one: it writes into its own folder, under a plain name, and reads what all may read.
+        if (request == null || name == null || !Regex("[A-Za-z0-9-]{1,64}").matches(name)) {
+            Log.e(TAG, "give --es request FOLDER --es result NAME")
+            finish()
+            return
+        }
+        val result = File(getExternalFilesDir(null), "bench/$name")
+        val policy = Models(applicationContext).policy
+        val sensors = PhoneSensors(applicationContext)
+        thread(name = "benchmark") {
+            try {
+                Benchmark(policy, sensors, environment()).run(request, result)
+            } catch (error: InputException) {
+                Log.e(TAG, error.message ?: "?")
+            } finally {
+                runOnUiThread(::finish)
+            }
+        }
+    }
+
+    private fun environment(): JSONObject = JSONObject()
+        .put("model", "${Build.MANUFACTURER} ${Build.MODEL}")
+        .put("system", "Android ${Build.VERSION.RELEASE} (API ${Build.VERSION.SDK_INT})")
+        .put("cpu", if (Build.VERSION.SDK_INT >= 31) SocApi31.name() else Build.HARDWARE)
+        .put("cores", Runtime.getRuntime().availableProcessors())
+        .put("abis", JSONArray(Build.SUPPORTED_ABIS))
+        .put("tools", JSONObject().put("app", version()).put("tensorflow-lite", org.tensorflow.lite.TensorFlowLite.runtimeVersion()))
+
+    private fun version(): String = packageManager.getPackageInfo(packageName, 0).versionName ?: "?"
+
+    private class PhoneSensors(private val context: Context) : Sensors {
+        /** Of the battery: what every phone tells. */
+        override fun temperatureC(): Double? {
+            val status = context.registerReceiver(null, IntentFilter(Intent.ACTION_BATTERY_CHANGED)) ?: return null
+            val tenths = status.getIntExtra(BatteryManager.EXTRA_TEMPERATURE, Int.MIN_VALUE)
+            return if (tenths == Int.MIN_VALUE) null else tenths / 10.0
+        }
+
+        override fun peakRssBytes(): Long? = File("/proc/self/status").readLines()
+            .firstOrNull { it.startsWith("VmHWM:") }
+            ?.let { it.filter(Char::isDigit).toLongOrNull() }
+            ?.times(1024)
+    }
+
+    private companion object {
+        const val TAG = "bokeh-bench"
+    }
+}
+
+/** Calls that Android 12 brought. */
+private object SocApi31 {
+    fun name(): String = Build.SOC_MODEL
+}

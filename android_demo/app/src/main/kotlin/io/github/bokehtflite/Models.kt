@@ -1,0 +1,61 @@
+package io.github.bokehtflite
+
+import android.content.Context
+import android.os.Build
+import io.github.bokehtflite.core.DelegatePolicy
+import io.github.bokehtflite.core.FloatImage
+import io.github.bokehtflite.core.Reference
+import io.github.bokehtflite.core.TfliteFile
+import io.github.bokehtflite.core.VerdictStore
+import java.io.FileInputStream
+import java.nio.ByteOrder
+import java.nio.channels.FileChannel
+import org.json.JSONObject
+
+/** The bundled models, the reference they are checked against, and what is known of this phone. */
+class Models(private val context: Context) {
+    /** Name on the screen, and asset. */
+    val bundled: Map<String, String> = linkedMapOf(
+        "int8" to "models/demo_pynet_int8.tflite",
+        "float16" to "models/demo_pynet_float16.tflite",
+    )
+
+    val policy: DelegatePolicy by lazy {
+        DelegatePolicy(TfliteRunners, reference(), Verdicts(context), Build.VERSION.SDK_INT, Build.FINGERPRINT)
+    }
+
+    /** Opens a bundled model; assets of models are stored as they are, so the file is mapped and not copied. */
+    fun open(name: String): TfliteFile {
+        val asset = bundled.getValue(name)
+        context.assets.openFd(asset).use { descriptor ->
+            FileInputStream(descriptor.fileDescriptor).use { stream ->
+                val content = stream.channel.map(FileChannel.MapMode.READ_ONLY, descriptor.startOffset, descriptor.declaredLength)
+                return TfliteFile.read(asset.substringAfterLast('/'), content)
+            }
+        }
+    }
+
+    private fun reference(): Reference {
+        val json = JSONObject(context.assets.open("models/reference.json").use { it.readBytes().decodeToString() })
+        val bytes = java.nio.ByteBuffer.wrap(context.assets.open("models/reference.bin").use { it.readBytes() })
+            .order(ByteOrder.LITTLE_ENDIAN)
+        val input = shaped(json, "input_shape")
+        for (i in input.values.indices) input.values[i] = (bytes.get().toInt() and 0xff) / 255f
+        val fullModel = shaped(json, "output_shape")
+        bytes.asFloatBuffer().get(fullModel.values)
+        return Reference(input, fullModel, json.getString("source_sha256"))
+    }
+
+    private fun shaped(json: JSONObject, name: String): FloatImage {
+        val shape = json.getJSONArray(name)
+        return FloatImage(shape.getInt(0), shape.getInt(1), shape.getInt(2))
+    }
+
+    private class Verdicts(context: Context) : VerdictStore {
+        private val store = context.getSharedPreferences("checks", Context.MODE_PRIVATE)
+
+        override fun read(key: String): String? = store.getString(key, null)
+
+        override fun write(key: String, verdict: String) = store.edit().putString(key, verdict).apply()
+    }
+}

@@ -1,0 +1,166 @@
+package io.github.bokehtflite
+
+import android.content.Context
+import android.graphics.Bitmap
+import android.net.Uri
+import android.os.Handler
+import android.os.Looper
+import io.github.bokehtflite.core.CancelledException
+import io.github.bokehtflite.core.CheckedRunner
+import io.github.bokehtflite.core.Delegate
+import io.github.bokehtflite.core.DelegateException
+import io.github.bokehtflite.core.InputException
+import io.github.bokehtflite.core.Pipeline
+import io.github.bokehtflite.core.TfliteFile
+import java.io.File
+import java.io.IOException
+import java.util.Locale
+import java.util.concurrent.Executors
+import java.util.concurrent.atomic.AtomicInteger
+
+/** What is asked for: a photo, a model of [Models.bundled], and where to run it. */
+data class Order(val uri: Uri, val model: String, val delegate: Delegate)
+
+/** What is on the screen. */
+data class Shown(
+    val before: Bitmap? = null,
+    val after: Bitmap? = null,
+    val result: File? = null,
+    val text: String? = null,
+    val working: Boolean = false,
+)
+
+/**
+ * Draws photos one after the other, off the main thread. Lives as long as the process, so a rotation does not disturb
+ * it; a new order ends the one before.
+ */
+class Studio private constructor(private val context: Context) {
+    /** Told on the main thread; null while no activity is there. */
+    var onShown: ((Shown) -> Unit)? = null
+    var shown = Shown()
+        private set
+
+    val models = Models(context)
+    private val worker = Executors.newSingleThreadExecutor()
+    private val main = Handler(Looper.getMainLooper())
+    private val latest = AtomicInteger()
+    private var open: Opened? = null
+
+    private class Opened(val model: String, val delegate: Delegate, val file: TfliteFile, val runner: CheckedRunner)
+
+    fun start(order: Order) {
+        val number = latest.incrementAndGet()
+        show(shown.copy(working = true, text = context.getString(R.string.working)))
+        worker.execute {
+            val cancelled = { latest.get() != number }
+            if (cancelled()) return@execute
+            val outcome = try {
+                draw(order, cancelled)
+            } catch (error: CancelledException) {
+                return@execute
+            } catch (error: OutOfMemoryError) {
+                failed(context.getString(R.string.too_large))
+            } catch (error: IOException) {
+                failed(context.getString(R.string.unreadable, error.message?.lines()?.first() ?: "?"))
+            } catch (error: DelegateException) {
+                failed(context.getString(R.string.no_runner, error.message))
+            } catch (error: InputException) {
+                failed(error.message ?: "?")
+            }
+            main.post { if (!cancelled()) show(outcome) }
+        }
+    }
+
+    /** Shows what an earlier process left. */
+    fun restore(text: String) {
+        val result = File(context.cacheDir, RESULT)
+        if (shown.after != null || shown.working || !result.isFile) return
+        worker.execute {
+            val before = android.graphics.BitmapFactory.decodeFile(File(context.cacheDir, BEFORE).path)
+            val after = android.graphics.BitmapFactory.decodeFile(File(context.cacheDir, AFTER).path)
+            if (before != null && after != null) main.post { show(Shown(before, after, result, text)) }
+        }
+    }
+
+    private fun draw(order: Order, cancelled: () -> Boolean): Shown {
+        val start = System.nanoTime()
+        val decoded = Photos.decode(context.contentResolver, order.uri)
+        val bitmap = decoded.bitmap
+        val before = Photos.preview(bitmap, longest())
+        val photo = Photos.photo(bitmap)
+        val decodedMs = (System.nanoTime() - start) / 1e6
+        if (cancelled()) throw CancelledException()
+        val opened = opened(order)
+        val pipeline = Pipeline(opened.file, opened.runner.runner)
+        val stages = pipeline.render(photo, cancelled = cancelled)
+        val encodeStart = System.nanoTime()
+        Photos.write(photo, bitmap)
+        val result = File(context.cacheDir, RESULT)
+        jpeg(bitmap, result)
+        val encodeMs = (System.nanoTime() - encodeStart) / 1e6
+        val after = Photos.preview(bitmap, longest())
+        jpeg(before, File(context.cacheDir, BEFORE))
+        jpeg(after, File(context.cacheDir, AFTER))
+        bitmap.recycle()
+        val timings = linkedMapOf("decode" to decodedMs)
+        stages.forEach { (name, ms) -> timings[name.removeSuffix("_ms")] = ms }
+        timings["encode"] = encodeMs
+        return Shown(before, after, result, describe(order, decoded, opened, pipeline, timings))
+    }
+
+    private fun opened(order: Order): Opened {
+        open?.let { if (it.model == order.model && it.delegate == order.delegate) return it }
+        open?.runner?.close()
+        open = null
+        val file = models.open(order.model)
+        return Opened(order.model, order.delegate, file, models.policy.open(file, order.delegate)).also { open = it }
+    }
+
+    private fun describe(
+        order: Order, decoded: Decoded, opened: Opened, pipeline: Pipeline, timings: Map<String, Double>,
+    ): String {
+        val place = opened.runner.placement
+        val lines = mutableListOf(
+            context.getString(R.string.ran_on, place.delegate.uppercase(), place.device, place.nodesPlaced, place.nodesTotal),
+        )
+        if (place.delegate != place.asked) lines += context.getString(R.string.asked_for, place.asked.uppercase())
+        lines += place.notes
+        opened.runner.psnr?.let {
+            val text = if (it.isInfinite()) context.getString(R.string.identical) else "%.1f dB".format(Locale.ROOT, it)
+            lines += context.getString(R.string.fidelity, text)
+        }
+        lines += timings.entries.joinToString { (stage, ms) -> "$stage ${ms.toInt()} ms" }
+        val network = pipeline.metadata
+        lines += context.getString(
+            R.string.sizes, decoded.bitmap.width, decoded.bitmap.height, network.inputWidth, network.inputHeight, order.model,
+        )
+        if (decoded.reduced) lines += context.getString(R.string.reduced, decoded.fullWidth, decoded.fullHeight)
+        return lines.joinToString("\n")
+    }
+
+    private fun failed(text: String) = Shown(text = text)
+
+    private fun longest(): Int = context.resources.displayMetrics.run { maxOf(widthPixels, heightPixels) }
+
+    private fun jpeg(bitmap: Bitmap, file: File) {
+        val whole = File(file.path + ".part")
+        whole.outputStream().use { if (!bitmap.compress(Bitmap.CompressFormat.JPEG, QUALITY, it)) throw IOException("encoder") }
+        whole.renameTo(file)
+    }
+
+    private fun show(shown: Shown) {
+        this.shown = shown
+        onShown?.invoke(shown)
+    }
+
+    companion object {
+        private const val RESULT = "result.jpg"
+        private const val BEFORE = "before.jpg"
+        private const val AFTER = "after.jpg"
+        private const val QUALITY = 95
+        private var only: Studio? = null
+
+        /** The process's studio; called on the main thread. */
+        fun of(context: Context): Studio = only ?: Studio(context.applicationContext).also { only = it }
+    }
+}

@@ -1,0 +1,161 @@
+package io.github.bokehtflite.core
+
+import kotlin.math.exp
+
+/**
+ * Joins a network's small picture with its photo at the photo's full size, as `bokeh_runtime.join` does: the network
+ * decides what is in focus at its own resolution; where it kept the finest detail that it could see, the detail that was
+ * too fine for it is taken from the photo.
+ *
+ * @param photo the result is written into it.
+ * @param drawn the network's picture of all of it, in 0 to 1.
+ * @param seen the photo at the size of [drawn]; scaled here if it is of another.
+ * @param strength 1 is the network's picture, 0 the photo, between them their mixture.
+ */
+fun join(photo: Photo, drawn: FloatImage, seen: FloatImage?, strength: Float) {
+    var small = drawn
+    val before: FloatImage
+    if (drawn.height >= photo.height || drawn.width >= photo.width) {
+        small = resize(drawn, areaTaps(drawn.width, photo.width), areaTaps(drawn.height, photo.height))
+        before = photo.toUnit()
+    } else {
+        before = if (seen != null && seen.sameShape(drawn)) seen else scale(photo, drawn.height, drawn.width, "area")
+    }
+    val focus = inFocus(before, small)
+    val rows = small.height
+    // Both pictures are linear in the network's, so mixing is done where they are small.
+    val mixed = FloatImage(rows, small.width, 3)
+    for (i in mixed.values.indices) {
+        mixed.values[i] = 255 * (strength * small.values[i] + (1 - strength) * before.values[i])
+    }
+    val kept = FloatImage(rows, small.width, 1)
+    for (i in kept.values.indices) kept.values[i] = strength * focus.values[i] + (1 - strength)
+    val blurred = FloatImage(rows, small.width, 3, FloatArray(before.values.size) { 255 * before.values[it] })
+
+    val cubicAcross = growTaps(small.width, photo.width, cubic = true)
+    val linearAcross = growTaps(small.width, photo.width, cubic = false)
+    val cubicDown = growTaps(rows, photo.height, cubic = true)
+    val linearDown = growTaps(rows, photo.height, cubic = false)
+    val width = photo.width
+    parallel(photo.height) { row ->
+        // Down first, where lines are short; then across, pixel by pixel.
+        val picture = downRow(mixed, cubicDown[row])
+        val soft = downRow(blurred, cubicDown[row])
+        val keep = downRow(kept, linearDown[row])
+        for (column in 0 until width) {
+            val tap = cubicAcross[column]
+            val near = linearAcross[column]
+            var share = 0f
+            for (k in near.weights.indices) share += near.weights[k] * keep[near.first + k]
+            val at = (row * width + column) * 3
+            for (channel in 0 until 3) {
+                var there = 0f
+                var low = 0f
+                for (k in tap.weights.indices) {
+                    val from = (tap.first + k) * 3 + channel
+                    there += tap.weights[k] * picture[from]
+                    low += tap.weights[k] * soft[from]
+                }
+                val detail = (photo.rgb[at + channel].toInt() and 0xff) - low
+                photo.rgb[at + channel] = toByte(there + share * detail)
+            }
+        }
+    }
+}
+
+private fun downRow(image: FloatImage, tap: Taps): FloatArray {
+    val line = image.width * image.channels
+    val row = FloatArray(line)
+    for (k in tap.weights.indices) {
+        val from = (tap.first + k) * line
+        for (i in 0 until line) row[i] += tap.weights[k] * image.values[from + i]
+    }
+    return row
+}
+
+/**
+ * How far each pixel is in focus, `[height, width, 1]` in 0 to 1: the slope of a least-squares fit of the detail drawn to
+ * the detail seen, over a window, through a smooth step. See `bokeh_runtime.join.in_focus`.
+ */
+internal fun inFocus(seen: FloatImage, drawn: FloatImage): FloatImage {
+    val before = detail(seen)
+    val after = detail(drawn)
+    val common = FloatImage(seen.height, seen.width, 1)
+    val whole = FloatImage(seen.height, seen.width, 1)
+    for (i in common.values.indices) {
+        for (channel in 0 until 3) {
+            val one = before.values[i * 3 + channel]
+            common.values[i] += one * after.values[i * 3 + channel]
+            whole.values[i] += one * one
+        }
+    }
+    val wideCommon = mean(common, WIDE_WINDOW)
+    val wideWhole = mean(whole, WIDE_WINDOW)
+    val nearCommon = mean(common, WINDOW)
+    val nearWhole = mean(whole, WINDOW)
+    val focus = FloatImage(seen.height, seen.width, 1)
+    for (i in focus.values.indices) {
+        val wide = (wideCommon.values[i] / (wideWhole.values[i] + 1e-8f)).coerceIn(0f, 1f)
+        val kept = (nearCommon.values[i] + NOISE * wide) / (nearWhole.values[i] + NOISE)
+        val step = ((kept - LEAST_KEPT) / (MOST_KEPT - LEAST_KEPT)).coerceIn(0f, 1f)
+        focus.values[i] = step * step * (3 - 2 * step)
+    }
+    return focus
+}
+
+/** What a Gaussian takes away; the edges mirror without being shown twice. */
+private fun detail(image: FloatImage): FloatImage {
+    val kernel = FloatArray(2 * REACH + 1) { exp(-((it - REACH) * (it - REACH)) / (2 * BAND_SIGMA * BAND_SIGMA)).toFloat() }
+    val sum = kernel.sum()
+    for (i in kernel.indices) kernel[i] /= sum
+    val blurred = filtered(image, kernel, ::reflected)
+    for (i in blurred.values.indices) blurred.values[i] = image.values[i] - blurred.values[i]
+    return blurred
+}
+
+private fun mean(image: FloatImage, window: Int): FloatImage =
+    filtered(image, FloatArray(window) { 1f / window }, ::mirrored)
+
+/** Applies a symmetric kernel across and down; [edge] says which pixel stands for one outside. */
+private fun filtered(image: FloatImage, kernel: FloatArray, edge: (Int, Int) -> Int): FloatImage {
+    val reach = kernel.size / 2
+    val channels = image.channels
+    val wide = FloatImage(image.height, image.width, channels)
+    val columns = Array(image.width) { column -> IntArray(kernel.size) { edge(column + it - reach, image.width) } }
+    val line = image.width * channels
+    parallel(image.height) { row ->
+        for (column in 0 until image.width) {
+            for (channel in 0 until channels) {
+                var sum = 0f
+                for (k in kernel.indices) {
+                    sum += kernel[k] * image.values[row * line + columns[column][k] * channels + channel]
+                }
+                wide.values[row * line + column * channels + channel] = sum
+            }
+        }
+    }
+    val result = FloatImage(image.height, image.width, channels)
+    parallel(image.height) { row ->
+        for (k in kernel.indices) {
+            val from = edge(row + k - reach, image.height) * line
+            for (i in 0 until line) result.values[row * line + i] += kernel[k] * wide.values[from + i]
+        }
+    }
+    return result
+}
+
+/** As [mirrored], but the edge is shown once. */
+private fun reflected(index: Int, size: Int): Int {
+    if (size == 1) return 0
+    val around = Math.floorMod(index, 2 * size - 2)
+    return if (around < size) around else 2 * size - 2 - around
+}
+
+// As in bokeh_runtime.join; a golden test holds the two together.
+private const val BAND_SIGMA = 0.8
+private const val REACH = 3 // OpenCV's choice for floats of this sigma
+private const val WINDOW = 5
+private const val WIDE_WINDOW = 17
+private const val LEAST_KEPT = 0.6f
+private const val MOST_KEPT = 0.9f
+private const val NOISE = 1e-5f

@@ -1,0 +1,47 @@
+package io.github.bokehtflite.core
+
+import org.json.JSONObject
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.DynamicTest.dynamicTest
+import org.junit.jupiter.api.TestFactory
+
+/** Kotlin does what Python does, with the network's output recorded. */
+class GoldenTest {
+    @TestFactory
+    fun `photos are scaled as Python scales them`(): List<DynamicTest> = Golden.entries("scales").map { entry ->
+        dynamicTest(entry.getString("name")) {
+            val size = entry.getJSONArray("size")
+            val ours = scale(Golden.photo(entry), size.getInt(0), size.getInt(1), entry.getString("resampling"))
+            // Pillow's bytes come from fixed-point weights: one step of 255 may be off.
+            val allowed = if (entry.getString("resampling") == "bicubic") 1.01f / 255 else 1e-4f
+            val off = Golden.largest(ours.values, Golden.floats(entry, "f32"))
+            assertTrue(off <= allowed, "off by ${off * 255} of 255")
+        }
+    }
+
+    @TestFactory
+    fun `the network is fed and its picture joined as in Python`(): List<DynamicTest> =
+        Golden.entries("renderings").map { entry -> dynamicTest(entry.getString("name")) { compare(entry) } }
+
+    private fun compare(entry: JSONObject) {
+        val shape = entry.getJSONArray("output_shape")
+        val output = FloatImage(shape.getInt(0), shape.getInt(1), shape.getInt(2), Golden.floats(entry, "output"))
+        val replay = Replay(output)
+        val photo = Golden.photo(entry)
+        Pipeline(Golden.tflite(entry.getString("model")), replay).render(photo, entry.getDouble("strength").toFloat())
+        assertTrue(Golden.largest(replay.seen.single().values, Golden.floats(entry, "tensor")) <= 1e-4f, "the input")
+        val expected = Golden.bytes(entry, "result")
+        assertTrue(Golden.largest(photo.rgb, expected) <= 1, "off by ${Golden.largest(photo.rgb, expected)}")
+        val different = photo.rgb.indices.count { photo.rgb[it] != expected[it] }
+        assertTrue(different <= photo.rgb.size / 100, "$different of ${photo.rgb.size} values differ")
+    }
+
+    @org.junit.jupiter.api.Test
+    fun `the golden data is not trivial`() {
+        val changed = Golden.entries("renderings").count { !Golden.bytes(it, "rgb").contentEquals(Golden.bytes(it, "result")) }
+        assertTrue(changed >= 12, "only $changed photos are changed")
+        assertEquals(16, Golden.entries("renderings").size)
+    }
+}
