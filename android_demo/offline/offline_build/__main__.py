@@ -75,9 +75,8 @@ def build(output: Path) -> Path:
         verify.check(contents, fetch.expected_hashes(LISTING), verify.allowed_permissions())
     report = {**asdict(contents), "assets": assets, "tests_passed": passed}
     (output / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    sys.stdout.write(
-        f"{verify.table(contents)}\ntests        {passed} passed\napk          {apk}\n"
-    )
+    said = f"tests        {passed} passed\napk          {apk}"
+    sys.stdout.write(f"{verify.table(contents)}\n{said}\n")
     return apk
 
 
@@ -127,9 +126,7 @@ def _real_interpreter(downloads: Path, work: Path, source: Path, properties: dic
         [stdlib, core, tests, org_json, junit],
         real,
         options=[
-            *kotlin.FOR_TESTS,
-            "-jdk-home",
-            str(java.parents[1]),
+            *(*kotlin.FOR_TESTS, "-jdk-home", str(java.parents[1])),
             f"-Xfriend-paths={core},{tests}",
         ],
     )

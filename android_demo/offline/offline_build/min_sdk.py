@@ -119,14 +119,14 @@ def parse_class(content: bytes) -> ClassFile:
         assert not isinstance(entry[1], str)
         return entry[1]
 
-    def text(index: int) -> str:
+    def text_at(index: int) -> str:
         entry = entries[index]
         assert entry is not None
         assert isinstance(entry[1], str)
         return entry[1]
 
     def class_name(index: int) -> str:
-        return text(numbers(index)[0])
+        return text_at(numbers(index)[0])
 
     named = []
     for entry in entries:
@@ -134,7 +134,7 @@ def parse_class(content: bytes) -> ClassFile:
             assert not isinstance(entry[1], str)
             owner, pair = entry[1]
             name, descriptor = numbers(pair)
-            named.append(Member(class_name(owner), text(name), text(descriptor)))
+            named.append(Member(class_name(owner), text_at(name), text_at(descriptor)))
     _, this, parent, interfaces = struct.unpack_from(">HHHH", content, at)
     at += 8
     ancestors = [] if parent == 0 else [class_name(parent)]
@@ -148,7 +148,7 @@ def parse_class(content: bytes) -> ClassFile:
         at += 2
         for _ in range(members):
             _, name, descriptor, attributes = struct.unpack_from(">HHHH", content, at)
-            own.append((text(name), text(descriptor)))
+            own.append((text_at(name), text_at(descriptor)))
             at += 8
             for _ in range(attributes):
                 (size,) = struct.unpack_from(">I", content, at + 2)

@@ -116,12 +116,12 @@ def assemble(
                 stored = path.suffix == ".tflite"
                 kind = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
                 _add(target, f"assets/{path.relative_to(assets)}", path.read_bytes(), kind)
-        for name in libraries:
-            with zipfile.ZipFile(one(downloads, name, "aar")) as archive:
-                for entry in archive.namelist():
-                    if entry.startswith("jni/") and entry.endswith(".so"):
-                        native = entry.replace("jni/", "lib/", 1)
-                        _add(target, native, archive.read(entry), zipfile.ZIP_STORED)
+        for library in libraries:
+            with zipfile.ZipFile(one(downloads, library, "aar")) as archive:
+                for name in archive.namelist():
+                    if name.startswith("jni/") and name.endswith(".so"):
+                        native = name.replace("jni/", "lib/", 1)
+                        _add(target, native, archive.read(name), zipfile.ZIP_STORED)
     run("zipalign", ["zipalign", "-f", "-p", "4", unaligned, apk])
     unaligned.unlink()
 

@@ -11,12 +11,12 @@ from offline_build.errors import BuildError
 _MOST_LINES = 30
 
 
-def run(what: str, command: Sequence[str | Path], *, folder: Path | None = None) -> str:
+def run(what: str, command: Sequence[object], *, folder: Path | None = None) -> str:
     """Runs a command and returns what it prints.
 
     Args:
         what: For the error: "compiling core".
-        command: The program and its arguments.
+        command: The program and its arguments, each as its text.
         folder: Where to run it.
 
     Raises:

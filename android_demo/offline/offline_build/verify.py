@@ -113,7 +113,7 @@ def check(contents: Contents, models: dict[str, str], permissions: Sequence[str]
     extra = [name for name in contents.permissions if name not in permissions]
     if extra:
         raise BuildError(
-            f"the APK asks for {', '.join(extra)}; list it in permissions.txt if meant"
+            f"the APK asks for {', '.join(extra)}, which permissions.txt does not list"
         )
     if not {"v2", "v3"} & set(contents.signed_by):
         raise BuildError("the APK is not signed by scheme v2 or v3")
