@@ -79,6 +79,7 @@ def contents() -> verify.Contents:
         package="a", version="1", min_sdk=29, target_sdk=35, permissions=[],
         natives=dict.fromkeys(("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 1), alignment={},
         models={"a.tflite": "ab"}, sizes={}, size_bytes=1, sha256="", signed_by=["v3"],
+        mapped=["resources.arsc", "assets/models/a.tflite"],
     )  # fmt: skip
 
 
@@ -89,7 +90,9 @@ def contents() -> verify.Contents:
         ({"natives": {"arm64-v8a": 1}}, "lacks natives for armeabi-v7a, x86, x86_64"),
         ({"models": {"a.tflite": "cd"}}, "models are not the listed ones"),
         ({"models": {}}, "models are not the listed ones"),
-        ({"signed_by": ["v1"]}, "not signed by scheme v2 or v3"),
+        ({"signed_by": ["v1"]}, "not signed by scheme v3"),
+        ({"mapped": ["assets/models/a.tflite"]}, "has resources.arsc compressed or unaligned"),
+        ({"mapped": ["resources.arsc"]}, "has assets/models/a.tflite compressed or unaligned"),
     ],
 )
 def test_an_apk_that_is_not_as_it_should_be_ends_the_build(

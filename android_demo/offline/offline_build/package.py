@@ -15,6 +15,7 @@ from offline_build.run import run
 MIN_SDK, TARGET_SDK = 29, 35
 VERSION_CODE, VERSION_NAME = 1, "0.1.0"
 ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
+TABLE = "resources.arsc"
 _TIME = (2026, 1, 1, 0, 0, 0)  # the same bytes from the same sources
 _PASSWORD = "android"  # as every debug key's: it proves nothing
 _ALIAS = "debug"
@@ -107,7 +108,9 @@ def assemble(
         zipfile.ZipFile(unaligned, "w", zipfile.ZIP_DEFLATED) as target,
     ):
         for entry in source.infolist():
-            _add(target, entry.filename, source.read(entry), entry.compress_type)
+            # Android 11 and later map the table, and refuse to install a compressed one.
+            kind = zipfile.ZIP_STORED if entry.filename == TABLE else entry.compress_type
+            _add(target, entry.filename, source.read(entry), kind)
         for path in sorted(dex.glob("*.dex")):
             _add(target, path.name, path.read_bytes(), zipfile.ZIP_DEFLATED)
         for path in sorted(assets.rglob("*")):

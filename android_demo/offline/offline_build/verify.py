@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_build.errors import OFFLINE, BuildError
-from offline_build.package import ABIS
+from offline_build.package import ABIS, TABLE
 from offline_build.run import run
 
 _LOAD = 1  # PT_LOAD
@@ -31,6 +31,7 @@ class Contents:
         sizes: Compressed bytes of "dex", "models", "resources".
         size_bytes, sha256: Of the file.
         signed_by: The signature schemes that verify.
+        mapped: Entries that lie there uncompressed and aligned to 4 bytes.
     """
 
     package: str
@@ -45,6 +46,7 @@ class Contents:
     size_bytes: int
     sha256: str
     signed_by: Sequence[str]
+    mapped: Sequence[str]
 
 
 def look(apk: Path) -> Contents:
@@ -90,6 +92,7 @@ def look(apk: Path) -> Contents:
         size_bytes=apk.stat().st_size,
         sha256=hashlib.sha256(apk.read_bytes()).hexdigest(),
         signed_by=schemes,
+        mapped=_mapped(apk),
     )
 
 
@@ -115,8 +118,11 @@ def check(contents: Contents, models: dict[str, str], permissions: Sequence[str]
         raise BuildError(
             f"the APK asks for {', '.join(extra)}, which permissions.txt does not list"
         )
-    if not {"v2", "v3"} & set(contents.signed_by):
-        raise BuildError("the APK is not signed by scheme v2 or v3")
+    if "v3" not in contents.signed_by:  # what Android 10 and later look at
+        raise BuildError("the APK is not signed by scheme v3")
+    unmapped = [name for name in (TABLE, *_assets(models)) if name not in contents.mapped]
+    if unmapped:
+        raise BuildError(f"the APK has {', '.join(unmapped)} compressed or unaligned")
 
 
 def allowed_permissions(listing: Path = OFFLINE / "permissions.txt") -> list[str]:
@@ -161,6 +167,24 @@ def load_alignment(library: bytes) -> int:
             layout, offset = ("<Q", 48) if wide else ("<I", 28)
             found.append(int(struct.unpack_from(layout, library, at + offset)[0]))
     return min(found)
+
+
+def _assets(models: dict[str, str]) -> list[str]:
+    return [f"assets/models/{name}" for name in models]
+
+
+def _mapped(apk: Path) -> list[str]:
+    """Returns the entries whose bytes can be mapped: stored as they are, on a multiple of 4."""
+    found = []
+    content = apk.read_bytes()
+    with zipfile.ZipFile(apk) as archive:
+        for entry in archive.infolist():
+            # The local header's name and extra field, whose sizes the central one may not have.
+            name, extra = struct.unpack_from("<HH", content, entry.header_offset + 26)
+            start = entry.header_offset + 30 + name + extra
+            if entry.compress_type == zipfile.ZIP_STORED and start % 4 == 0:
+                found.append(entry.filename)
+    return found
 
 
 def _one(pattern: str, text: str) -> str:

@@ -47,7 +47,7 @@ class BenchmarkActivity : Activity() {
     private fun environment(): JSONObject = JSONObject()
         .put("model", "${Build.MANUFACTURER} ${Build.MODEL}")
         .put("system", "Android ${Build.VERSION.RELEASE} (API ${Build.VERSION.SDK_INT})")
-        .put("cpu", if (Build.VERSION.SDK_INT >= 31) SocApi31.name() else Build.HARDWARE)
+        .put("cpu", chip())
         .put("cores", Runtime.getRuntime().availableProcessors())
         .put("abis", JSONArray(Build.SUPPORTED_ABIS))
         .put("tools", JSONObject().put("app", version()).put("tensorflow-lite", org.tensorflow.lite.TensorFlowLite.runtimeVersion()))
@@ -71,9 +71,4 @@ class BenchmarkActivity : Activity() {
     private companion object {
         const val TAG = "bokeh-bench"
     }
-}
-
-/** Calls that Android 12 brought. */
-private object SocApi31 {
-    fun name(): String = Build.SOC_MODEL
 }

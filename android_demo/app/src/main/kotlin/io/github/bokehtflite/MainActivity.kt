@@ -82,7 +82,14 @@ class MainActivity : Activity() {
 
     @Deprecated("the replacement is AndroidX's")
     override fun onActivityResult(request: Int, result: Int, data: Intent?) {
-        if (request == PICK && result == RESULT_OK) data?.data?.let(::open)
+        if (request == PICK && result == RESULT_OK) data?.data?.let { picked ->
+            try { // to draw it again with another model, after the process has ended too
+                contentResolver.takePersistableUriPermission(picked, Intent.FLAG_GRANT_READ_URI_PERMISSION)
+            } catch (error: SecurityException) {
+                // A provider that grants it for this process alone; then it is chosen again.
+            }
+            open(picked)
+        }
         if (request == TAKE) {
             val taken = camera ?: return
             camera = null

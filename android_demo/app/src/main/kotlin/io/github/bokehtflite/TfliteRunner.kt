@@ -1,6 +1,5 @@
 package io.github.bokehtflite
 
-import android.os.Build
 import io.github.bokehtflite.core.Delegate
 import io.github.bokehtflite.core.DelegateException
 import io.github.bokehtflite.core.FloatImage
@@ -103,14 +102,8 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
     }
 
     private fun device(delegate: Delegate, threads: Int): String {
-        val chip = if (Build.VERSION.SDK_INT >= 31) ChipApi31.name() else Build.HARDWARE
-        return if (delegate == Delegate.CPU) "$chip, XNNPACK, $threads threads" else "$chip, ${delegate.label.uppercase()}"
+        return "${chip()}, ${if (delegate == Delegate.CPU) "XNNPACK, $threads threads" else delegate.label.uppercase()}"
     }
 
     private fun buffer(bytes: Int): ByteBuffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
-}
-
-/** Calls that Android 12 brought. */
-private object ChipApi31 {
-    fun name(): String = "${Build.SOC_MANUFACTURER} ${Build.SOC_MODEL}"
 }
