@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from offline_build import fetch, kotlin, package, verify
 from offline_build.assets import LISTING, write_assets
 from offline_build.errors import ANDROID, REPOSITORY, BuildError
 from offline_build.min_sdk import Library, too_new
+from offline_build.run import run
 
 APK = "bokeh-demo.apk"
 LIBRARIES = (
@@ -97,11 +97,7 @@ def _core(downloads: Path, work: Path) -> tuple[Path, int]:
         options=[*kotlin.FOR_TESTS, f"-Xfriend-paths={core}"],
     )  # fmt: skip
     golden = work / "golden"
-    if not (golden / "golden.json").exists():
-        program = [sys.executable, str(ANDROID / "golden.py"), str(golden)]
-        done = subprocess.run(program, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BuildError(f"golden.py failed:\n{done.stderr[-2000:]}")
+    run("golden.py", [sys.executable, ANDROID / "golden.py", golden])
     properties = {"bokeh.repository": str(REPOSITORY), "bokeh.golden": str(golden)}
     classpath = [core, stdlib, org_json]
     passed = kotlin.run_tests(downloads, tests, classpath, properties)
