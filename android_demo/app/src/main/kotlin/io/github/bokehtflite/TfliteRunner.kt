@@ -63,9 +63,8 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
             placement = Placement(
                 asked = options.delegate.label,
                 delegate = options.delegate.label,
-                device = device(options.delegate, threads),
-                // XNNPACK takes parts; how many operators are in them, the interpreter does not tell.
-                nodesPlaced = if (delegate == null && plan > 1) maxOf(0, file.operators - plan) else file.operators,
+                device = device(options.delegate, threads, whole = plan == 1),
+                nodesPlaced = file.operators,
                 nodesTotal = file.operators,
             )
         } catch (error: Throwable) {
@@ -101,8 +100,10 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
         Delegate.NNAPI -> NnApiDelegate()
     }
 
-    private fun device(delegate: Delegate, threads: Int): String {
-        return "${chip()}, ${if (delegate == Delegate.CPU) "XNNPACK, $threads threads" else delegate.label.uppercase()}"
+    private fun device(delegate: Delegate, threads: Int, whole: Boolean): String {
+        if (delegate != Delegate.CPU) return "${chip()}, ${delegate.label.uppercase()}"
+        // Which operators XNNPACK leaves to the built-in kernels, this interpreter does not tell.
+        return "${chip()}, XNNPACK${if (whole) "" else " in part"}, $threads threads"
     }
 
     private fun buffer(bytes: Int): ByteBuffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
