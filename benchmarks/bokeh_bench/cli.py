@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -124,11 +124,15 @@ class _Asked:
     as_json: bool
     as_markdown: bool
     verbose: bool
-    paths: Sequence[Path] = field(init=False)
 
-    def __post_init__(self) -> None:
-        shipped = [shipped_model(name) for name in SHIPPED]
-        object.__setattr__(self, "paths", list(self.models) or shipped)
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The models, the shipped ones unless given."""
+        return self.models or [shipped_model(name) for name in SHIPPED]
+
+    @property
+    def report_path(self) -> Path:
+        return self.output_dir / "report.json"
 
     def check(self) -> None:
         """Raises InputError for what contradicts itself, before anything is measured."""
@@ -142,6 +146,10 @@ class _Asked:
                 raise InputError(message)
         if self.compare is not None and self.max_slowdown is None and self.max_psnr_drop is None:
             raise InputError("--compare needs a limit: --max-slowdown 5% or --max-psnr-drop 0.2")
+        if self.compare is not None and self.compare.resolve() == self.report_path.resolve():
+            raise InputError(
+                f"{self.compare}: is the report that this run writes; choose another --output-dir"
+            )
         if self.source is not None and self.reference is not None:
             raise InputError("--source and --reference exclude each other; give one")
         if self.device not in ("host", "arm64") and self.device.partition(":")[0] != "android":
@@ -151,8 +159,10 @@ class _Asked:
                 raise InputError("--pair takes two models, one delegate and one thread count")
             if self.device != "host":
                 raise InputError("--pair measures this machine; leave --device away")
-        if self.device == "arm64" and self.dataset is not None:
-            raise InputError("--device arm64 draws the reference pack alone; leave --dataset away")
+        if self.device != "host" and self.dataset is not None:
+            raise InputError(
+                f"--device {self.device} draws the reference alone; no --dataset there"
+            )
         names = [path.name for path in self.paths]
         if not self.pair and len(set(names)) < len(names):
             raise InputError("two models have the same file name; rename one, rows are told by it")
@@ -174,21 +184,22 @@ def _run(asked: _Asked, console: Console) -> tuple[int, str]:
     def keep(report: Report) -> None:
         with Staging(asked.output_dir) as staging:
             text = json.dumps(report.to_data(), indent=1, allow_nan=False)
-            staging.path("report.json").write_text(text, encoding="utf-8")
+            staging.path(asked.report_path.name).write_text(text, encoding="utf-8")
             write_html(staging.path("report.html"), report)
             staging.commit()
 
-    keep(report)  # an output folder that cannot be written to is told before the work
+    with Staging(asked.output_dir):
+        pass  # a folder that cannot be written to is told before the work
     with _Status(console) as say:
         try:
             for grown in _measured(asked, report, say):
                 report = grown
                 keep(report)
         except KeyboardInterrupt:
+            if not report.rows:  # an earlier report is better than an empty one
+                raise
             report = replace(report, interrupted=True)
             keep(report)
-            if not report.rows:
-                raise
     print_report(report, console)
     failed = [] if old is None else _judged(old, report, asked, console)
     console.file.write(f"report: {asked.output_dir / 'report.html'}\n")

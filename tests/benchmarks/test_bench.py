@@ -185,6 +185,7 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
         shown = read(None)
         assert process.wait() == 130
     assert "interrupted before a row was done" in shown
+    assert list((tmp_path / "bench").iterdir()) == []
     assert "Traceback" not in shown
     # The first rows are quick; the last one would take ten minutes.
     slow = tmp_path / "slow.tflite"
@@ -208,6 +209,8 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
         (["--targets", "x"], "--targets needs --dataset"),
         (["--max-slowdown=5%"], "--max-slowdown needs --compare"),
         (["--compare", "old.json"], "--compare needs a limit"),
+        (["--compare", "bench/report.json", "--max-slowdown=5%"], "is the report that this run"),
+        (["--device=android", "--dataset=x"], "draws the reference alone"),
         (["--compare", "no.json", "--max-slowdown=5%"], "no.json: No such file or directory"),
         (["--device=toaster"], "use host, arm64 or android[:SERIAL]"),
         (["--threads=0"], "'0' is not one or more positive numbers"),

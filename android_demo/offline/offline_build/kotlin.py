@@ -92,7 +92,7 @@ def run_tests(
         "testing core",
         [
             *(java, *options, *defines, "-jar", console, "execute", "--class-path", path),
-            *("--scan-class-path", classes, "--details=tree", "--disable-banner"),
+            *("--scan-class-path", classes, "--details=summary", "--disable-banner"),
             *("--fail-if-no-tests", "--disable-ansi-colors"),
         ],
     )

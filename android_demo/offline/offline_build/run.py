@@ -8,7 +8,7 @@ from pathlib import Path
 
 from offline_build.errors import BuildError
 
-_MOST_LINES = 30
+_MOST_LINES = 60
 
 
 def run(what: str, command: Sequence[object], *, folder: Path | None = None) -> str:
