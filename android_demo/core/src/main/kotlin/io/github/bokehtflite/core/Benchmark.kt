@@ -45,20 +45,23 @@ class Benchmark(
     private fun measured(folder: File, request: JSONObject, row: JSONObject, results: File, number: Int): JSONObject {
         val result = JSONObject(row.toString())
         try {
-            val delegate = Delegate.of(row.getString("delegate"))
-                ?: throw DelegateException("${row.getString("delegate")}: this app runs cpu, gpu and nnapi")
+            val asked = row.getString("delegate")
+            val delegate = Delegate.of(asked)
+            if (delegate == null && asked != AUTO) throw DelegateException("$asked: this app runs cpu, gpu, nnapi and auto")
             val threads = if (row.isNull("threads")) null else row.getInt("threads")
             val path = File(folder, row.getString("model"))
-            // A GPU's picture is checked once, which is no part of loading.
-            val file = TfliteFile.read(path.name, map(path))
-            if (delegate != Delegate.CPU) policy.openAlone(file, delegate, threads).close()
+            val open = { file: TfliteFile ->
+                if (delegate == null) policy.open(file, Delegate.GPU, threads) else policy.openAlone(file, delegate, threads)
+            }
+            // The picture is checked once for each model and delegate, which is no part of loading.
+            open(TfliteFile.read(path.name, map(path))).close()
             val start = System.nanoTime()
-            val fresh = TfliteFile.read(path.name, map(path))
-            policy.openAlone(fresh, delegate, threads).use { opened ->
+            val file = TfliteFile.read(path.name, map(path))
+            open(file).use { opened ->
                 result.put("load_ms", (System.nanoTime() - start) / 1e6)
-                time(fresh, opened, request, result)
+                time(file, opened, request, result)
                 draw(folder, request, row.getString("model"), opened.runner, results, number, result)
-                result.put("placement", json(opened.placement))
+                result.put("placement", json(opened.placement.copy(asked = asked)))
             }
             result.put("failure", "").put("notes", JSONArray())
         } catch (error: DelegateException) {
@@ -143,6 +146,7 @@ class Benchmark(
     companion object {
         const val REQUEST_SCHEMA = "bokeh-tflite/android-request/1"
         const val RESULT_SCHEMA = "bokeh-tflite/android-result/1"
+        private const val AUTO = "auto"
         private const val MOST_RUNS = 2000
         private const val WINDOW = 3
         private const val STEADY = 0.02

@@ -80,9 +80,18 @@ class BenchmarkTest {
         val failures = List(4) { rows().getJSONObject(it).getString("failure") }
         assertEquals("gpu: not on this phone", failures[0])
         assertTrue("gone.tflite: cannot be read" in failures[1])
-        assertEquals("tpu: this app runs cpu, gpu and nnapi", failures[2])
+        assertEquals("tpu: this app runs cpu, gpu, nnapi and auto", failures[2])
         assertEquals("", failures[3])
         assertFalse(rows().getJSONObject(0).has("runs_ms"))
+    }
+
+    @Test
+    fun `auto takes the CPU where there is no GPU, and says so`() {
+        run(listOf("small.tflite" to "auto"))
+        val placement = rows().getJSONObject(0).getJSONObject("placement")
+        assertEquals("auto", placement.getString("asked"))
+        assertEquals("cpu", placement.getString("delegate"))
+        assertEquals("gpu: not on this phone", placement.getJSONArray("notes").getString(0))
     }
 
     @Test
