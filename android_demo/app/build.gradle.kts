@@ -26,6 +26,10 @@ android {
         noCompress += "tflite"
     }
 
+    testOptions {
+        unitTests.isIncludeAndroidResources = true
+    }
+
     sourceSets.named("main") {
         // `make android` writes them.
         assets.srcDir("../../build/android/work/assets")
@@ -38,4 +42,6 @@ dependencies {
     implementation(libs.tflite.api)
     implementation(libs.tflite.gpu)
     implementation(libs.tflite.gpu.api)
+    testImplementation(libs.junit4)
+    testImplementation(libs.robolectric)
 }

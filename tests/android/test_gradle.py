@@ -28,8 +28,10 @@ def versions() -> dict[str, str]:
 
 
 def test_gradle_takes_the_versions_of_the_offline_build() -> None:
-    pom = (OFFLINE / "pom.xml").read_text(encoding="utf-8")
-    pinned = dict(re.findall(r"<artifactId>([\w-]+)</artifactId><version>([^<]+)<", pom))
+    poms = [path.read_text(encoding="utf-8") for path in OFFLINE.glob("**/pom.xml")]
+    pinned = dict(
+        re.findall(r"<artifactId>([\w-]+)</artifactId>\s*<version>([^<]+)<", "".join(poms))
+    )
     for name, version in versions().items():
         if name != "junit-jupiter":  # its console, of the platform's version, is there instead
             assert pinned[name] == version, name

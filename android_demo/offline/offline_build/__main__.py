@@ -17,6 +17,7 @@ from offline_build.assets import LISTING, write_assets
 from offline_build.errors import ANDROID, REPOSITORY, BuildError
 from offline_build.min_sdk import Library, too_new
 from offline_build.run import run
+from offline_build.screens import test_screens
 
 APK = "bokeh-demo.apk"
 LIBRARIES = (
@@ -55,6 +56,8 @@ def build(output: Path) -> Path:
             work / "app",
             options=kotlin.FOR_ANDROID,
         )
+    with _step("screens"):
+        passed += test_screens(downloads, work, resources, aars, output / "screens")
     with _step("calls above the oldest Android"):
         oldest = next(downloads.glob(f"{_OLDEST}-*.jar"))
         library = Library(oldest)

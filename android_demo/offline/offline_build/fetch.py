@@ -13,6 +13,7 @@ from offline_build.run import run
 
 NPM_PACKAGE = "nativescript@8.9.3"  # for the D8 and R8 in its bundletool
 BUNDLETOOL = "bundletool.jar"
+ROBOLECTRIC = "robolectric"
 _IN_PACKAGE = "package/vendor/aab-tool/bundletool.jar"
 PROGRAMS = {
     "aapt2": "aapt",
@@ -50,9 +51,13 @@ def fetch(folder: Path) -> None:
     missing = [name for name in wanted if not (folder / name).exists()]
     if any(name.endswith(".tgz") for name in missing):
         run("npm pack", ["npm", "pack", "--silent", NPM_PACKAGE], folder=folder)
-    if any(not name.endswith(".tgz") for name in missing):
-        goal = ["dependency:copy", f"-DoutputDirectory={folder}"]
-        run("mvn dependency:copy", ["mvn", "-q", "-B", "-f", OFFLINE / "pom.xml", *goal])
+    for inside, pom, goal in (
+        ("", "pom.xml", "dependency:copy"),
+        (ROBOLECTRIC, f"{ROBOLECTRIC}/pom.xml", "dependency:copy-dependencies"),
+    ):
+        if any(str(Path(name).parent) == (inside or ".") for name in missing):
+            to = f"-DoutputDirectory={folder / inside}"
+            run(f"mvn {goal}", ["mvn", "-q", "-B", "-f", OFFLINE / pom, goal, to])
     check_hashes(folder, wanted)
     _unpack_bundletool(folder)
 

@@ -1,13 +1,16 @@
 package io.github.bokehtflite
 
 import android.content.Context
+import android.content.res.AssetManager
 import android.os.Build
 import io.github.bokehtflite.core.DelegatePolicy
 import io.github.bokehtflite.core.FloatImage
 import io.github.bokehtflite.core.Reference
+import io.github.bokehtflite.core.RunnerFactory
 import io.github.bokehtflite.core.TfliteFile
 import io.github.bokehtflite.core.VerdictStore
 import java.io.FileInputStream
+import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.channels.FileChannel
 import org.json.JSONObject
@@ -22,23 +25,32 @@ class Models(private val context: Context) {
     )
 
     val policy: DelegatePolicy by lazy {
-        DelegatePolicy(TfliteRunners, reference(), Verdicts(context), Build.VERSION.SDK_INT, Build.FINGERPRINT)
+        DelegatePolicy(runners, reference(), Verdicts(context), Build.VERSION.SDK_INT, Build.FINGERPRINT)
     }
 
     /** Opens a bundled model; assets of models are stored as they are, so the file is mapped and not copied. */
     fun open(name: String): TfliteFile {
         val asset = bundled.getValue(name)
-        context.assets.openFd(asset).use { descriptor ->
-            FileInputStream(descriptor.fileDescriptor).use { stream ->
-                val content = stream.channel.map(FileChannel.MapMode.READ_ONLY, descriptor.startOffset, descriptor.declaredLength)
-                return TfliteFile.read(asset.substringAfterLast('/'), content)
+        return TfliteFile.read(asset.substringAfterLast('/'), content(context.assets, asset))
+    }
+
+    companion object {
+        /** What runs models; tests have another. */
+        internal var runners: RunnerFactory = TfliteRunners
+
+        /** An asset's bytes; a JVM has no file descriptors into an APK. */
+        internal var content: (AssetManager, String) -> ByteBuffer = { assets, name ->
+            assets.openFd(name).use { descriptor ->
+                FileInputStream(descriptor.fileDescriptor).use { stream ->
+                    stream.channel.map(FileChannel.MapMode.READ_ONLY, descriptor.startOffset, descriptor.declaredLength)
+                }
             }
         }
     }
 
     private fun reference(): Reference {
         val json = JSONObject(context.assets.open("models/reference.json").use { it.readBytes().decodeToString() })
-        val bytes = java.nio.ByteBuffer.wrap(context.assets.open("models/reference.bin").use { it.readBytes() })
+        val bytes = ByteBuffer.wrap(context.assets.open("models/reference.bin").use { it.readBytes() })
             .order(ByteOrder.LITTLE_ENDIAN)
         val input = shaped(json, "input_shape")
         for (i in input.values.indices) input.values[i] = (bytes.get().toInt() and 0xff) / 255f

@@ -23,13 +23,16 @@ object Photos {
     private const val STRIP_ROWS = 64
     private const val BYTES_PER_PIXEL = 12 // RGB here, and what the join works on beside it
 
+    /** Where a photo's bytes come from; a JVM has no file descriptors that can be passed on. */
+    internal var source: (ContentResolver, Uri) -> ImageDecoder.Source = ImageDecoder::createSource
+
     /** Reads a photo upright, in sRGB; a huge one is reduced while it is decoded. Throws [IOException]. */
     fun decode(resolver: ContentResolver, uri: Uri): Decoded {
         val most = Runtime.getRuntime().maxMemory() / BYTES_PER_PIXEL
         var width = 0
         var height = 0
         val bitmap = try {
-            ImageDecoder.decodeBitmap(ImageDecoder.createSource(resolver, uri)) { decoder, info, _ ->
+            ImageDecoder.decodeBitmap(source(resolver, uri)) { decoder, info, _ ->
                 width = info.size.width
                 height = info.size.height
                 decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE

@@ -160,6 +160,11 @@ class Studio private constructor(private val context: Context) {
         private const val QUALITY = 95
         private var only: Studio? = null
 
+        /** As if the process had ended. */
+        internal fun forget() {
+            only = null
+        }
+
         /** The process's studio; called on the main thread. */
         fun of(context: Context): Studio = only ?: Studio(context.applicationContext).also { only = it }
     }

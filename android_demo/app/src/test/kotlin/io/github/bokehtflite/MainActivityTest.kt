@@ -1,0 +1,238 @@
+package io.github.bokehtflite
+
+import android.content.Intent
+import android.graphics.Bitmap
+import android.graphics.Canvas
+import android.graphics.Color
+import android.graphics.ImageDecoder
+import android.net.Uri
+import android.os.Bundle
+import android.os.Looper
+import android.view.View
+import android.widget.Button
+import android.widget.SeekBar
+import android.widget.Spinner
+import android.widget.TextView
+import io.github.bokehtflite.core.Delegate
+import io.github.bokehtflite.core.DelegateException
+import io.github.bokehtflite.core.FloatImage
+import io.github.bokehtflite.core.Placement
+import io.github.bokehtflite.core.Runner
+import io.github.bokehtflite.core.RunnerFactory
+import java.io.File
+import java.nio.ByteBuffer
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.TimeUnit
+import org.junit.After
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertTrue
+import org.junit.Before
+import org.junit.Test
+import org.junit.runner.RunWith
+import org.robolectric.Robolectric
+import org.robolectric.RobolectricTestRunner
+import org.robolectric.RuntimeEnvironment
+import org.robolectric.Shadows.shadowOf
+import org.robolectric.android.controller.ActivityController
+import org.robolectric.annotation.Config
+import org.robolectric.annotation.GraphicsMode
+
+/** The screen on a JVM: real views and pictures, and a runner that draws grey instead of a native library. */
+@RunWith(RobolectricTestRunner::class)
+@GraphicsMode(GraphicsMode.Mode.NATIVE)
+@Config(sdk = [35])
+class MainActivityTest {
+    private val context get() = RuntimeEnvironment.getApplication()
+    private val hold = CountDownLatch(1)
+
+    @Before
+    fun start() {
+        Studio.forget()
+        Models.runners = phone()
+        Models.content = { assets, name -> ByteBuffer.wrap(assets.open(name).use { it.readBytes() }) }
+        Photos.source = { _, uri -> ImageDecoder.createSource(ByteBuffer.wrap(File(uri.path!!).readBytes())) }
+    }
+
+    @After
+    fun end() {
+        hold.countDown()
+        Models.runners = TfliteRunners
+    }
+
+    private fun phone(gpu: Boolean = false, waits: Boolean = false) = RunnerFactory { file, options ->
+        if (options.delegate == Delegate.GPU && !gpu) throw DelegateException("gpu: not on this phone")
+        object : Runner {
+            override val placement = Placement("", options.delegate.label, "a test", file.operators, file.operators)
+            override fun run(input: FloatImage): FloatImage {
+                if (waits) hold.await(30, TimeUnit.SECONDS)
+                return FloatImage(input.height, input.width, 3, FloatArray(input.values.size) { 0.5f })
+            }
+            override fun close() = Unit
+        }
+    }
+
+    private fun photo(width: Int, height: Int, name: String = "photo.jpg"): Uri {
+        val bitmap = Bitmap.createBitmap(width, height, Bitmap.Config.ARGB_8888)
+        Canvas(bitmap).drawColor(Color.rgb(200, 80, 40))
+        val file = File(context.filesDir, name)
+        file.outputStream().use { bitmap.compress(Bitmap.CompressFormat.JPEG, 95, it) }
+        return Uri.fromFile(file)
+    }
+
+    private fun open(uri: Uri? = null): ActivityController<MainActivity> {
+        val intent = Intent(context, MainActivity::class.java)
+        if (uri != null) intent.setAction(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, uri)
+        return Robolectric.buildActivity(MainActivity::class.java, intent).setup()
+    }
+
+    private fun said(activity: MainActivity) = activity.findViewById<TextView>(R.id.said)!!.text.toString()
+
+    private fun waitFor(activity: MainActivity, words: String): String {
+        val end = System.nanoTime() + TimeUnit.SECONDS.toNanos(6)
+        while (words !in said(activity) && System.nanoTime() < end) {
+            shadowOf(Looper.getMainLooper()).idle()
+            Thread.sleep(10)
+        }
+        assertTrue("'$words' is not in '${said(activity)}'", words in said(activity))
+        return said(activity)
+    }
+
+    private fun canSave(activity: MainActivity) = activity.findViewById<Button>(R.id.save)!!.isEnabled
+
+    @Test
+    fun `a photo is drawn, and it is said where and why not elsewhere`() {
+        val activity = open(photo(640, 480)).get()
+        val text = waitFor(activity, "Ran on CPU (a test), 1644 of 1644 operators")
+        for (line in listOf("Asked for GPU", "gpu: not on this phone", "Check on this phone: ", "join ", "Photo 640 × 480, network 384 × 256")) {
+            assertTrue(line, line in text)
+        }
+        assertTrue(canSave(activity))
+        val shown = Studio.of(activity).shown
+        // Grey where the network blurred: half of it comes from the runner.
+        assertEquals(128f, Color.red(shown.after!!.getPixel(300, 200)).toFloat(), 3f)
+        assertEquals(200f, Color.red(shown.before!!.getPixel(300, 200)).toFloat(), 6f)
+        assertTrue(shown.result!!.length() > 1000)
+    }
+
+    @Test
+    fun `a rotation keeps the result and the choices`() {
+        val controller = open(photo(64, 48))
+        waitFor(controller.get(), "Ran on CPU")
+        controller.get().findViewById<Spinner>(R.id.model)!!.setSelection(1)
+        waitFor(controller.get(), "(int8)")
+        controller.recreate()
+        shadowOf(Looper.getMainLooper()).idle()
+        assertTrue("(int8)" in said(controller.get()))
+        assertEquals(1, controller.get().findViewById<Spinner>(R.id.model)!!.selectedItemPosition)
+        assertTrue(canSave(controller.get()))
+    }
+
+    @Test
+    fun `the end of the process keeps the result`() {
+        val controller = open(photo(64, 48))
+        val text = waitFor(controller.get(), "Ran on CPU")
+        val state = Bundle()
+        controller.saveInstanceState(state).pause().stop().destroy()
+        Studio.forget()
+        val again = Robolectric.buildActivity(MainActivity::class.java).create(state).start().restoreInstanceState(state).resume().visible()
+        waitFor(again.get(), "Ran on CPU")
+        assertEquals(text, said(again.get()))
+        assertTrue(canSave(again.get()))
+    }
+
+    @Test
+    fun `a second photo takes the place of one that is running`() {
+        Models.runners = phone(waits = true)
+        val controller = open(photo(64, 48))
+        waitFor(controller.get(), "Drawing")
+        assertFalse(canSave(controller.get()))
+        val second = Intent(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, photo(80, 60, "second.jpg"))
+        controller.newIntent(second)
+        hold.countDown()
+        assertTrue("Photo 80 × 60" in waitFor(controller.get(), "Ran on CPU"))
+    }
+
+    @Test
+    fun `what is no photo is told`() {
+        val file = File(context.filesDir, "note.jpg").apply { writeText("not a photo") }
+        val activity = open(Uri.fromFile(file)).get()
+        waitFor(activity, "The photo cannot be read")
+        assertFalse(canSave(activity))
+    }
+
+    @Test
+    fun `a phone that runs nothing is told`() {
+        Models.runners = RunnerFactory { _, _ -> throw DelegateException("cpu: no library for this processor") }
+        waitFor(open(photo(64, 48)).get(), "Nothing on this phone runs the model: cpu: no library for this processor")
+    }
+
+    @Test
+    fun `a native library that does not load is a reason and no crash`() {
+        Models.runners = TfliteRunners // there is none for a JVM
+        waitFor(open(photo(64, 48)).get(), "Nothing on this phone runs the model: cpu: ")
+    }
+
+    @Test
+    fun `every control can be read aloud and touched`() {
+        val activity = open().get()
+        for (id in listOf(R.id.pick, R.id.take, R.id.save, R.id.share, R.id.cut, R.id.model, R.id.delegate)) {
+            val view = activity.findViewById<View>(id)!!
+            assertTrue("${view.height} px", view.height >= 48 * activity.resources.displayMetrics.density - 1)
+            val label = (view as? TextView)?.text ?: view.contentDescription ?: labelOf(activity, id)
+            assertTrue(!label.isNullOrEmpty())
+        }
+        assertEquals("No photo yet", activity.findViewById<View>(R.id.picture)!!.contentDescription)
+        assertEquals(View.ACCESSIBILITY_LIVE_REGION_POLITE, activity.findViewById<View>(R.id.said)!!.accessibilityLiveRegion)
+    }
+
+    private fun labelOf(activity: MainActivity, id: Int): CharSequence? {
+        val found = ArrayList<View>()
+        activity.window.decorView.findViewsWithText(found, "", View.FIND_VIEWS_WITH_TEXT)
+        return found.filterIsInstance<TextView>().firstOrNull { it.labelFor == id }?.text
+            ?: activity.getString(if (id == R.id.model) R.string.model else R.string.delegate).takeIf { hasLabel(activity.window.decorView, id) }
+    }
+
+    private fun hasLabel(view: View, id: Int): Boolean = view.labelFor == id ||
+        (view is android.view.ViewGroup && (0 until view.childCount).any { hasLabel(view.getChildAt(it), id) })
+
+    @Test
+    fun `the seek bar moves the line`() {
+        val activity = open(photo(64, 48)).get()
+        waitFor(activity, "Ran on CPU")
+        val bar = activity.findViewById<SeekBar>(R.id.cut)!!
+        shadowOf(bar).onSeekBarChangeListener.onProgressChanged(bar, 25, true)
+        assertEquals(0.25f, activity.findViewById<CompareView>(R.id.picture)!!.cut, 0.001f)
+    }
+
+    /** Drawn to be looked at: build/android/screens. */
+    @Test
+    fun `screens are drawn whole, whatever the phone`() {
+        val folder = System.getProperty("bokeh.screens")?.let(::File)?.apply { mkdirs() }
+        val phones = mapOf(
+            "portrait" to "w411dp-h891dp-xhdpi",
+            "dark" to "w411dp-h891dp-night-xhdpi",
+            "landscape" to "w891dp-h411dp-land-xhdpi",
+            "small-large-font" to "w360dp-h640dp-xhdpi",
+        )
+        for ((name, qualifiers) in phones) {
+            Studio.forget()
+            RuntimeEnvironment.setQualifiers(qualifiers)
+            RuntimeEnvironment.setFontScale(if (name == "small-large-font") 2f else 1f)
+            val photo = System.getProperty("bokeh.photo")?.let { Uri.fromFile(File(it)) } ?: photo(640, 480)
+            val activity = open(photo).get()
+            waitFor(activity, "Ran on CPU")
+            shadowOf(Looper.getMainLooper()).idle()
+            val root = activity.window.decorView
+            val bitmap = Bitmap.createBitmap(root.width, root.height, Bitmap.Config.ARGB_8888)
+            root.draw(Canvas(bitmap))
+            folder?.let { File(it, "$name.png").outputStream().use { out -> bitmap.compress(Bitmap.CompressFormat.PNG, 90, out) } }
+            for (id in listOf(R.id.picture, R.id.cut, R.id.pick, R.id.share)) { // the text below scrolls
+                val view = activity.findViewById<View>(id)!!
+                val place = IntArray(2).also(view::getLocationInWindow)
+                assertTrue("$name: ${view.width} x ${view.height}", view.width > 0 && view.height > 0)
+                assertTrue("$name: ends at ${place[1] + view.height} of ${root.height}", place[1] + view.height <= root.height)
+            }
+        }
+    }
+}
