@@ -5,8 +5,8 @@ Holds each method and field that the app's classes name against the class librar
 Calls of newer ones live in classes named `...Api30`, `...Api31`, which the app enters behind a
 check of the system's version.
 
-What that Android had but hid (`Window.getInsetsController`, public from 11 on) passes: its jar does not
-tell the two apart.
+What that Android had but hid (`Window.getInsetsController`, public from 11 on) passes: its jar does
+not tell the two apart.
 """
 
 from __future__ import annotations
