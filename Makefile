@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 vulkan test-programs android \
+.PHONY: demo test lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 test-environment android \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -14,10 +14,18 @@ demo: .venv/ready  ## Convert the trained model to float16 and int8; render a ph
 	    --delegate cpu --output-dir build/demo/bench
 
 WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py fidelity.py gates.py)
-test: .venv/ready .venv-board/ready .venv-tflite-runtime/ready lint  ## Everything that must hold before a commit
+export BOKEH_TESTS_SKIPPED := $(CURDIR)/build/tests-skipped.txt
+test: .venv/ready .venv-board/ready .venv-tflite-runtime/ready lint test-environment  ## Everything that must hold before a commit
+	@rm -f $(BOKEH_TESTS_SKIPPED)
 	$(BIN)/pytest
 	.venv-board/bin/pytest tests/runtime $(WITHOUT_TENSORFLOW)
 	@if [ -x .venv-tflite-runtime/bin/pytest ]; then .venv-tflite-runtime/bin/pytest tests/runtime; fi
+	@$(ENVIRONMENT) --summary $(BOKEH_TESTS_SKIPPED)
+
+ENVIRONMENT := PYTHONPATH=android_demo/offline $(BIN)/python tests/environment.py
+test-environment: .venv/ready  ## What tests drive: as root it is installed, without root the rest is built
+	@mkdir -p build
+	$(ENVIRONMENT)
 
 lint: .venv/ready
 	$(BIN)/pre-commit run --all-files
@@ -85,13 +93,6 @@ bench-conversion-full: .venv/ready  ## The same at the paper's width and size: h
 
 arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `python -m bokeh_bench arm64`
 	$(BIN)/python -m bokeh_bench.arm64.environment build/arm64
-
-vulkan:  ## A Vulkan driver in software (SwiftShader, in Debian's Chromium), for the GPU tests; needs root
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-common libvulkan1
-
-test-programs: vulkan  ## What some tests drive: Chromium and adb; needs root
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium adb
 
 android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk
 	PYTHONPATH=android_demo/offline $(BIN)/python -m offline_build --output build/android

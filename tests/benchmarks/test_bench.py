@@ -16,6 +16,7 @@ import pytest
 from bokeh_bench.operators import measure_operators
 from bokeh_runtime.reference import load_reference
 from helpers import commands
+from helpers.skips import ELSEWHERE
 
 QUICK = ("--runs", "5", "--seconds", "0")
 
@@ -125,7 +126,7 @@ def test_ground_truth_in_pairs_of_folders_and_in_ebbs_layout(
 
 
 def test_the_full_model_is_run_live_from_its_source(data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorflow", reason="runs the source")
+    pytest.importorskip("tensorflow", reason=f"{ELSEWHERE}no TensorFlow")
     from bokeh_convert import convert
     from helpers.models import small_model
 

@@ -7,6 +7,7 @@ import pytest
 
 from bokeh_bench.fidelity import SMALLEST_MS_SSIM_PX, Fidelity, compare, ms_ssim, protocols_for
 from bokeh_convert.ssim import ssim
+from helpers.skips import ELSEWHERE
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_ssim_and_ms_ssim_by_hand() -> None:
 
 
 def test_ssim_and_ms_ssim_agree_with_tensorflows(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    tf = pytest.importorskip("tensorflow", reason="the independent implementation")
+    tf = pytest.importorskip("tensorflow", reason=f"{ELSEWHERE}no TensorFlow")
     damaged, picture = (tf.constant(image[None]) for image in pair)
     assert ssim(*pair) == pytest.approx(float(tf.image.ssim(damaged, picture, 1.0)[0]), abs=1e-4)
     theirs = float(tf.image.ssim_multiscale(damaged, picture, 1.0)[0])

@@ -23,7 +23,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real external delegate, which takes no operator."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler to build a delegate library with")
+        pytest.skip("no C compiler")
     path = tmp_path_factory.mktemp("delegate") / "libnothing_delegate.so"
     source = Path(__file__).with_name("external_delegate.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", path, source], check=True)
@@ -98,7 +98,7 @@ def test_what_is_no_delegate_library_is_refused(small: Path, tmp_path: Path) -> 
 def test_a_library_without_the_entry_is_refused(small: Path, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler to build a library with")
+        pytest.skip("no C compiler")
     (tmp_path / "other.c").write_text("int nothing(void) { return 0; }")
     command = [compiler, "-shared", "-o", tmp_path / "other.so", tmp_path / "other.c"]
     subprocess.run(command, check=True)

@@ -14,6 +14,7 @@ from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.metadata import metadata_of
 from bokeh_runtime.reference import reference_beside
 from bokeh_runtime.tflite_file import read_tflite
+from helpers.skips import ELSEWHERE
 
 pytestmark = pytest.mark.usefixtures("vulkan")
 
@@ -69,7 +70,7 @@ def test_operators_that_would_not_go_are_named(data: Path, scene: np.ndarray) ->
 
 def test_a_device_in_software_is_not_chosen_by_auto(data: Path) -> None:
     if "imitates" not in (next(p for p in probe() if p.delegate == "gpu").device or ""):
-        pytest.skip("this device is a real GPU")
+        pytest.skip(f"{ELSEWHERE}this device is a real GPU")
     model = BokehModel.open(data / "small_float16.tflite", "auto")
     assert model.placement.delegate == "cpu"
     assert any("imitates a GPU" in note for note in model.notes)

@@ -12,6 +12,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, features
 
 from bokeh_runtime import InputError, Photo, open_photo, read_photo, save_photo, write_photo
+from helpers.skips import ELSEWHERE
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 TOLERANCE = {".jpg": 12, ".webp": 12, ".heic": 12}
@@ -20,7 +21,7 @@ LOSSLESS = [".png", ".tif"]
 
 def heic_or_skip(suffix: str) -> None:
     if suffix == ".heic":
-        pytest.importorskip("pillow_heif")
+        pytest.importorskip("pillow_heif", reason=f"{ELSEWHERE}no HEIC decoder")
 
 
 def camera_exif(orientation: int = 1) -> Image.Exif:

@@ -14,6 +14,7 @@ from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.photo import read_photo as real_read_photo
 from bokeh_runtime.render import Job, Options, render_files
 from helpers import commands
+from helpers.skips import ELSEWHERE
 
 
 def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -198,4 +199,4 @@ def test_heic_without_its_decoder_says_what_to_install(tmp_path: Path, small: Pa
         assert done.returncode == 2
         assert "pip install 'bokeh-tflite[heic]'" in done.stderr
     else:
-        pytest.skip("the decoder is installed")
+        pytest.skip(f"{ELSEWHERE}the decoder is installed")

@@ -9,6 +9,7 @@ import pytest
 from bokeh_runtime import InputError
 from bokeh_runtime.interpreter import TfliteModel, installed
 from bokeh_runtime.tflite_file import read_tflite
+from helpers.skips import ELSEWHERE
 
 # Damages a file in many ways; what passes the check goes to the interpreter in a child process.
 FUZZ = """
@@ -85,7 +86,9 @@ def test_a_file_cut_short_is_refused(length: int, data: Path, tmp_path: Path) ->
         read_tflite(path)
 
 
-@pytest.mark.skipif("ai-edge-litert" not in installed(), reason="2.14 is not maintained any more")
+@pytest.mark.skipif(
+    "ai-edge-litert" not in installed(), reason=f"{ELSEWHERE}2.14 has no more releases"
+)
 @pytest.mark.parametrize("name", ["tiny_float16", "tiny_integer"])
 def test_no_damage_ends_the_process(name: str, data: Path, tmp_path: Path) -> None:
     done = subprocess.run(
