@@ -98,12 +98,12 @@ def measure_android(
         HardwareError: If there is no phone, no app on it, or the app ends without any row.
         InputError: If a model cannot be read.
     """
+    subjects = {path: read_subject(path, full_model) for path in {cell.model for cell in matrix}}
     phone = Adb(serial)
     if not phone.shell(f"pm path {PACKAGE}").startswith("package:"):
         raise HardwareError(
             f"android: {PACKAGE} is not on {phone.serial}; make android, then adb install -r {APK}"
         )
-    subjects = {path: read_subject(path, full_model) for path in {cell.model for cell in matrix}}
     run = f"run-{secrets.token_hex(4)}"
     pushed, written = f"{PUSHED}/{run}", f"{WRITTEN}/{run}"
     with tempfile.TemporaryDirectory() as name:

@@ -22,9 +22,7 @@ from bokeh_runtime.reference import Reference, save_reference
 from helpers import commands
 
 ENVIRONMENT = Path(__file__).parents[2] / ARM64_FOLDER
-needs_arm64 = pytest.mark.skipif(
-    not (ENVIRONMENT / "count.so").exists(), reason="no ARM environment; run: make arm64"
-)
+needs_arm64 = pytest.mark.skipif(not (ENVIRONMENT / "count.so").exists(), reason="no ARM kernels")
 
 
 @pytest.fixture
@@ -168,6 +166,30 @@ def test_bokeh_bench_gives_fidelity_and_instructions_and_never_a_time(
     assert 4e6 < one["instructions"] < 10e6
     assert other["instructions"] > 0
     assert other["fidelity"] == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("bokeh-bench", "none.tflite", "--device=arm64"),
+        ("bokeh-bench", "none.tflite", "--device=android"),
+    ],
+)
+def test_wrong_input_is_said_before_missing_hardware(
+    asked: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no adb
+    done = commands.command(*asked, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "none.tflite: cannot be read" in done.stderr
+
+
+def test_a_missing_model_is_said_before_a_missing_environment(pack: Path, tmp_path: Path) -> None:
+    none, nothing = str(tmp_path / "none.tflite"), str(tmp_path / "nothing")
+    asked = ["arm64", none, "--pack", str(pack), "--environment", nothing]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 2
+    assert "none.tflite: cannot be read" in done.output
 
 
 def test_bokeh_bench_without_the_environment_is_exit_code_3(data: Path, tmp_path: Path) -> None:

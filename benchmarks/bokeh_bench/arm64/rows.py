@@ -10,7 +10,7 @@ import numpy as np
 
 from bokeh_bench.arm64.runner import CPU, ArmRunner, MissingEnvironmentError
 from bokeh_bench.expected import FullModel
-from bokeh_bench.matrix import fidelity_of, read_subject
+from bokeh_bench.matrix import Subject, fidelity_of, read_subject
 from bokeh_bench.report import ModelFile, Row
 from bokeh_runtime.errors import HardwareError, InputError
 
@@ -29,21 +29,26 @@ def measure_arm64(
     Raises:
         HardwareError: If the environment has not been made.
     """
-    try:
-        runner = ArmRunner(folder)
-    except MissingEnvironmentError as error:
-        raise HardwareError(str(error)) from error
+    runner: ArmRunner | None = None
     for path in models:
         say(f"{path.name} on {CPU}")
         row = Row(ModelFile(path.name), "cpu", threads=1, device="arm64", notes=[NOTE])
         try:
-            yield _measured(row, path, full_model, runner)
+            subject = read_subject(path, full_model)
+            runner = runner or _runner(folder)
+            yield _measured(row, path, subject, runner)
         except InputError as error:
             yield replace(row, failure=str(error), failure_kind="input")
 
 
-def _measured(row: Row, path: Path, full_model: FullModel, runner: ArmRunner) -> Row:
-    subject = read_subject(path, full_model)
+def _runner(folder: Path) -> ArmRunner:
+    try:
+        return ArmRunner(folder)
+    except MissingEnvironmentError as error:
+        raise HardwareError(str(error)) from error
+
+
+def _measured(row: Row, path: Path, subject: Subject, runner: ArmRunner) -> Row:
     row = replace(row, model=subject.described, notes=[*row.notes, *subject.notes])
     expectations = subject.expectations
     if expectations:
