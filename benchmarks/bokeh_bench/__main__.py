@@ -17,6 +17,7 @@ from bokeh_bench.one_conversion import WAYS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
 from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.interrupt import interruptible
 from bokeh_runtime.quiet import quiet
 
 ARM64_FOLDER = Path("build/arm64")
@@ -31,8 +32,10 @@ _ENVIRONMENT = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Measure converted models. Figures in the README come from here."""
+    context.obj = context.with_resource(interruptible())
 
 
 @main.command()
@@ -126,19 +129,24 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
     Gives the picture's PSNR there and the instructions of one inference, and no time. The ratio is
     to the first file. A minute or more for each file.
     """
-    fault = ""
-    runner = _arm_runner(environment)
+    fault, exit_code = "", 2
     with quiet(verbose=False) as stderr:
         from bokeh_bench.arm64.measure import measure, table
         from bokeh_convert.report import to_json
         from bokeh_runtime.reference import load_reference
+        from bokeh_runtime.tflite_file import read_tflite
 
         try:
-            rows = measure(files, load_reference(pack), runner, _teller(stderr))
+            reference = load_reference(pack)
+            for file in files:
+                read_tflite(file)
+            rows = measure(files, reference, ArmRunner(environment), _teller(stderr))
         except InputError as error:
             fault = str(error)
+        except MissingEnvironmentError as error:
+            fault, exit_code = str(error), 3
     if fault:
-        _fail(fault)
+        _fail(fault, exit_code)
     click.echo(to_json({"rows": [asdict(row) for row in rows]}) if as_json else table(rows))
 
 
@@ -265,9 +273,14 @@ def _arm_runner(environment: Path) -> ArmRunner:
 
 
 def _teller(stderr: TextIO) -> Callable[[str], None]:
-    """Returns what says a step on a terminal, and nothing in a pipe."""
+    """Returns what says a step on a terminal, and nothing in a pipe.
+
+    It ends the work if a Ctrl-C was lost.
+    """
+    check: Callable[[], None] = click.get_current_context().obj
 
     def say(what: str) -> None:
+        check()
         if stderr.isatty():
             click.echo(what, file=stderr)
 

@@ -17,11 +17,11 @@ from bokeh_bench.parameters import Choices, Counts, Share
 from bokeh_runtime.delegates import DELEGATES
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interpreter import INTERPRETERS
+from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
 from bokeh_runtime.quiet import quiet
 
 SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 WIDTH_IN_A_PIPE = 200
 
 
@@ -81,7 +81,8 @@ def main(**given: Any) -> None:
     with quiet(asked.verbose) as stderr:
         console = Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
         try:
-            code, output = _run(asked, console)
+            with interruptible() as check:
+                code, output = _run(asked, console, check)
         except InputError as error:
             fault, code = str(error), 2
         except HardwareError as error:
@@ -168,8 +169,11 @@ class _Asked:
             raise InputError("two models have the same file name; rename one, rows are told by it")
 
 
-def _run(asked: _Asked, console: Console) -> tuple[int, str]:
-    """Measures, writes the report after each row, and returns exit code and output."""
+def _run(asked: _Asked, console: Console, check: Callable[[], None]) -> tuple[int, str]:
+    """Measures, writes the report after each row, and returns exit code and output.
+
+    `check` ends the work if a Ctrl-C was lost.
+    """
     from bokeh_bench import gates
     from bokeh_bench.console import markdown, print_report
     from bokeh_bench.html import write_html
@@ -195,6 +199,7 @@ def _run(asked: _Asked, console: Console) -> tuple[int, str]:
             for grown in _measured(asked, report, say):
                 report = grown
                 keep(report)
+                check()
         except KeyboardInterrupt:
             if not report.rows:  # an earlier report is better than an empty one
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,6 +18,7 @@ from rich.table import Table
 from bokeh_convert.api import LEVELS, PASS_NAMES, SCHEME_NAMES, Conversion, convert, demo_model
 from bokeh_convert.api import Progress as OnProgress
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.quiet import quiet
 from bokeh_runtime.resample import RESAMPLING
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
 
 WIDTH_IN_A_PIPE = 120
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -204,7 +204,7 @@ def main(
     with quiet(verbose) as stderr:
         console = _console(stderr)
         try:
-            with _progress_bar(console) as progress:
+            with interruptible() as check, _progress_bar(console, check) as progress:
                 conversions = convert(
                     model or demo_model(),
                     quant=_schemes(quant, full_integer),
@@ -255,8 +255,11 @@ def _console(stderr: TextIO) -> Console:
 
 
 @contextlib.contextmanager
-def _progress_bar(console: Console) -> Iterator[OnProgress]:
-    """Yields what `convert` calls; draws on a terminal, stays quiet in a pipe."""
+def _progress_bar(console: Console, check: Callable[[], None]) -> Iterator[OnProgress]:
+    """Yields what `convert` calls; draws on a terminal, stays quiet in a pipe.
+
+    `check` ends the work at its next step if a Ctrl-C was lost.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     # What libraries write to Python's standard error is not for the terminal: see `quiet`.
     with Progress(
@@ -270,6 +273,7 @@ def _progress_bar(console: Console) -> Iterator[OnProgress]:
         task = bar.add_task("starting", total=None)
 
         def on_progress(what: str, done: int, total: int) -> None:
+            check()
             if what:
                 bar.update(task, description=what)
             bar.update(task, completed=done, total=total)

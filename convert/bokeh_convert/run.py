@@ -124,6 +124,7 @@ class Run:
                     save_trade_off(curve, file.plan, self._budget)
             columns = [(file.report.scheme, file.pictures) for file in files if file.pictures]
             save_comparison(staging.path(picture), reference, columns)
+            self._step("writing the files", 0)
             staging.commit()
         return [
             Conversion(

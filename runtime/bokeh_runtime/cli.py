@@ -20,6 +20,7 @@ from bokeh_runtime.delegates import DELEGATES, probe
 from bokeh_runtime.depth import DEPTH_INPUTS, DepthModel
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interpreter import INTERPRETERS
+from bokeh_runtime.interrupt import INTERRUPTED
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.quiet import quiet
 from bokeh_runtime.render import (
@@ -35,7 +36,6 @@ from bokeh_runtime.render import (
 )
 
 WIDTH_IN_A_PIPE = 120
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 SCHEMA = "bokeh-tflite/render/1"
 
 

@@ -85,6 +85,27 @@ def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
     assert (tmp_path / "small_int8.tflite").read_text() == "good"
 
 
+def test_a_ctrl_c_that_a_library_swallows_ends_the_run(small_keras: Path, tmp_path: Path) -> None:
+    # As TensorFlow's import does, now and then: the interrupt falls into a bare `except`.
+    (tmp_path / "swallows.py").write_text(
+        "import signal\n"
+        "import keras\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except BaseException:\n"
+        "    pass\n"
+        "class Layer(keras.layers.Layer):\n"
+        "    pass\n"
+    )
+    out = tmp_path / "out"
+    asked = (small_keras, "--size=32x64", "--custom-objects=swallows:Layer", "-o", out)
+    with commands.on_a_terminal("bokeh-convert", *asked, cwd=tmp_path) as (process, read):
+        shown = read(None)
+    assert process.wait() == 130
+    assert shown.splitlines()[-1].endswith("bokeh-convert: interrupted; no file was changed")
+    assert list(out.iterdir()) == []
+
+
 def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
     small_keras: Path, tmp_path: Path
 ) -> None:

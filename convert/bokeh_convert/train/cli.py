@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bokeh_convert.train.pairs import find_pairs
+from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -102,34 +104,52 @@ def fit(
     if plan["crop"] % 32 or plan["crop"] <= 0:
         _fail(f"--crop {plan['crop']}: must be a multiple of 32")
     try:
-        pairs = [
-            pair
-            for pair in find_pairs(dataset, "train")
-            if leave_out is None or not pair.name.startswith(leave_out)
-        ]
-        from bokeh_convert.train.export import export
-        from bokeh_convert.train.trainer import Plan, train
-
-        whole = Plan(input_channels=4 if depth else 3, **plan)
-        console = Console(stderr=True)
-        with Progress(
-            TextColumn("loss {task.fields[loss]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        ) as bar:
-            task = bar.add_task("", total=whole.steps, loss="-")
-
-            def on_step(step: int, loss: float) -> None:
-                bar.update(task, completed=step, loss=f"{loss:.5f}")
-
-            model = train(whole, pairs, run, save_seconds=save_seconds, on_step=on_step)
-        export(model, whole, run / "model.h5")
+        with interruptible() as check:
+            _fit(dataset, run, depth, leave_out, save_seconds, plan, check)
     except ValueError as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        _fail(f"interrupted; the same command goes on from the checkpoint in {run}", INTERRUPTED)
     click.echo(f"{run / 'model.h5'}", err=True)
+
+
+def _fit(
+    dataset: Path,
+    run: Path,
+    depth: bool,
+    leave_out: str | None,
+    save_seconds: float,
+    plan: dict[str, Any],
+    check: Callable[[], None],
+) -> None:
+    """Trains and exports; `check` ends it between two steps if a Ctrl-C was lost."""
+    pairs = [
+        pair
+        for pair in find_pairs(dataset, "train")
+        if leave_out is None or not pair.name.startswith(leave_out)
+    ]
+    from bokeh_convert.train.export import export
+    from bokeh_convert.train.trainer import Plan, train
+
+    whole = Plan(input_channels=4 if depth else 3, **plan)
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("loss {task.fields[loss]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=whole.steps, loss="-")
+
+        def on_step(step: int, loss: float) -> None:
+            check()
+            bar.update(task, completed=step, loss=f"{loss:.5f}")
+
+        model = train(whole, pairs, run, save_seconds=save_seconds, on_step=on_step)
+    check()
+    export(model, whole, run / "model.h5")
 
 
 @main.command()
@@ -169,6 +189,6 @@ def evaluate(
         click.echo(f"{name:20} {value}")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 2) -> NoReturn:
     click.echo(f"bokeh-train: {message}", err=True)
-    sys.exit(2)
+    sys.exit(code)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from bokeh_runtime.interrupt import interruptible
+
+
+def lose_ctrl_c() -> None:
+    """What a library does whose import is interrupted within a bare `except`."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        return
+    pytest.fail("the interrupt was not raised at once")
+
+
+def test_a_lost_ctrl_c_ends_the_work_at_the_next_check() -> None:
+    def work() -> None:
+        with interruptible() as check:
+            check()
+            lose_ctrl_c()
+            check()
+            pytest.fail("the work went on")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_that_an_interrupt_became_is_an_interrupt() -> None:
+    def work() -> None:
+        with interruptible():
+            lose_ctrl_c()
+            raise ImportError("numpy.core failed to import")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_an_error_without_an_interrupt_stays_what_it_is() -> None:
+    with pytest.raises(ImportError), interruptible():
+        raise ImportError("numpy.core failed to import")
+
+
+def test_outside_the_main_thread_nothing_is_touched() -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with interruptible() as check:
+            check()
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_a_program_that_ignores_ctrl_c_goes_on_ignoring_it() -> None:
+    program = (
+        "import signal\n"
+        "from bokeh_runtime.interrupt import interruptible\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "with interruptible() as check:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    check()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
