@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bokeh_bench.report import Pair, Report, Row
+from bokeh_runtime.psnr import psnr_text
 
 Column = tuple[str, Callable[[Row], str]]
 
@@ -81,10 +82,11 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     for vs, name in (("full_model", "full model"), ("ground_truth", "ground truth")):
         there = any(row.fidelity_to(vs) for row in rows)
         every += [
-            (there, (f"PSNR to {name}", _fidelity(vs, "psnr_db_mean", "{:.1f} dB"))),
-            (there, ("worst", _fidelity(vs, "psnr_db_worst", "{:.1f} dB"))),
-            (there, ("SSIM", _fidelity(vs, "ssim_mean", "{:.4f}"))),
-            (there, ("FLIP", _fidelity(vs, "flip_mean", "{:.4f}"))),
+            (there, (f"PSNR to {name}", _fidelity(vs, "psnr_db_mean", psnr_text))),
+            (there, ("pooled", _fidelity(vs, "psnr_db_pooled", psnr_text))),
+            (there, ("worst", _fidelity(vs, "psnr_db_worst", psnr_text))),
+            (there, ("SSIM", _fidelity(vs, "ssim_mean", "{:.4f}".format))),
+            (there, ("FLIP", _fidelity(vs, "flip_mean", "{:.4f}".format))),
         ]
     return [column for wanted, column in every if wanted]
 
@@ -119,10 +121,10 @@ def _peak(row: Row) -> str:
     return "" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.0f} MB"
 
 
-def _fidelity(vs: str, what: str, form: str) -> Callable[[Row], str]:
+def _fidelity(vs: str, what: str, form: Callable[[float], str]) -> Callable[[Row], str]:
     def text(row: Row) -> str:
         found = row.fidelity_to(vs)
-        return "" if found is None else form.format(getattr(found, what))
+        return "" if found is None else form(getattr(found, what))
 
     return text
 

@@ -20,6 +20,7 @@ from bokeh_bench.console import describe_pair, table_of
 from bokeh_bench.plots import distributions, trade_off
 from bokeh_bench.report import Picture, Report, Row
 from bokeh_runtime.photo import FloatImage, from_unit
+from bokeh_runtime.psnr import psnr_text
 
 AMPLIFIED = 8
 """How much a difference is amplified, so that eyes see it."""
@@ -97,7 +98,7 @@ def _gallery(rows: Sequence[Row]) -> _Gallery | None:
             by_photo[key] = {
                 "drawn": number(_bytes(picture.drawn)),
                 "difference": number(_difference(picture)),
-                "psnr": f"{decibels.get(picture.name, float('nan')):.1f} dB",
+                "psnr": psnr_text(decibels[picture.name]) if picture.name in decibels else "-",
             }
         entries.append({"name": row.name, "pictures": by_photo})
     return _Gallery(list(numbers), list(photos.values()), entries)

@@ -28,7 +28,9 @@ class ModelMetadata:
         source: File name, format and SHA-256 of the trained model.
         tools: Versions of what made the file.
         fidelity: Picture against the full model: `vs`, `protocol`, `border_px`, `peak`, `images`,
-            `psnr_db_mean`, `psnr_db_worst`, `ssim_mean`.
+            `identical_images`, `psnr_db_mean`, `psnr_db_pooled`, `psnr_db_worst` (None if all
+            images are identical), `ssim_mean`. Older files lack `psnr_db_pooled` and
+            `identical_images`.
     """
 
     input_height: int
