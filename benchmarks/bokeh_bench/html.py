@@ -16,7 +16,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from bokeh_bench.console import describe_pair, table_of
+from bokeh_bench.console import describe_pair, footnotes, table_of
 from bokeh_bench.plots import distributions, trade_off
 from bokeh_bench.report import Picture, Report, Row
 from bokeh_runtime.photo import FloatImage, from_unit
@@ -60,6 +60,7 @@ def write_html(path: Path, report: Report) -> None:
         failed=[row for row in report.rows if row.failure],
         headings=headings,
         cells=cells,
+        footnotes=footnotes(done),
         pair=None if report.pair is None else describe_pair(report.pair),
         trade_off=[Markup(svg) for svg in trade_off(done)],
         distributions=[Markup(svg) for svg in distributions(done)],

@@ -109,13 +109,15 @@ class Pair:
     Attributes:
         first, second: Names of their rows.
         latency_ratio: Of the first's run time to the second's.
-        turns: Of each.
+        turns: Of each, in all rounds.
+        rounds: Of fresh processes.
     """
 
     first: str
     second: str
     latency_ratio: Ratio
     turns: int
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -180,12 +182,16 @@ def _latency(latency: Latency) -> dict[str, Any]:
         "first_inference_ms": round(latency.first_inference_ms, 3),
         "warm_up_runs": latency.warm_up_runs,
         "latency_ms": round(latency.median_ms, 4),
-        "p90_ms": round(latency.percentile_ms(90), 4),
-        "p99_ms": round(latency.percentile_ms(99), 4),
+        "p90_ms": _rounded(latency.tail_ms(90)),
+        "p99_ms": _rounded(latency.tail_ms(99)),
         "iqr_ms": round(latency.iqr_ms, 4),
         "drift": round(latency.drift, 4),
         "runs_ms": [round(ms, 4) for ms in latency.runs_ms],
     }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 4)
 
 
 def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
