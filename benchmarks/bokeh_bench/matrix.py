@@ -298,7 +298,8 @@ def _with_fidelity(row: Row, worker: Worker, subject: Subject, settings: Setting
             metadata.resampling if metadata else "area",
         )
         truth, _, more = fidelity_of("ground_truth", _drawn(worker, pairs))
-        fidelity, faults = [*fidelity, *truth], [*faults, *more]
+        fidelity = [*fidelity, *truth]
+        faults = [*faults, *settings.ground_truth.notes, *more]
     return replace(row, fidelity=fidelity, pictures=pictures, notes=[*notes, *faults])
 
 

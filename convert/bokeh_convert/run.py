@@ -249,6 +249,7 @@ class Run:
             gpu_objections=gpu_objections(rows),
             placement=[asdict(row) for row in rows],
             tools=tool_versions(),
+            notes=list(prepared.drawn.notes),
         )
         return _File(content, report, f"{stem}.report.json", pictures, plan)
 
