@@ -21,6 +21,7 @@ from bokeh_bench.report import ModelFile, Pair, Picture, Row
 from bokeh_bench.worker import Worker
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.metadata import ModelMetadata, metadata_of
+from bokeh_runtime.model import image_shape
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.placement import Placement
 from bokeh_runtime.tflite_file import TfliteFile, read_tflite
@@ -204,13 +205,11 @@ def read_subject(path: Path, full_model: FullModel) -> Subject:
     """Reads a model file and what it is held against.
 
     Raises:
-        InputError: If the file or the reference cannot be read.
+        InputError: If the file or the reference cannot be read, or it is not from image to image.
     """
     file = read_tflite(path)
     metadata = metadata_of(file)
-    shape = file.tensors[file.inputs[0]].shape[1:]
-    if len(shape) != 3:
-        raise InputError(f"{path}: takes no picture ({list(shape)}); give an image-to-image model")
+    shape = image_shape(file)
     reference, notes = full_model.reference_for(path, metadata, shape)
     expectations = (
         [
@@ -222,7 +221,7 @@ def read_subject(path: Path, full_model: FullModel) -> Subject:
         if reference
         else []
     )
-    channels = {3: "RGB", 4: "RGB + depth"}.get(shape[2], f"{shape[2]} channels")
+    channels = {3: "RGB", 4: "RGB + depth"}[shape[2]]
     described = ModelFile(
         path.name,
         file.sha256,

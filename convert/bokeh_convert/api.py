@@ -102,7 +102,7 @@ def convert(
             over the float32 file (an estimate; see `bokeh_convert.cost`).
         trade_off: For int8: try plans beyond the first that is good enough, and draw the curve.
         level: Of a model with several outputs, take the one of this level's size: one of
-            `LEVELS`. Without it and `output_name`, the largest is taken.
+            `LEVELS`. Without it and `output_name`, the largest is taken, if no other is as large.
         output_name: Of a model with several outputs, take this one.
         width: For weights alone: channels as a fraction of the authors' (None is 1.0).
         input_channels: For weights alone: 3 or 4 (None is 4).

@@ -123,7 +123,7 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--level",
     type=click.Choice(LEVELS),
     help="Of several outputs, the one of this level's size: l0 the input's, l1 half of it ... "
-    "l_up twice. Without it, the largest.",
+    "l_up twice. Without it, the largest, if no other is as large.",
 )
 @click.option("--output-name", metavar="NAME", help="Of several outputs, the one of this name.")
 @click.option("--width", type=float, help="For weights alone: PyNET's width; 1.0 unless given.")
