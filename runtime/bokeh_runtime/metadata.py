@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.resample import RESAMPLING
 from bokeh_runtime.tflite_file import TfliteFile, read_tflite
 
 ENTRY = "bokeh_tflite"
@@ -79,10 +80,16 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
             )
         known = {field.name for field in fields(ModelMetadata)}
         kept = {name: value for name, value in values.items() if name in known}
-        return ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
+        found = ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{file.path}: its metadata entry '{ENTRY}' is damaged ({error}); convert it again"
         ) from error
+    if found.resampling not in RESAMPLING:
+        raise InputError(
+            f"{file.path}: was trained on photos resampled by '{found.resampling}', this version "
+            f"knows {' and '.join(RESAMPLING)}; install the matching bokeh-tflite"
+        )
+    return found

@@ -224,3 +224,23 @@ def test_scores_of_identical_pictures_are_json_and_lift_no_mean() -> None:
     assert (found["whole_worst"], found["identical_photos"]) == (20, 1)
     text = json.dumps([found, *map(score_data, scores)], allow_nan=False)
     assert json.loads(text)[1]["whole"] is None
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"name\tset\na\ttrain\n", "has no column 'split'; it needs name and split"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"name\tsplit\n", "no pair of the split 'train'"),
+    ],
+)
+def test_a_table_that_lists_no_pairs_is_refused(table: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_bytes(table)
+    done = CliRunner().invoke(main, ["fit", str(tmp_path), "-o", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_an_unknown_split_is_refused(dataset: Path) -> None:
+    with pytest.raises(ValueError, match="split 'test' is unknown; use train or heldout"):
+        find_pairs(dataset, "test")
