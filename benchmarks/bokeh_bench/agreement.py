@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokeh_bench.latency import Ratio, ratio
+from bokeh_bench.latency import Block, Ratio, ratio
 from bokeh_bench.one_measurement import Measurement
 from bokeh_bench.worker import Worker
 from bokeh_runtime.errors import InputError
 
 _MEDIAN = re.compile(r"Inference \(median\): +([\d.]+) ms")
 _RUNS = 20
+_BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Agreement:
     """Both are ratios of run times, ours over the other's, taken in one interleaved run.
 
     Attributes:
-        to_bare_loop: Run by run, in one process.
+        to_bare_loop: Run by run, in one process, whose turns are resampled in blocks.
         to_litert: Medians of 20 runs each, process by process.
         turns, rounds: How many.
     """
@@ -45,7 +47,7 @@ def measure(
     Args:
         model: A .tflite file that the CPU runs.
         threads: Of the CPU.
-        turns: Runs against the bare loop.
+        turns: Runs against the bare loop, 10 at least.
         rounds: Processes against LiteRT's benchmark.
         say: Told what is being done.
 
@@ -54,12 +56,20 @@ def measure(
     """
     say("turns with a bare loop")
     ours, bare = _turns_with_bare_loop(model, threads, turns)
-    medians: tuple[list[float], list[float]] = ([], [])
+    medians: list[Block] = []
     for i in range(rounds):
         say(f"LiteRT's benchmark, round {i + 1} of {rounds}")
-        for kind, side in zip((_ours, _litert), medians, strict=True):
-            side.append(kind(model, threads))
-    return Agreement(ratio(ours, bare), ratio(*medians), turns, rounds)
+        both = [_ours, _litert]
+        # Who goes first takes turns.
+        found = {kind: kind(model, threads) for kind in (both[::-1] if i % 2 else both)}
+        medians.append(([found[_ours]], [found[_litert]]))
+    return Agreement(ratio(blocks(ours, bare)), ratio(medians), turns, rounds)
+
+
+def blocks(first_ms: Sequence[float], second_ms: Sequence[float]) -> list[Block]:
+    """Cuts one series of turns into 10 blocks of neighbours."""
+    edges = [round(i * len(first_ms) / _BLOCKS) for i in range(_BLOCKS + 1)]
+    return [(first_ms[a:b], second_ms[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 def table(found: Agreement) -> str:
@@ -69,7 +79,7 @@ def table(found: Agreement) -> str:
         (f"a bare loop's, {found.turns} turns", found.to_bare_loop),
         (f"LiteRT's own benchmark's, {found.rounds} rounds", found.to_litert),
     ):
-        lines.append(f"| {name} | {one.median:.4f} | {one.low:.4f} to {one.high:.4f} |")
+        lines.append(f"| {name} | {one.estimate:.4f} | {one.low:.4f} to {one.high:.4f} |")
     return "\n".join(lines)
 
 

@@ -44,7 +44,11 @@ _PATH = click.Path(path_type=Path)
               help="At least so many timed runs.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0), default=5.0, show_default=True,
               help="And for at least so long.")  # fmt: skip
-@click.option("--pair", is_flag=True, help="Two models take turns, A B A B; their ratio.")
+@click.option(
+    "--pair",
+    is_flag=True,
+    help="Two models take turns, A B B A, in rounds of fresh processes; their ratio.",
+)
 @click.option("--reference", metavar="NPZ", type=_PATH,
               help="The conversion's reference pack; without it, that beside each.")  # fmt: skip
 @click.option("--source", metavar="FILE", type=_PATH,
@@ -63,7 +67,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--compare", metavar="JSON", type=_PATH, help="An older report.json to hold up to.")
 @click.option("--max-slowdown", type=Share(), help="Such as 5%, with --compare.")
 @click.option("--max-psnr-drop", metavar="DB", type=click.FloatRange(min=0),
-              help="Such as 0.2, with --compare.")  # fmt: skip
+              help="Such as 0.2, with --compare; for mean, pooled and worst each.")  # fmt: skip
 @click.option("-o", "--output-dir", type=_PATH, default=Path("bench"), show_default=True,
               help="For report.json and report.html.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")

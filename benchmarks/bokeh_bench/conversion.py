@@ -21,10 +21,12 @@ import numpy as np
 
 from bokeh_bench.arm64.runner import ArmRunner
 from bokeh_bench.one_conversion import OURS
-from bokeh_convert.verify import verify
+from bokeh_convert.report import fidelity_summary
+from bokeh_convert.verify import BrokenPictureError, verify
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.psnr import psnr_text
 from bokeh_runtime.reference import Reference, load_reference
 
 BASELINE = f"{OURS} float32"
@@ -41,7 +43,9 @@ class Row:
         convert_s: From the trained model in memory to the file.
         process_s: The whole process, Python's start, reading and (ours) the proof included.
         peak_rss_bytes: Of that process.
-        psnr_db_mean, psnr_db_worst, ssim_mean: Against the full model, no crop, peak 1.0.
+        psnr_db_mean, psnr_db_pooled, psnr_db_worst: Against the full model, no crop, peak 1.0; see
+            `bokeh_runtime.psnr.PsnrSummary`. None if every picture is identical to that model's.
+        ssim_mean: Likewise.
         latency_ratio: Median run time over that of "bokeh-convert float32"; None if not asked.
         instructions_ratio: On a phone's CPU kernels, over the same; None if not asked.
     """
@@ -51,8 +55,9 @@ class Row:
     convert_s: float
     process_s: float
     peak_rss_bytes: int
-    psnr_db_mean: float
-    psnr_db_worst: float
+    psnr_db_mean: float | None
+    psnr_db_pooled: float | None
+    psnr_db_worst: float | None
     ssim_mean: float
     latency_ratio: float | None
     instructions_ratio: float | None
@@ -109,12 +114,11 @@ def measure(
     for way, (content, figures) in made.items():
         say(f"fidelity of {way}")
         if "fidelity" not in figures:
-            fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
-            figures["fidelity"] = {
-                "psnr_db_mean": fidelity.psnr_db_mean,
-                "psnr_db_worst": fidelity.psnr_db_worst,
-                "ssim_mean": fidelity.ssim_mean,
-            }
+            try:
+                fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
+            except BrokenPictureError as error:
+                raise InputError(f"{path}: the file of {way} {error}; leave it out") from error
+            figures["fidelity"] = fidelity_summary(fidelity, "the file")
         proof = figures["fidelity"]
         rows.append(
             Row(
@@ -123,8 +127,9 @@ def measure(
                 round(figures["convert_s"], 1),
                 round(figures["process_s"], 1),
                 figures["peak_rss_bytes"],
-                round(proof["psnr_db_mean"], 1),
-                round(proof["psnr_db_worst"], 1),
+                _rounded(proof["psnr_db_mean"]),
+                _rounded(proof["psnr_db_pooled"]),
+                _rounded(proof["psnr_db_worst"]),
                 round(proof["ssim_mean"], 4),
                 ratios.get(way),
                 round(instructions[way] / instructions[BASELINE], 2)
@@ -135,16 +140,25 @@ def measure(
     return rows
 
 
+def _rounded(decibels: float | None) -> float | None:
+    return None if decibels is None else round(decibels, 1)
+
+
 def interleaved_medians(
     files: dict[str, bytes], photo: FloatImage, runs: int, threads: int
 ) -> dict[str, float]:
-    """Returns the median run time of each file in seconds; they take turns, after one warm-up."""
+    """Returns the median run time of each file in seconds; they take turns, after one warm-up.
+
+    Every other turn runs them in the opposite order: what ran before a file changes what it finds
+    in the caches.
+    """
     models = {name: TfliteModel(content, threads=threads) for name, content in files.items()}
     for model in models.values():
         model.run(photo)
     times: dict[str, list[float]] = {name: [] for name in files}
-    for _ in range(runs):
-        for name, model in models.items():
+    for turn in range(runs):
+        in_order = list(models.items())
+        for name, model in in_order[::-1] if turn % 2 else in_order:
             began = time.perf_counter()
             model.run(photo)
             times[name].append(time.perf_counter() - began)
@@ -154,9 +168,9 @@ def interleaved_medians(
 def table(rows: Sequence[Row]) -> str:
     """Formats the rows as a Markdown table."""
     lines = [
-        "| file | size | PSNR mean | worst | SSIM | instructions | latency | convert | process "
-        "| peak |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| file | size | PSNR mean | pooled | worst | SSIM | instructions | latency | convert "
+        "| process | peak |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         latency, instructions = (
@@ -164,8 +178,9 @@ def table(rows: Sequence[Row]) -> str:
             for ratio in (row.latency_ratio, row.instructions_ratio)
         )
         lines.append(
-            f"| {row.made_by} | {row.size_bytes / 1e6:.2f} MB | {row.psnr_db_mean:.1f} dB "
-            f"| {row.psnr_db_worst:.1f} dB | {row.ssim_mean:.4f} | {instructions} | {latency} "
+            f"| {row.made_by} | {row.size_bytes / 1e6:.2f} MB | {psnr_text(row.psnr_db_mean)} "
+            f"| {psnr_text(row.psnr_db_pooled)} | {psnr_text(row.psnr_db_worst)} "
+            f"| {row.ssim_mean:.4f} | {instructions} | {latency} "
             f"| {row.convert_s:.0f} s | {row.process_s:.0f} s | {row.peak_rss_bytes / 1e9:.1f} GB |"
         )
     return "\n".join(lines)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from bokeh_convert.train.pairs import Pair, find_pairs
 from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.folders import photos_in
 from bokeh_runtime.metadata import ModelMetadata
-from bokeh_runtime.photo import FloatImage, open_photo
+from bokeh_runtime.photo import HEIC_SUFFIXES, PHOTO_SUFFIXES, FloatImage, open_photo
 from bokeh_runtime.reference import Reference, load_reference, reference_beside
 from bokeh_runtime.resample import fit
 
@@ -52,7 +53,7 @@ class FullModel:
     ) -> None:
         self._pack = None if pack is None else load_reference(pack)
         self._pack_path, self._source, self._photos, self._say = pack, source, photos, say
-        self._drawn: dict[tuple[int, ...], tuple[Reference, str]] = {}
+        self._drawn: dict[tuple[int, ...], tuple[Reference, str, list[str]]] = {}
 
     def reference_for(
         self, path: Path, metadata: ModelMetadata | None, shape: tuple[int, ...]
@@ -68,7 +69,7 @@ class FullModel:
             InputError: If a pack or the source cannot be read, or the pack is of another size.
         """
         if self._source is not None:
-            reference, sha256 = self._live(shape)
+            reference, sha256, notes = self._live(shape)
         else:
             found = self._pack or reference_beside(path, metadata)
             if found is None:
@@ -76,7 +77,7 @@ class FullModel:
                     "no reference pack beside it: nothing to compare with; give --reference NPZ or "
                     "--source MODEL"
                 ]
-            reference, sha256 = found, found.source_sha256
+            reference, sha256, notes = found, found.source_sha256, []
         if tuple(reference.inputs[0].shape) != shape:
             raise InputError(
                 f"{self._pack_path or path}: the reference pack's photos are "
@@ -85,10 +86,10 @@ class FullModel:
             )
         made_from = metadata.source.get("sha256", "") if metadata else ""
         if sha256 and made_from and sha256 != made_from:
-            return reference, ["converted from another trained model than it is held against"]
-        return reference, []
+            notes = [*notes, "converted from another trained model than it is held against"]
+        return reference, notes
 
-    def _live(self, shape: tuple[int, ...]) -> tuple[Reference, str]:
+    def _live(self, shape: tuple[int, ...]) -> tuple[Reference, str, list[str]]:
         if shape in self._drawn:
             return self._drawn[shape]
         assert self._source is not None
@@ -112,7 +113,7 @@ class FullModel:
         drawn = draw_samples(self._photos, channels=channels, count=10_000, seed=0)
         samples = [*drawn.verification, *(drawn.calibration if self._photos else ())]
         reference = draw_reference(sized, samples, on_photo=lambda: None)
-        self._drawn[shape] = reference, sized.model.sha256
+        self._drawn[shape] = reference, sized.model.sha256, list(drawn.notes)
         return self._drawn[shape]
 
 
@@ -121,8 +122,12 @@ class GroundTruth:
 
     Args:
         dataset: In EBB!'s layout, or with a `pairs.tsv` (see `bokeh_convert.train.pairs`), or a
-            folder of sharp photos if `targets` is given.
+            folder of sharp photos if `targets` is given, in which depth maps and masks are passed
+            over (see `bokeh_runtime.folders.photos_in`).
         targets: Folder of the targets, of the same names.
+
+    Attributes:
+        notes: What a reader must know.
 
     Raises:
         InputError: If there is no pair.
@@ -130,13 +135,14 @@ class GroundTruth:
 
     def __init__(self, dataset: Path, targets: Path | None = None) -> None:
         self.path = dataset
+        self.notes: list[str] = []
         if targets is None:
             try:
                 self.pairs = find_pairs(dataset, "heldout")
             except ValueError as error:
                 raise InputError(str(error)) from error
         else:
-            self.pairs = _by_name(dataset, targets)
+            self.pairs, self.notes = _by_name(dataset, targets)
 
     def expectations(
         self, shape: tuple[int, ...], output_scale: float, resampling: str
@@ -163,19 +169,21 @@ class GroundTruth:
             yield Expectation(pair.name, np.round(seen * 255).astype(np.uint8), wanted)
 
 
-def _by_name(photos: Path, targets: Path) -> list[Pair]:
+def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
     for folder in (photos, targets):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; check the path")
-    named = {path.stem: path for path in targets.iterdir() if path.is_file()}
+    suffixes = (*PHOTO_SUFFIXES, *HEIC_SUFFIXES)
+    sharp, blurred = photos_in(photos, suffixes), photos_in(targets, suffixes)
+    named = {path.stem: path for path in blurred.photos}
     pairs = [
         Pair(path.stem, path, named[path.stem], None, None)
-        for path in sorted(photos.iterdir())
-        if path.is_file() and path.stem in named
+        for path in sharp.photos
+        if path.stem in named
     ]
     if not pairs:
         raise InputError(f"{targets}: no file there has the name of a photo of {photos}")
-    return pairs
+    return pairs, [*sharp.notes, *blurred.notes]
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from bokeh_convert.ssim import ssim
 from bokeh_runtime.photo import FloatImage
-from bokeh_runtime.psnr import psnr
+from bokeh_runtime.psnr import PsnrSummary, SummedUp, psnr, summarize_psnr
 
 PROTOCOLS = {"full": 0, "paper": 32}
 """Pixels left out along each side; `paper` is that of Ignatov et al., 2020."""
@@ -44,7 +43,7 @@ class ImageFidelity:
 
 
 @dataclass(frozen=True)
-class Fidelity:
+class Fidelity(SummedUp):
     """Pictures against others in one protocol.
 
     Attributes:
@@ -58,12 +57,8 @@ class Fidelity:
     images: Sequence[ImageFidelity]
 
     @property
-    def psnr_db_mean(self) -> float:
-        return statistics.fmean(image.psnr_db for image in self.images)
-
-    @property
-    def psnr_db_worst(self) -> float:
-        return min(image.psnr_db for image in self.images)
+    def psnr(self) -> PsnrSummary:
+        return summarize_psnr([image.psnr_db for image in self.images])
 
     @property
     def ssim_mean(self) -> float:
@@ -149,8 +144,3 @@ def _halved(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     even = image[:height, :width]
     quarters = even.reshape(height // 2, 2, width // 2, 2, -1)
     return np.asarray(quarters.mean(axis=(1, 3)), np.float64)
-
-
-def finite(decibels: float) -> float | None:
-    """Returns a PSNR as JSON has it: None for infinity."""
-    return round(decibels, 3) if math.isfinite(decibels) else None

@@ -12,6 +12,7 @@ from bokeh_convert import convert
 from bokeh_runtime import InputError, TfliteModel, psnr
 from bokeh_runtime.accelerator import AcceleratedModel
 from bokeh_runtime.photo import to_unit
+from bokeh_runtime.psnr import psnr_text, summarize_psnr
 from bokeh_runtime.reference import load_reference
 from bokeh_runtime.tflite_file import read_tflite
 
@@ -20,7 +21,10 @@ SCHEMES = ("float32", "float16", "dynamic", "int8", "full-integer")
 
 @dataclass(frozen=True)
 class GpuRow:
-    """One scheme; PSNR in dB, the mean over the verification photos, protocol `full`."""
+    """One scheme; PSNR in dB, the mean over the verification photos, protocol `full`.
+
+    Photos whose pictures are identical are left out of the mean; infinity if all are.
+    """
 
     scheme: str
     device: str
@@ -51,7 +55,10 @@ def measure(
         distances = []
         for photo, full in zip(pack.inputs, pack.outputs, strict=True):
             tensor = to_unit(photo)
-            by_gpu, by_cpu = (np.clip(one.run(tensor), 0, 1) for one in (gpu, cpu))
+            drawn = [one.run(tensor) for one in (gpu, cpu)]
+            if not all(np.isfinite(picture).all() for picture in drawn):
+                raise InputError(f"{file.path.name}: draws NaN or infinity; convert it again")
+            by_gpu, by_cpu = (np.clip(picture, 0, 1) for picture in drawn)
             if np.array_equal(by_gpu, by_cpu):
                 raise InputError(f"{file.path.name}: bit for bit the CPU's; it did not run there")
             pairs = ((by_gpu, by_cpu), (by_gpu, full), (by_cpu, full))
@@ -62,7 +69,7 @@ def measure(
                 gpu.device.name,
                 gpu.nodes_placed,
                 len(file.operators),
-                *np.mean(distances, axis=0).tolist(),
+                *(summarize_psnr(side).mean for side in zip(*distances, strict=True)),
             )
         )
         gpu.close()
@@ -76,8 +83,9 @@ def table(rows: Sequence[GpuRow]) -> str:
         "| --- |" + " ---: |" * 4,
     ]
     lines += [
-        f"| {row.scheme} | {row.nodes_placed} of {row.nodes_total} | {row.gpu_vs_cpu_db:.1f} dB "
-        f"| {row.gpu_vs_full_model_db:.1f} dB | {row.cpu_vs_full_model_db:.1f} dB |"
+        f"| {row.scheme} | {row.nodes_placed} of {row.nodes_total} "
+        f"| {psnr_text(row.gpu_vs_cpu_db)} "
+        f"| {psnr_text(row.gpu_vs_full_model_db)} | {psnr_text(row.cpu_vs_full_model_db)} |"
         for row in rows
     ]
     return "\n".join([*lines, "", f"Device: {rows[0].device}."])

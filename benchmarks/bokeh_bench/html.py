@@ -16,10 +16,11 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from bokeh_bench.console import describe_pair, table_of
+from bokeh_bench.console import describe_pair, footnotes, table_of
 from bokeh_bench.plots import distributions, trade_off
 from bokeh_bench.report import Picture, Report, Row
 from bokeh_runtime.photo import FloatImage, from_unit
+from bokeh_runtime.psnr import psnr_text
 
 AMPLIFIED = 8
 """How much a difference is amplified, so that eyes see it."""
@@ -59,6 +60,7 @@ def write_html(path: Path, report: Report) -> None:
         failed=[row for row in report.rows if row.failure],
         headings=headings,
         cells=cells,
+        footnotes=footnotes(done),
         pair=None if report.pair is None else describe_pair(report.pair),
         trade_off=[Markup(svg) for svg in trade_off(done)],
         distributions=[Markup(svg) for svg in distributions(done)],
@@ -97,7 +99,7 @@ def _gallery(rows: Sequence[Row]) -> _Gallery | None:
             by_photo[key] = {
                 "drawn": number(_bytes(picture.drawn)),
                 "difference": number(_difference(picture)),
-                "psnr": f"{decibels.get(picture.name, float('nan')):.1f} dB",
+                "psnr": psnr_text(decibels[picture.name]) if picture.name in decibels else "-",
             }
         entries.append({"name": row.name, "pictures": by_photo})
     return _Gallery(list(numbers), list(photos.values()), entries)

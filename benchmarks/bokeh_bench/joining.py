@@ -7,7 +7,7 @@ network sees and draws. What is joined from those two is compared with the targe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,7 @@ import numpy as np
 from bokeh_runtime import InputError, psnr, read_photo
 from bokeh_runtime.join import join
 from bokeh_runtime.photo import FloatImage, Pixels, as_float, to_unit
+from bokeh_runtime.psnr import psnr_text, summarize_psnr
 from bokeh_runtime.resample import scale
 
 FACTOR = 4
@@ -24,7 +25,10 @@ _EDGE = 9  # px; the neighbourhood of a subject's edge
 
 @dataclass(frozen=True)
 class JoiningRow:
-    """A way of joining; means over the pairs, PSNR in dB from the target at full size."""
+    """A way of joining; means over the pairs, PSNR in dB from the target at full size.
+
+    A pair whose two pictures are identical is left out of a mean; infinity if all are.
+    """
 
     way: str
     whole_db: float
@@ -55,7 +59,10 @@ def compare(folder: Path) -> list[JoiningRow]:
         for way, function in WAYS.items():
             result = function(sharp, drawn, seen)
             found[way].append(_score(result, target, mask, drawn))
-    return [JoiningRow(way, *np.mean(scores, axis=0).tolist()) for way, scores in found.items()]
+    return [
+        JoiningRow(way, *(summarize_psnr(of).mean for of in zip(*scores, strict=True)))
+        for way, scores in found.items()
+    ]
 
 
 def table(rows: Sequence[JoiningRow]) -> str:
@@ -65,8 +72,7 @@ def table(rows: Sequence[JoiningRow]) -> str:
         "| --- |" + " ---: |" * 5,
     ]
     lines += [
-        f"| {row.way} | {row.whole_db:.1f} dB | {row.subject_db:.1f} dB | {row.edge_db:.1f} dB "
-        f"| {row.background_db:.1f} dB | {row.scaled_down_db:.1f} dB |"
+        "| {} | {} | {} | {} | {} | {} |".format(row.way, *map(psnr_text, astuple(row)[1:]))
         for row in rows
     ]
     return "\n".join(lines)

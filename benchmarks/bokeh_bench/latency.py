@@ -15,6 +15,16 @@ NOISY = 0.10
 DRIFT = 0.05
 """Above this change from the first run to the last, a machine throttles or wakes up."""
 CONFIDENCE = 0.95
+FEWEST_BLOCKS = 5
+"""Of fewer, an interval of 95 % has no bounds within the range of the blocks."""
+
+
+def fewest_runs(percent: int) -> int:
+    """Returns of how many runs one at least is expected beyond a percentile: 100 for the 99th.
+
+    With fewer, what is called the percentile is the slowest run, whatever the percentile.
+    """
+    return math.ceil(100 / (100 - percent))
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,11 @@ class Latency:
         """Interpolated linearly between the runs."""
         return float(np.percentile(self.runs_ms, percent))
 
+    def tail_ms(self, percent: int) -> float | None:
+        """Returns a high percentile; None with fewer runs than `fewest_runs(percent)`."""
+        enough = len(self.runs_ms) >= fewest_runs(percent)
+        return self.percentile_ms(percent) if enough else None
+
     @property
     def drift(self) -> float:
         """Change from the first run to the last over the median: Theil and Sen's slope.
@@ -82,23 +97,48 @@ class Ratio:
     """Run time of one model over another's, the two taking turns.
 
     Attributes:
-        median: Of the ratios of neighbours.
-        low, high: Its interval of 95 %, whatever the distribution (order statistics, by the
-            binomial test of the median).
+        estimate: Geometric mean over the blocks of the ratio of their medians.
+        low, high: Its interval of 95 %; see `ratio`.
     """
 
-    median: float
+    estimate: float
     low: float
     high: float
 
 
-def ratio(first_ms: Sequence[float], second_ms: Sequence[float]) -> Ratio:
-    """Compares two models that took turns: `first_ms[i]` ran just before `second_ms[i]`."""
-    ratios = [one / other for one, other in zip(first_ms, second_ms, strict=True)]
-    middle = statistics.median(ratios)
-    test = stats.quantile_test(ratios, q=middle, p=0.5)
-    interval = test.confidence_interval(confidence_level=CONFIDENCE)
-    # With five turns or fewer no two of them bound the median so surely.
-    low = min(ratios) if math.isnan(interval.low) else float(interval.low)
-    high = max(ratios) if math.isnan(interval.high) else float(interval.high)
-    return Ratio(middle, low, high)
+Block = tuple[Sequence[float], Sequence[float]]
+"""Run times of both models, in ms, that were taken near each other: in the same processes."""
+
+
+def ratio(blocks: Sequence[Block]) -> Ratio:
+    """Compares two models that took turns.
+
+    Runs that follow each other are alike (clocks, caches, other programs), and a process has a
+    speed of its own (where its memory lies), so that neither turns nor the runs of one process are
+    independent. Whole blocks are resampled, whose runs stay together: the cluster bootstrap, as for
+    benchmarks whose runs are nested in processes (Kalibera and Jones, "Rigorous Benchmarking in
+    Reasonable Time", 2013), and for one long series the bootstrap of blocks that do not overlap
+    (Carlstein, 1986). The percentile interval of n blocks is too narrow by sqrt((n - 1) / n) and
+    for having normal instead of Student's tails; it is expanded for both (Hesterberg, "What
+    Teachers Should Know About the Bootstrap", 2015, section 4.2).
+
+    Args:
+        blocks: At least `FEWEST_BLOCKS`. With a block for each pair of fresh processes the interval
+            holds for other processes too; with blocks of one process, for that process.
+
+    Raises:
+        ValueError: If there are fewer blocks.
+    """
+    count = len(blocks)
+    if count < FEWEST_BLOCKS:
+        raise ValueError(f"{count} blocks of turns; an interval needs {FEWEST_BLOCKS}")
+    logs = np.log([statistics.median(one) / statistics.median(other) for one, other in blocks])
+    wide = math.sqrt(count / (count - 1)) * stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
+    found = stats.bootstrap(
+        (logs,),
+        np.mean,
+        confidence_level=1 - 2 * stats.norm.sf(wide),
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return Ratio(math.exp(logs.mean()), math.exp(found.low), math.exp(found.high))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,13 @@ import numpy as np
 
 from bokeh_bench.expected import Expectation, FullModel, GroundTruth
 from bokeh_bench.fidelity import PROTOCOLS, Fidelity, ImageFidelity, compare, protocols_for
-from bokeh_bench.latency import Latency, ratio
+from bokeh_bench.latency import Block, Latency, ratio
 from bokeh_bench.operators import measure_operators
 from bokeh_bench.report import ModelFile, Pair, Picture, Row
 from bokeh_bench.worker import Worker
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.metadata import ModelMetadata, metadata_of
+from bokeh_runtime.model import image_shape
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.placement import Placement
 from bokeh_runtime.tflite_file import TfliteFile, read_tflite
@@ -25,6 +29,8 @@ from bokeh_runtime.tflite_file import TfliteFile, read_tflite
 WARM_UP_SECONDS = 10.0
 _AT_ONCE = 8  # pictures that are in memory at once
 BROKEN_DB = 10.0
+ROUNDS = 10
+"""Of fresh processes, of two models that take turns: what their interval is made from."""
 
 
 @dataclass(frozen=True)
@@ -124,52 +130,86 @@ def measure(
 def take_turns(
     first: Cell, second: Cell, settings: Settings, say: Callable[[str], None]
 ) -> tuple[list[Row], Pair]:
-    """Runs two models A B A B, each in its process, and compares their run times.
+    """Runs two models in turns, A B B A, in `ROUNDS` rounds of fresh processes; compares them.
 
     Raises:
         InputError, HardwareError: If one of them cannot run.
     """
-    subjects = [read_subject(cell.model, settings.full_model) for cell in (first, second)]
-    with _worker(first, settings) as one, _worker(second, settings) as other:
-        workers = (one, other)
-        opened, warm = [], []
-        for worker, cell in zip(workers, (first, second), strict=True):
-            say(f"opening {cell.model.name}")
-            opened.append(worker.ask("open"))
-            warm.append(worker.ask("warm_up", seconds=WARM_UP_SECONDS))
-        say("taking turns")
-        times: tuple[list[float], list[float]] = ([], [])
-        while len(times[0]) < settings.runs or sum(times[0] + times[1]) < settings.seconds * 2000:
-            for worker, list_ms in zip(workers, times, strict=True):
-                list_ms.append(worker.ask("turn")["ms"])
-        rows = []
-        for i, cell in enumerate((first, second)):
-            say(f"drawing with {cell.model.name}")
-            row = Row(subjects[i].described, cell.delegate, cell.threads)
-            peak = workers[i].ask("time", runs=0, seconds=0)["peak_rss_bytes"]
-            row = replace(
-                row,
-                placement=Placement(**opened[i]["placement"]),
-                latency=Latency(opened[i]["load_ms"], **warm[i], runs_ms=times[i]),
-                peak_rss_bytes=peak,
-            )
-            rows.append(_with_fidelity(row, workers[i], subjects[i], settings))
+    cells = (first, second)
+    subjects = [read_subject(cell.model, settings.full_model) for cell in cells]
+    rounds = []
+    for number in range(ROUNDS):
+        say(f"taking turns, round {number + 1} of {ROUNDS}")
+        rounds.append(_round(cells, settings, number))
+    rows = []
+    for cell, subject, processes in zip(cells, subjects, zip(*rounds, strict=True), strict=True):
+        say(f"drawing with {cell.model.name}")
+        row = Row(subject.described, cell.delegate, cell.threads)
+        row = replace(
+            row,
+            placement=Placement(**processes[0].opened["placement"]),
+            latency=Latency(
+                statistics.median(one.opened["load_ms"] for one in processes),
+                statistics.median(one.warm["first_inference_ms"] for one in processes),
+                max(one.warm["warm_up_runs"] for one in processes),
+                runs_ms=[ms for one in processes for ms in one.runs_ms],
+            ),
+            peak_rss_bytes=max(one.peak_rss_bytes for one in processes),
+        )
+        with _worker(cell, settings) as worker:
+            worker.ask("open")
+            rows.append(_with_fidelity(row, worker, subject, settings))
     if rows[0].name == rows[1].name:
         rows[1] = replace(rows[1], model=replace(rows[1].model, name=f"{rows[1].model.name} again"))
-    return rows, Pair(rows[0].name, rows[1].name, ratio(*times), len(times[0]))
+    blocks: list[Block] = [(one.runs_ms, other.runs_ms) for one, other in rounds]
+    turns = sum(len(one) for one, _ in blocks)
+    return rows, Pair(rows[0].name, rows[1].name, ratio(blocks), turns, ROUNDS)
+
+
+@dataclass(frozen=True)
+class _Process:
+    """What one process of a round measured."""
+
+    opened: dict[str, Any]
+    warm: dict[str, Any]
+    runs_ms: Sequence[float]
+    peak_rss_bytes: int
+
+
+def _round(cells: tuple[Cell, Cell], settings: Settings, number: int) -> tuple[_Process, _Process]:
+    """Starts a process for each model, and has them take turns.
+
+    The one that runs second finds other caches and another clock than the first, so that the order
+    is turned after each turn, and so is the order in which a round begins.
+    """
+    order = (0, 1) if number % 2 == 0 else (1, 0)
+    runs_ms: tuple[list[float], list[float]] = ([], [])
+    fewest = math.ceil(settings.runs / ROUNDS)
+    with ExitStack() as stack:
+        workers = {i: stack.enter_context(_worker(cells[i], settings)) for i in order}
+        opened = {i: workers[i].ask("open") for i in order}
+        warm = {i: workers[i].ask("warm_up", seconds=WARM_UP_SECONDS) for i in order}
+        while (
+            len(runs_ms[0]) < fewest
+            or len(runs_ms[0]) % 2  # as often first as second
+            or sum(runs_ms[0] + runs_ms[1]) < settings.seconds * 2000 / ROUNDS
+        ):
+            for i in order if len(runs_ms[0]) % 2 == 0 else order[::-1]:
+                runs_ms[i].append(workers[i].ask("turn")["ms"])
+        peaks = {i: workers[i].ask("time", runs=0, seconds=0)["peak_rss_bytes"] for i in order}
+    one, other = (_Process(opened[i], warm[i], runs_ms[i], peaks[i]) for i in (0, 1))
+    return one, other
 
 
 def read_subject(path: Path, full_model: FullModel) -> Subject:
     """Reads a model file and what it is held against.
 
     Raises:
-        InputError: If the file or the reference cannot be read.
+        InputError: If the file or the reference cannot be read, or it is not from image to image.
     """
     file = read_tflite(path)
     metadata = metadata_of(file)
-    shape = file.tensors[file.inputs[0]].shape[1:]
-    if len(shape) != 3:
-        raise InputError(f"{path}: takes no picture ({list(shape)}); give an image-to-image model")
+    shape = image_shape(file)
     reference, notes = full_model.reference_for(path, metadata, shape)
     expectations = (
         [
@@ -181,7 +221,7 @@ def read_subject(path: Path, full_model: FullModel) -> Subject:
         if reference
         else []
     )
-    channels = {3: "RGB", 4: "RGB + depth"}.get(shape[2], f"{shape[2]} channels")
+    channels = {3: "RGB", 4: "RGB + depth"}[shape[2]]
     described = ModelFile(
         path.name,
         file.sha256,
@@ -257,7 +297,8 @@ def _with_fidelity(row: Row, worker: Worker, subject: Subject, settings: Setting
             metadata.resampling if metadata else "area",
         )
         truth, _, more = fidelity_of("ground_truth", _drawn(worker, pairs))
-        fidelity, faults = [*fidelity, *truth], [*faults, *more]
+        fidelity = [*fidelity, *truth]
+        faults = [*faults, *settings.ground_truth.notes, *more]
     return replace(row, fidelity=fidelity, pictures=pictures, notes=[*notes, *faults])
 
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bokeh_bench.report import Row
+from bokeh_runtime.psnr import psnr_text
 
 WIDTHS = (9.0, 4.2)  # inches
 _INK, _CURRENT = "#010203", "currentColor"
@@ -52,7 +53,7 @@ def trade_off(rows: Sequence[Row]) -> list[str]:
                 xerr=[[middle - low], [high - middle]],
                 fmt="o",
                 color=_colour(i),
-                label=f"{row.name} ({middle:.0f} ms, {decibels:.1f} dB)",
+                label=f"{row.name} ({middle:.0f} ms, {psnr_text(found.psnr_db_mean)})",
             )
         axes.set_xlabel("latency: median and middle half (ms)")
         axes.set_ylabel("PSNR to the full model (dB)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_bench.fidelity import PROTOCOLS, Fidelity, finite
+from bokeh_bench.fidelity import PROTOCOLS, Fidelity
 from bokeh_bench.latency import Latency, Ratio
 from bokeh_bench.operators import OperatorTime
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.placement import Placement
+from bokeh_runtime.psnr import finite_db
 
 SCHEMA = "bokeh-tflite/bench/1"
 
@@ -107,13 +109,15 @@ class Pair:
     Attributes:
         first, second: Names of their rows.
         latency_ratio: Of the first's run time to the second's.
-        turns: Of each.
+        turns: Of each, in all rounds.
+        rounds: Of fresh processes.
     """
 
     first: str
     second: str
     latency_ratio: Ratio
     turns: int
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,12 @@ class Report:
     interrupted: bool = False
 
     def to_data(self) -> dict[str, Any]:
-        """Returns JSON data; a PSNR of two identical pictures (infinity) is None."""
+        """Returns JSON data.
+
+        Of two identical pictures `psnr_db` is None and `identical` True; `psnr_db_mean`,
+        `psnr_db_pooled` and `psnr_db_worst` are None only if `identical_images` counts all images.
+        A percentile of the run times is None where there are too few runs to tell it.
+        """
         return {
             "schema": SCHEMA,
             "created": self.created,
@@ -173,12 +182,16 @@ def _latency(latency: Latency) -> dict[str, Any]:
         "first_inference_ms": round(latency.first_inference_ms, 3),
         "warm_up_runs": latency.warm_up_runs,
         "latency_ms": round(latency.median_ms, 4),
-        "p90_ms": round(latency.percentile_ms(90), 4),
-        "p99_ms": round(latency.percentile_ms(99), 4),
+        "p90_ms": _rounded(latency.tail_ms(90)),
+        "p99_ms": _rounded(latency.tail_ms(99)),
         "iqr_ms": round(latency.iqr_ms, 4),
         "drift": round(latency.drift, 4),
         "runs_ms": [round(ms, 4) for ms in latency.runs_ms],
     }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 4)
 
 
 def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
@@ -188,12 +201,19 @@ def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
         "protocol": fidelity.protocol,
         "border_px": PROTOCOLS[fidelity.protocol],
         "peak": 1.0,
-        "psnr_db_mean": finite(fidelity.psnr_db_mean),
-        "psnr_db_worst": finite(fidelity.psnr_db_worst),
+        "psnr_db_mean": finite_db(fidelity.psnr_db_mean),
+        "psnr_db_pooled": finite_db(fidelity.psnr_db_pooled),
+        "psnr_db_worst": finite_db(fidelity.psnr_db_worst),
+        "identical_images": fidelity.psnr.identical_images,
         "ssim_mean": round(fidelity.ssim_mean, 6),
         "ms_ssim_mean": None if ms_ssim is None else round(ms_ssim, 6),
         "flip_mean": round(fidelity.flip_mean, 6),
         "images": [
-            {**asdict(image), "psnr_db": finite(image.psnr_db)} for image in fidelity.images
+            {
+                **asdict(image),
+                "psnr_db": finite_db(image.psnr_db),
+                "identical": image.psnr_db == math.inf,
+            }
+            for image in fidelity.images
         ],
     }

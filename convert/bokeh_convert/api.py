@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def convert(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     min_psnr_db: float | None = None,
+    min_psnr_db_worst: float | None = None,
     max_latency: float | None = None,
     trade_off: bool = False,
     level: str | None = None,
@@ -91,13 +93,16 @@ def convert(
         samples: The most photos that calibrate.
         seed: Of the choice of photos.
         size: (height, width) in pixels, multiples of 32, for models that leave it open.
-        min_psnr_db: A file whose mean PSNR is lower does not pass. For int8, also what its plan is
-            searched for; 40 dB unless given.
+        min_psnr_db: A file does not pass if its mean PSNR over the verification photos is lower, or
+            the PSNR of its pooled error. Photos that it draws bit for bit like the full model are
+            left out of the mean. For int8, also what its plan is searched for; 40 dB unless given.
+        min_psnr_db_worst: A file does not pass if the PSNR of its worst verification photo is
+            lower; None is 3 dB under `min_psnr_db`. For int8, also what its plan is searched for.
         max_latency: For int8: the most that the plan may cost on a phone's CPU, in instructions,
             over the float32 file (an estimate; see `bokeh_convert.cost`).
         trade_off: For int8: try plans beyond the first that is good enough, and draw the curve.
         level: Of a model with several outputs, take the one of this level's size: one of
-            `LEVELS`. Without it and `output_name`, the largest is taken.
+            `LEVELS`. Without it and `output_name`, the largest is taken, if no other is as large.
         output_name: Of a model with several outputs, take this one.
         width: For weights alone: channels as a fraction of the authors' (None is 1.0).
         input_channels: For weights alone: 3 or 4 (None is 4).
@@ -130,6 +135,9 @@ def convert(
         raise InputError(f"--level {level}: choose from {', '.join(LEVELS)}")
     if resampling is not None and resampling not in RESAMPLING:
         raise InputError(f"--resampling {resampling}: choose from {', '.join(RESAMPLING)}")
+    for option, asked in (("--min-psnr", min_psnr_db), ("--min-psnr-worst", min_psnr_db_worst)):
+        if asked is not None and not math.isfinite(asked):
+            raise InputError(f"{option} {asked:g}: is no PSNR in dB; give a number such as 40")
     if level is not None and output_name is not None:
         raise InputError("--level and --output-name both choose an output; give one of them")
     path = Path(source)
@@ -139,6 +147,7 @@ def convert(
     from bokeh_convert.plan import TARGET_DB, Budget
     from bokeh_convert.read import SourceOptions
     from bokeh_convert.run import Run
+    from bokeh_convert.verify import FidelityLimits
 
     options = SourceOptions(
         level,
@@ -153,9 +162,12 @@ def convert(
     if max_latency is not None and not max_latency > 0:
         raise InputError(f"--max-latency {max_latency:g}: a ratio above 0, such as 0.5")
     cores = threads or os.cpu_count() or 1
-    budget = Budget(TARGET_DB if min_psnr_db is None else min_psnr_db, max_latency)
+    budget = Budget(
+        TARGET_DB if min_psnr_db is None else min_psnr_db, max_latency, min_psnr_db_worst
+    )
+    least = budget.worst_db if min_psnr_db is not None else min_psnr_db_worst
     skipped = frozenset(skip_passes)
     run = Run(
         path, options, photos, samples, seed, size, skipped, budget, trade_off, cores, progress
     )
-    return run.convert(schemes, Path(output_dir), min_psnr_db)
+    return run.convert(schemes, Path(output_dir), FidelityLimits(min_psnr_db, least))

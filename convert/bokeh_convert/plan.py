@@ -20,12 +20,12 @@ from bokeh_convert.passes.merge_convolutions import merge_convolutions
 from bokeh_convert.quantize import quantize_convolutions
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
-from bokeh_runtime.psnr import psnr
+from bokeh_runtime.psnr import PsnrSummary, SummedUp, finite_db, psnr, summarize_psnr
 
 TARGET_DB = 40.0
-"""Mean PSNR that a plan must reach unless another is asked; no eye tells the two pictures apart."""
+"""PSNR that a plan must reach unless another is asked; no eye tells the two pictures apart."""
 WORST_BELOW_DB = 3.0
-"""How far below the target the worst photo may be."""
+"""How far below the target the worst photo may be, unless another limit is asked."""
 MARGIN_DB = 1.0
 """What is asked beyond the target on the photos of the search, for photos that it has not seen."""
 SEARCH_PHOTOS = 4
@@ -35,12 +35,13 @@ _CURVE = 6
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(SummedUp):
     """A plan that was built and drawn with.
 
     Attributes:
         in_float: Convolutions that stay in float, by the names of their results.
-        psnr_db: Of each photo of the search, against the float32 file.
+        psnr_db: Of each photo of the search, against the float32 file; infinity where the two
+            pictures are identical, 0 where the plan's is not finite.
         cost_ratio: Estimated instructions on a phone's CPU, over the float32 file's.
         merged: Convolutions that were merged into another.
     """
@@ -51,22 +52,12 @@ class Trial:
     merged: int
 
     @property
-    def psnr_db_mean(self) -> float:
-        return float(np.mean(self.psnr_db))
-
-    @property
-    def psnr_db_worst(self) -> float:
-        return min(self.psnr_db)
+    def psnr(self) -> PsnrSummary:
+        return summarize_psnr(self.psnr_db)
 
     @property
     def mean_squared_error(self) -> float:
-        return float(np.mean([10 ** (-decibels / 10) for decibels in self.psnr_db]))
-
-    def reaches(self, target_db: float) -> bool:
-        return (
-            self.psnr_db_mean >= target_db + MARGIN_DB
-            and self.psnr_db_worst >= target_db - WORST_BELOW_DB + MARGIN_DB
-        )
+        return 10 ** (-self.psnr_db_pooled / 10)
 
 
 @dataclass(frozen=True)
@@ -74,18 +65,30 @@ class Budget:
     """What a plan must keep to.
 
     Attributes:
-        psnr_db: Mean PSNR; the worst photo may be `WORST_BELOW_DB` lower.
+        psnr_db: Mean PSNR, and PSNR of the pooled error.
         cost_ratio: The most instructions, over the float32 file's; None is any number.
+        psnr_db_worst: Of the worst photo; None is `WORST_BELOW_DB` under `psnr_db`.
     """
 
     psnr_db: float = TARGET_DB
     cost_ratio: float | None = None
+    psnr_db_worst: float | None = None
+
+    @property
+    def worst_db(self) -> float:
+        """What is asked of the worst photo."""
+        return self.psnr_db - WORST_BELOW_DB if self.psnr_db_worst is None else self.psnr_db_worst
 
     def affords(self, trial: Trial) -> bool:
         return self.cost_ratio is None or trial.cost_ratio <= self.cost_ratio
 
     def holds(self, trial: Trial) -> bool:
-        return self.affords(trial) and trial.reaches(self.psnr_db)
+        return (
+            self.affords(trial)
+            and trial.psnr_db_mean >= self.psnr_db + MARGIN_DB
+            and trial.psnr_db_pooled >= self.psnr_db + MARGIN_DB
+            and trial.psnr_db_worst >= self.worst_db + MARGIN_DB
+        )
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,10 @@ class Plan:
             "trade_off": [
                 {
                     "in_float": sorted(trial.in_float),
-                    "psnr_db_mean": round(trial.psnr_db_mean, 2),
-                    "psnr_db_worst": round(trial.psnr_db_worst, 2),
+                    "psnr_db_mean": finite_db(trial.psnr_db_mean, 2),
+                    "psnr_db_pooled": finite_db(trial.psnr_db_pooled, 2),
+                    "psnr_db_worst": finite_db(trial.psnr_db_worst, 2),
+                    "identical_images": trial.psnr.identical_images,
                     "cost_ratio": round(trial.cost_ratio, 3),
                 }
                 for trial in self.trials
@@ -165,7 +170,7 @@ def search(
             content, cost, merged = _build(float32, in_float, merge)
             drawing = TfliteModel(content, threads=threads)
             decibels = tuple(
-                psnr(np.clip(np.nan_to_num(drawing.run(photo)), 0, 1), picture, border_px=0)
+                _distance(drawing.run(photo), picture)
                 for photo, picture in zip(photos, expected, strict=True)
             )
             tried[in_float] = Trial(in_float, decibels, cost / base_cost, merged)
@@ -190,13 +195,20 @@ def search(
     if fitting:
         chosen = fitting[0]
     elif affordable:
-        chosen = max(affordable, key=lambda trial: trial.psnr_db_mean)
+        chosen = max(affordable, key=lambda trial: trial.psnr_db_pooled)
     else:
         chosen = trials[0]
     content, _, _ = _build(
         float32, chosen.in_float, merge
     )  # not kept: forty files of a large model
     return Plan(content, chosen, trials, bool(fitting), len(names))
+
+
+def _distance(output: FloatImage, expected: FloatImage) -> float:
+    # 0 dB is the PSNR of white against black: no picture in [0, 1] has a lower one.
+    if not np.isfinite(output).all():
+        return 0.0
+    return psnr(np.clip(output, 0, 1), expected, border_px=0)
 
 
 def _build(float32: bytes, in_float: Collection[str], merge: bool) -> tuple[bytes, float, int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bokeh_convert.verify import Fidelity
+from bokeh_runtime.psnr import PsnrSummary, finite_db
 
 SCHEMA = "bokeh-tflite/conversion/1"
 _TOOLS = ("bokeh-tflite", "tensorflow", "keras", "tf-keras", "ai-edge-litert", "litert-quantizer")
@@ -23,8 +24,10 @@ class ConversionReport:
         scheme: See `bokeh_convert.quantize.SCHEMES`.
         timings: Seconds of each stage, in `read_s`, `reference_s` (the full model's pictures),
             `lower_s`, `ranges_s`, `quantize_s`, `verify_s`; the first four serve all files.
-        passed: False if the picture is broken or under the asked `min_psnr_db`.
+        passed: False if the picture is broken or under the asked PSNR.
         failure: Why it did not pass.
+        min_psnr_db: What the mean and the pooled PSNR had to reach; None if nothing was asked.
+        min_psnr_db_worst: What the worst photo had to reach; None likewise.
         fidelity: See `fidelity_summary`; None if the picture is broken.
         reference: File name and SHA-256 of the reference pack that the fidelity was measured with,
             and of its photos.
@@ -37,6 +40,7 @@ class ConversionReport:
         placement: For each kind of operator, what keeps it from the GPU delegate and which NNAPI
             level it needs; see `bokeh_convert.placement.OperatorRow`.
         gpu_objections: What would keep the file from the GPU delegate; empty if nothing.
+        notes: What the user should know of the run, in a line each.
     """
 
     file: str
@@ -44,6 +48,7 @@ class ConversionReport:
     passed: bool
     failure: str | None
     min_psnr_db: float | None
+    min_psnr_db_worst: float | None
     size_bytes: int
     sha256: str
     timings: dict[str, float]
@@ -60,6 +65,7 @@ class ConversionReport:
     gpu_objections: list[str]
     placement: list[dict[str, Any]]
     tools: dict[str, str]
+    notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
 
     def to_json(self) -> str:
@@ -72,7 +78,12 @@ def to_json(value: Any) -> str:
 
 
 def fidelity_summary(fidelity: Fidelity, computed_by: str) -> dict[str, Any]:
-    """Returns the fidelity as JSON data. A PSNR of two identical pictures (infinity) is None.
+    """Returns the fidelity as JSON data.
+
+    A photo whose two pictures are identical has no finite PSNR: `psnr_db` is None and `identical`
+    True. `psnr_db_mean` is over the photos that differ, `psnr_db_pooled` that of the mean squared
+    error over all photos; both, and `psnr_db_worst`, are None only if `identical_images` counts all
+    of them.
 
     Args:
         fidelity: What was measured.
@@ -84,14 +95,41 @@ def fidelity_summary(fidelity: Fidelity, computed_by: str) -> dict[str, Any]:
         "protocol": "full",
         "border_px": 0,
         "peak": 1.0,
-        "psnr_db_mean": _finite(fidelity.psnr_db_mean),
-        "psnr_db_worst": _finite(fidelity.psnr_db_worst),
+        **psnr_summary(fidelity.psnr),
         "ssim_mean": round(fidelity.ssim_mean, 6),
         "max_abs_error": max(image.max_abs_error for image in fidelity.images),
         "images": [
-            {**asdict(image), "psnr_db": _finite(image.psnr_db)} for image in fidelity.images
+            {
+                **asdict(image),
+                "psnr_db": finite_db(image.psnr_db),
+                "identical": image.psnr_db == math.inf,
+            }
+            for image in fidelity.images
         ],
     }
+
+
+def psnr_summary(psnr: PsnrSummary) -> dict[str, Any]:
+    """Returns what reports and metadata say of the PSNR over several photos."""
+    return {
+        "psnr_db_mean": finite_db(psnr.mean),
+        "psnr_db_pooled": finite_db(psnr.pooled),
+        "psnr_db_worst": finite_db(psnr.worst),
+        "identical_images": psnr.identical_images,
+    }
+
+
+def no_psnr() -> dict[str, Any]:
+    """Returns what stands in the place of a `psnr_summary` where the picture is broken."""
+    figures = ("psnr_db_mean", "psnr_db_pooled", "psnr_db_worst")
+    return {**dict.fromkeys(figures), "identical_images": 0}
+
+
+def without_images(summary: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns a fidelity as a file's metadata has it: how many photos instead of each."""
+    if summary is None:
+        return {}
+    return {**summary, "images": len(summary["images"])}
 
 
 def tool_versions() -> dict[str, str]:
@@ -103,7 +141,3 @@ def tool_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[tool] = "not installed"
     return versions
-
-
-def _finite(decibels: float) -> float | None:
-    return round(decibels, 3) if math.isfinite(decibels) else None

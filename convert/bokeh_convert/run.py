@@ -24,12 +24,20 @@ from bokeh_convert.quantize import SCHEMES, Scheme, quantize
 from bokeh_convert.ranges import ActivationRanges, measure_ranges
 from bokeh_convert.read import SourceOptions, read_model
 from bokeh_convert.read.float_model import FloatModel, SizedModel
-from bokeh_convert.report import ConversionReport, fidelity_summary, tool_versions
+from bokeh_convert.report import (
+    ConversionReport,
+    fidelity_summary,
+    no_psnr,
+    psnr_summary,
+    tool_versions,
+    without_images,
+)
 from bokeh_convert.samples import Sample, SampleSet, draw_samples, to_input
 from bokeh_convert.trade_off import save_trade_off
 from bokeh_convert.verify import (
     BrokenPictureError,
     Fidelity,
+    FidelityLimits,
     draw_reference,
     sized_sample,
     verify,
@@ -37,6 +45,7 @@ from bokeh_convert.verify import (
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metadata import ModelMetadata
 from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.psnr import psnr_text
 from bokeh_runtime.reference import Reference, save_reference
 from bokeh_runtime.staging import Staging
 
@@ -74,7 +83,7 @@ class Run:
         self._timings: dict[str, float] = {}
 
     def convert(
-        self, schemes: Sequence[str], folder: Path, min_psnr_db: float | None
+        self, schemes: Sequence[str], folder: Path, limits: FidelityLimits
     ) -> list[Conversion]:
         with Staging(folder) as staging:
             self._step(f"reading {self._source.name}", 0)
@@ -115,7 +124,7 @@ class Run:
             prepared = _Prepared(
                 sized, drawn, lowered, float32, rewritten, measured, reference, reference_file
             )
-            files = [self._file(name, prepared, min_psnr_db) for name in schemes]
+            files = [self._file(name, prepared, limits) for name in schemes]
             for file in files:
                 staging.path(file.report.file).write_bytes(file.content)
                 staging.path(file.report_name).write_text(file.report.to_json(), encoding="utf-8")
@@ -146,7 +155,7 @@ class Run:
             return DEMO_SIZE
         raise InputError(f"{model.path}: leaves its input size open; give --size HEIGHTxWIDTH")
 
-    def _file(self, name: str, prepared: _Prepared, min_psnr_db: float | None) -> _File:
+    def _file(self, name: str, prepared: _Prepared, limits: FidelityLimits) -> _File:
         sized, reference = prepared.sized, prepared.reference
         scheme = SCHEMES[name]
         self._step(f"writing {name}" if name == "float32" else f"quantizing to {name}", 0)
@@ -180,10 +189,10 @@ class Run:
         except BrokenPictureError as error:
             failure = str(error)
         if plan is not None and self._budget.cost_ratio is not None:
-            min_psnr_db = self._budget.psnr_db
-        if fidelity and min_psnr_db is not None and fidelity.psnr_db_mean < min_psnr_db:
-            failure = f"mean PSNR {fidelity.psnr_db_mean:.1f} dB is under {min_psnr_db:g} dB"
-        elif plan is not None and not self._budget.affords(plan.chosen):
+            limits = FidelityLimits(self._budget.psnr_db, self._budget.worst_db)
+        if fidelity is not None:
+            failure = limits.shortfall(fidelity)
+        if failure is None and plan is not None and not self._budget.affords(plan.chosen):
             failure = (
                 f"costs {plan.chosen.cost_ratio:.2f} of the float32 file, "
                 f"more than {self._budget.cost_ratio:g}"
@@ -209,7 +218,7 @@ class Run:
                 scheme=name,
                 source=source,
                 tools=tool_versions(),
-                fidelity=_without_images(summary),
+                fidelity=without_images(summary),
             ),
         )
         stem = f"{sized.model.name}_{name}" + (".failed" if failure else "")
@@ -219,7 +228,8 @@ class Run:
             scheme=name,
             passed=failure is None,
             failure=failure,
-            min_psnr_db=min_psnr_db,
+            min_psnr_db=limits.psnr_db,
+            min_psnr_db_worst=limits.psnr_db_worst,
             size_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             timings=dict(self._timings),
@@ -231,7 +241,7 @@ class Run:
                 "width": output_width,
             },
             calibration=self._calibration(prepared.drawn, scheme),
-            plan=None if plan is None else {"budget": asdict(self._budget), **plan.summary()},
+            plan=None if plan is None else {"budget": self._asked(), **plan.summary()},
             reference=prepared.reference_file,
             passes=[asdict(result) for result in passes],
             half_precision=half,
@@ -240,12 +250,13 @@ class Run:
             gpu_objections=gpu_objections(rows),
             placement=[asdict(row) for row in rows],
             tools=tool_versions(),
+            notes=list(prepared.drawn.notes),
         )
         return _File(content, report, f"{stem}.report.json", pictures, plan)
 
     def _plan(self, prepared: _Prepared) -> tuple[Plan, list[PassResult]]:
         def on_trial(trial: Trial) -> None:
-            drawn = f"{trial.psnr_db_mean:.1f} dB at {trial.cost_ratio:.2f} of float32's cost"
+            drawn = f"{psnr_text(trial.psnr_db_mean)} at {trial.cost_ratio:.2f} of float32's cost"
             self._step(f"searching a plan for int8: {drawn}", 0)
 
         photos = list(self._inputs(prepared.drawn.calibration[:SEARCH_PHOTOS], prepared.sized))
@@ -263,18 +274,20 @@ class Run:
         merged = PassResult(MERGE_CONVOLUTIONS, counted, plan.chosen.merged)
         return plan, [merged] if merge else []
 
+    def _asked(self) -> dict[str, Any]:
+        return {**asdict(self._budget), "psnr_db_worst": self._budget.worst_db}
+
     def _with_half(self, content: bytes, reference: Reference) -> tuple[bytes, dict[str, Any]]:
         """Marks a file for native half precision if the rehearsal of that holds the picture."""
         self._step("rehearsing half precision", 0)
-        summary: dict[str, Any] = {"psnr_db_mean": None, "psnr_db_worst": None, "failure": None}
+        summary: dict[str, Any] = {**no_psnr(), "failure": None}
         holds = False
         try:
             fidelity, _ = verify(
                 rehearse_half(content), reference, threads=self._threads, on_photo=lambda: None
             )
             holds = fidelity.psnr_db_worst >= MIN_PSNR_DB
-            whole = fidelity_summary(fidelity, "its rehearsal in half precision")
-            summary |= {key: whole[key] for key in ("psnr_db_mean", "psnr_db_worst")}
+            summary |= psnr_summary(fidelity.psnr)
         except BrokenPictureError as error:
             summary["failure"] = str(error)
         summary |= {"marked": holds, "min_psnr_db": MIN_PSNR_DB}
@@ -331,13 +344,6 @@ class _File:
     report_name: str
     pictures: Sequence[FloatImage]
     plan: Plan | None
-
-
-def _without_images(summary: dict[str, Any] | None) -> dict[str, Any]:
-    if summary is None:
-        return {}
-    kept = {key: value for key, value in summary.items() if key != "images"}
-    return {**kept, "images": len(summary["images"])}
 
 
 def _sha256(path: Path) -> str:

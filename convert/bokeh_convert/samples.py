@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.folders import PhotoFolder, photos_in
 from bokeh_runtime.photo import PHOTO_SUFFIXES, FloatImage, open_photo
 from bokeh_runtime.resample import fit
 
@@ -50,12 +51,14 @@ class SampleSet:
         depth: "none", "files", or "ramp" (no depth maps there: far above, near below).
         calibration: What the ranges of the activations are measured on.
         verification: What the result is judged on.
+        notes: What the user should know of the folder, in a line each.
     """
 
     origin: str
     depth: str
     calibration: Sequence[Sample]
     verification: Sequence[Sample]
+    notes: Sequence[str] = ()
 
 
 def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -> SampleSet:
@@ -63,7 +66,8 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
 
     Args:
         folder: Photos, with a depth PNG of the same name beside each one if `channels` is 4;
-            None takes the photos that ship with the package.
+            None takes the photos that ship with the package. Depth maps and masks are told from
+            photos by `bokeh_runtime.folders.photos_in`.
         channels: Of the model's input, 3 or 4.
         count: The most photos that calibrate.
         seed: Of the choice.
@@ -76,18 +80,21 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
         raise InputError(f"--samples {count}: at least one photo must calibrate")
     if folder is None:
         calibration, verification = (
-            [Sample(photo, None) for photo in _photos(BUNDLED / part)]
+            [Sample(photo, None) for photo in photos_in(BUNDLED / part).photos]
             for part in ("calibration", "verification")
         )
         depth = "none" if channels == 3 else "ramp"
         return SampleSet("bundled photos", depth, calibration[:count], verification)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check --representative-dataset")
-    photos = _photos(folder)
+    found = photos_in(folder)
+    photos, notes = list(found.photos), found.notes
     if channels == 4:
         # Depth maps are PNGs; a PNG beside a photo of the same name and another suffix is one.
         named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
         photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
+        passed_over = [path for path in found.maps if path.stem not in named]
+        notes = PhotoFolder(folder, photos, passed_over).notes
     random.Random(seed).shuffle(photos)
     held = min(MOST_VERIFICATION, max(1, len(photos) // 5))
     # A copy of a photo is that photo: the content tells them apart, not the name.
@@ -96,11 +103,11 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
     if len(chosen) < 2:
         raise InputError(
             f"{folder}: {len(chosen)} different photos ({', '.join(PHOTO_SUFFIXES)}); "
-            "put at least two there: one calibrates, another verifies"
+            f"put at least two there: one calibrates, another verifies{_told(notes)}"
         )
     held = min(held, len(chosen) - 1)
     return SampleSet(
-        str(folder), "none" if channels == 3 else "files", chosen[held:], chosen[:held]
+        str(folder), "none" if channels == 3 else "files", chosen[held:], chosen[:held], notes
     )
 
 
@@ -138,14 +145,8 @@ def _different(photos: Sequence[Path]) -> Iterator[Path]:
             yield photo
 
 
-def _photos(folder: Path) -> list[Path]:
-    return sorted(_each_photo(folder))
-
-
-def _each_photo(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith("."):
-            yield path
+def _told(notes: Sequence[str]) -> str:
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _depth_of(photo: Path, channels: int) -> Path | None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from bokeh_convert.plan import WORST_BELOW_DB, Budget, Plan
+from bokeh_convert.plan import Budget, Plan
+
+_TOP_DB = 150.0
+"""Where identical pictures are drawn: about as near as float32 can be."""
 
 
 def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
@@ -21,8 +24,9 @@ def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     costs = [trial.cost_ratio for trial in plan.trials]
-    means = [trial.psnr_db_mean for trial in plan.trials]
-    spread = [trial.psnr_db_mean - trial.psnr_db_worst for trial in plan.trials]
+    means = [min(trial.psnr_db_mean, _TOP_DB) for trial in plan.trials]
+    worst = [min(trial.psnr_db_worst, _TOP_DB) for trial in plan.trials]
+    spread = [mean - low for mean, low in zip(means, worst, strict=True)]
     nothing = [0.0] * len(costs)
     axes.errorbar(
         costs, means, (spread, nothing), fmt="o", color="0.45", markersize=4, linewidth=0.7,
@@ -32,12 +36,11 @@ def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
     axes.step(costs, best, where="post", color="0.7", linewidth=0.8, label="best for its cost")
     chosen = plan.chosen
     floats = f"{len(chosen.in_float)} of {plan.convolutions} convolutions in float"
-    axes.plot(
-        chosen.cost_ratio, chosen.psnr_db_mean, "o", color="tab:blue", label=f"chosen: {floats}"
-    )
-    axes.axhline(budget.psnr_db, color="tab:green", linewidth=0.8, label="asked of the mean")
+    mean = min(chosen.psnr_db_mean, _TOP_DB)
+    axes.plot(chosen.cost_ratio, mean, "o", color="tab:blue", label=f"chosen: {floats}")
+    axes.axhline(budget.psnr_db, color="tab:green", linewidth=0.8, label="asked of mean and pooled")
     axes.axhline(
-        budget.psnr_db - WORST_BELOW_DB, color="tab:green", linewidth=0.8, linestyle=":",
+        budget.worst_db, color="tab:green", linewidth=0.8, linestyle=":",
         label="asked of the worst photo",
     )  # fmt: skip
     if budget.cost_ratio is not None:

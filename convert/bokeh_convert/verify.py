@@ -14,7 +14,7 @@ from bokeh_convert.ssim import ssim
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
-from bokeh_runtime.psnr import psnr
+from bokeh_runtime.psnr import PsnrSummary, SummedUp, psnr, psnr_text, summarize_psnr
 from bokeh_runtime.reference import Reference
 
 
@@ -35,22 +35,47 @@ class ImageFidelity:
 
 
 @dataclass(frozen=True)
-class Fidelity:
+class Fidelity(SummedUp):
     """Pictures of a file against the full model's (protocol `full`: no crop, peak 1.0)."""
 
     images: Sequence[ImageFidelity]
 
     @property
-    def psnr_db_mean(self) -> float:
-        return float(np.mean([image.psnr_db for image in self.images]))
-
-    @property
-    def psnr_db_worst(self) -> float:
-        return min(image.psnr_db for image in self.images)
+    def psnr(self) -> PsnrSummary:
+        return summarize_psnr([image.psnr_db for image in self.images])
 
     @property
     def ssim_mean(self) -> float:
         return float(np.mean([image.ssim for image in self.images]))
+
+
+@dataclass(frozen=True)
+class FidelityLimits:
+    """What PSNR a file must reach; None asks for nothing.
+
+    Attributes:
+        psnr_db: Of the mean over the photos whose pictures differ, and of the pooled error over all
+            photos: both must reach it.
+        psnr_db_worst: Of the worst photo.
+    """
+
+    psnr_db: float | None = None
+    psnr_db_worst: float | None = None
+
+    def shortfall(self, fidelity: Fidelity) -> str | None:
+        """Returns which figures are under their limits; None if none is."""
+        worst = min(fidelity.images, key=lambda image: image.psnr_db)
+        found = [
+            f"{name} {psnr_text(decibels)} is under {limit:g} dB"
+            for name, decibels, limit in (
+                ("mean PSNR", fidelity.psnr_db_mean, self.psnr_db),
+                ("PSNR of the pooled error", fidelity.psnr_db_pooled, self.psnr_db),
+                (f"PSNR of the worst photo ({worst.name})", worst.psnr_db, self.psnr_db_worst),
+            )
+            # So written that what is no number does not pass.
+            if limit is not None and not decibels >= limit
+        ]
+        return "; ".join(found) or None
 
 
 class BrokenPictureError(Exception):

@@ -160,7 +160,7 @@ def main(
             elif depth is not None and depth_model is not None:
                 raise InputError("--depth and --depth-model exclude each other; give one")
             else:
-                jobs, done = _jobs(photo, output, depth, overwrite=overwrite)
+                jobs, done, notes = _jobs(photo, output, depth, overwrite=overwrite)
                 report = _run(
                     console,
                     jobs,
@@ -185,6 +185,7 @@ def main(
                         )
                     ),
                     done=done if photo.is_dir() else None,
+                    notes=notes,
                 )
                 code = 1 if report["failures"] else 0
         except InputError as error:
@@ -209,6 +210,7 @@ def _run(
     open_depth_model: Callable[[], DepthModel | None],
     *,
     done: int | None,
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """Renders, tells what came out, and returns the report.
 
@@ -219,13 +221,15 @@ def _run(
         open_model: Opens the model.
         open_depth_model: Opens the depth network, if one is used.
         done: Photos of the folder that were done before; None for a single photo.
+        notes: What is to be told of the photos.
     """
     with _spinner(console, "opening the model"):
         model, depth_model = open_model(), open_depth_model()
     with model:
         if jobs:  # told before a folder is begun, not for each of its photos
             model.check_depth(given=depth_model is not None or jobs[0].depth is not None)
-        for note in model.notes:
+        notes = [*notes, *model.notes]
+        for note in notes:
             click.echo(f"note: {note}", file=console.file)
         if done is None:
             with _spinner(console, f"rendering {jobs[0].photo.name}"):
@@ -239,7 +243,7 @@ def _run(
         "schema": SCHEMA,
         "model": str(model.path),
         "placement": asdict(model.placement),
-        "notes": model.notes,
+        "notes": notes,
         "photos": [
             {
                 "photo": str(rendered.photo),
@@ -257,8 +261,8 @@ def _run(
 
 def _jobs(
     photo: Path, output: Path | None, depth: Path | None, *, overwrite: bool
-) -> tuple[list[Job], int]:
-    """Returns what is to be done, and how many photos are done already."""
+) -> tuple[list[Job], int, list[str]]:
+    """Returns what is to be done, how many photos are done already, and notes."""
     if not photo.exists():
         raise InputError(f"{photo}: no such photo or folder; check the path")
     if not photo.is_dir():
@@ -266,7 +270,7 @@ def _jobs(
             output /= result_name(photo)
         job = Job(photo, output or photo.with_name(f"{photo.stem}.bokeh.jpg"), depth)
         check_job(job)
-        return [job], 0
+        return [job], 0, []
     if output is None:
         raise InputError(f"{photo}: is a folder; give the folder for the results with --output")
     if depth is not None and not depth.is_dir():
@@ -275,13 +279,13 @@ def _jobs(
         raise InputError(f"{output}: is no folder; choose another --output")
     if output.exists() and output.samefile(photo):
         raise InputError(f"{output}: is the photos' own folder; choose another --output")
-    jobs = jobs_for_folder(photo, output, depth)
+    jobs, notes = jobs_for_folder(photo, output, depth)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose another") from error
     open_jobs = [job for job in jobs if overwrite or not is_done(job)]
-    return open_jobs, len(jobs) - len(open_jobs)
+    return open_jobs, len(jobs) - len(open_jobs), notes
 
 
 def _render_all(

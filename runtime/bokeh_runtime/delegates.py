@@ -149,6 +149,8 @@ def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> 
 
 def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
     threads = request.threads or os.cpu_count() or 1
+    if file.picture_output != 0:  # the buffers of an accelerator have no names to tell them by
+        raise HardwareError(f"{kind}: the picture is not the model's first output; use the CPU")
 
     def compiled(float32: bool) -> AcceleratedModel:
         return AcceleratedModel(

@@ -25,6 +25,7 @@ DEPTH_INPUTS: dict[str, tuple[FloatImage, FloatImage]] = {
     "-1..1": (as_float(_ONE / 2), as_float(_ONE * 2)),
     "0..255": (_NONE, as_float(_ONE * 255)),
 }
+_TOLERANCE = 1e-3  # of depth maps that were scaled before, which may overshoot
 DEPTH_SUFFIXES = (".png", ".pfm", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 
 
@@ -46,21 +47,53 @@ def open_depth(path: Path) -> FloatImage:
 
 
 def normalized(depth: FloatImage) -> FloatImage:
-    """Stretches [height, width, 1] to [0, 1]; a flat map becomes 0, what is not finite too."""
+    """Stretches inverse depth [height, width, 1] to [0, 1].
+
+    What is not finite becomes 0, which is far; so does a flat map.
+    """
     finite = np.isfinite(depth)
     if not finite.any():
-        return np.zeros_like(depth)
+        return np.zeros(depth.shape, np.float32)
     low, high = float(depth[finite].min()), float(depth[finite].max())
-    scale = 1 / (high - low) if high > low else 0.0
-    return np.where(finite, (depth - low) * np.float32(scale), 0).astype(np.float32)
+    if high == low:
+        return np.zeros(depth.shape, np.float32)
+    # In double precision: the largest floats, which files use for "unknown", have no difference.
+    stretched = (np.where(finite, depth, low).astype(np.float64) - low) / (high - low)
+    return stretched.astype(np.float32)
 
 
 def resized(depth: FloatImage, height: int, width: int) -> FloatImage:
-    """Scales a depth map to `height` x `width` pixels: by area if smaller, linear if larger."""
+    """Scales a depth map to `height` x `width` pixels: by area if smaller, linear if larger.
+
+    Args:
+        depth: Inverse depth, [any height, any width, 1] or without the last axis, in [0, 1]; what
+            is not finite is far.
+        height: Of the result, in pixels.
+        width: Of the result, in pixels.
+
+    Raises:
+        InputError: If it has another shape, or values outside [0, 1].
+    """
+    depth = _checked(depth)
     shrinks = height * width < depth.shape[0] * depth.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     scaled = cv2.resize(depth, (width, height), interpolation=method)
     return as_float(scaled).reshape(height, width, 1)
+
+
+def _checked(depth: FloatImage) -> FloatImage:
+    values = np.asarray(depth)
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)) or 0 in values.shape:
+        raise InputError(f"a depth map is [height, width, 1], not {list(values.shape)}; reshape it")
+    if values.dtype.kind != "f":
+        raise InputError(f"a depth map is float in [0, 1], not {values.dtype}; divide and cast it")
+    finite = as_float(np.where(np.isfinite(values), values, 0))
+    if finite.min() < -_TOLERANCE or finite.max() > 1 + _TOLERANCE:
+        raise InputError(
+            f"a depth map is in [0, 1], not {finite.min():g} to {finite.max():g}; "
+            "bokeh_runtime.depth.normalized scales it"
+        )
+    return finite
 
 
 def _read_pfm(path: Path) -> FloatImage:
@@ -92,7 +125,8 @@ class DepthModel:
         interpreter: As for `TfliteModel`.
 
     Raises:
-        InputError: If the file is missing, damaged, or not from one image to one map.
+        InputError: If the file is missing, damaged, or not from one image to one map, or `values`
+            is unknown.
     """
 
     def __init__(
@@ -104,12 +138,19 @@ class DepthModel:
         threads: int | None = None,
         interpreter: str | None = None,
     ) -> None:
-        file = read_tflite(path)
-        entry, result = file.tensors[file.inputs[0]].shape, file.tensors[file.outputs[0]].shape
-        image = len(entry) == 4 and entry[0] == 1 and 3 in (entry[1], entry[3])
-        if len(file.inputs) != 1 or not image or len([n for n in result if n != 1]) != 2:
+        if values not in DEPTH_INPUTS:
             raise InputError(
-                f"{path}: not from one image to one map ({list(entry)} to {list(result)}); "
+                f"depth network values '{values}' are unknown; use one of {', '.join(DEPTH_INPUTS)}"
+            )
+        file = read_tflite(path)
+        entry = file.tensors[file.inputs[0]].shape
+        results = [file.tensors[index].shape for index in file.outputs]
+        image = len(entry) == 4 and entry[0] == 1 and 3 in (entry[1], entry[3])
+        maps = [i for i, shape in enumerate(results) if len([n for n in shape if n != 1]) == 2]
+        if len(file.inputs) != 1 or not image or len(maps) != 1:
+            there = " and ".join(str(list(shape)) for shape in results)
+            raise InputError(
+                f"{path}: not from one image to one map ({list(entry)} to {there}); "
                 "give a monocular depth network"
             )
         self._channels_first = entry[3] != 3
@@ -117,7 +158,11 @@ class DepthModel:
         self._offset, self._factor = DEPTH_INPUTS[values]
         self._far_is_bright = far_is_bright
         self._model = TfliteModel(
-            file.content, threads=threads, interpreter=interpreter, name=str(path)
+            file.content,
+            threads=threads,
+            interpreter=interpreter,
+            output=maps[0],
+            name=str(path),
         )
 
     def run(self, pixels: Pixels) -> FloatImage:
@@ -130,6 +175,6 @@ class DepthModel:
         image = as_float((seen - self._offset) * self._factor)
         if self._channels_first:
             image = image.transpose(2, 0, 1)
-        depth = np.squeeze(self._model.run(np.ascontiguousarray(image)))
-        depth = normalized(depth[..., np.newaxis])
-        return 1 - depth if self._far_is_bright else depth
+        depth = np.squeeze(self._model.run(np.ascontiguousarray(image)))[..., np.newaxis]
+        # Turned before it is stretched: what is not finite is far either way.
+        return normalized(-depth if self._far_is_bright else depth)

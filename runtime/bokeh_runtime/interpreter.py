@@ -15,7 +15,7 @@ import numpy as np
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.placement import nodes_left
-from bokeh_runtime.tflite_file import Operator, TfliteFile
+from bokeh_runtime.tflite_file import Operator, TfliteFile, choose_picture
 
 # Distribution -> module. The first that is installed is the default.
 INTERPRETERS = {
@@ -32,10 +32,12 @@ class TfliteModel:
         threads: CPU threads; None takes all cores.
         interpreter: A key of `INTERPRETERS`; None takes the first that is installed.
         delegate_library: Shared library of an external delegate, for boards that have one.
+        output: Which output to return; None takes the picture, see `tflite_file.choose_picture`.
         name: What to call the file in errors.
 
     Raises:
-        InputError: If the interpreter is not installed, or cannot run the file.
+        InputError: If the interpreter is not installed, cannot run the file, or the file has
+            several outputs that may be the picture.
         HardwareError: If the delegate library cannot be loaded.
     """
 
@@ -46,6 +48,7 @@ class TfliteModel:
         threads: int | None = None,
         interpreter: str | None = None,
         delegate_library: Path | None = None,
+        output: int | None = None,
         name: str = "the model",
     ) -> None:
         self.interpreter_name, module = _module(interpreter)
@@ -66,7 +69,10 @@ class TfliteModel:
             )
             self._interpreter.allocate_tensors()
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
-        self._output: dict[str, Any] = self._interpreter.get_output_details()[0]
+        outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
+        if output is None:
+            output = choose_picture(name, [(one["name"], tuple(one["shape"])) for one in outputs])
+        self._output = outputs[output]
         self._name = name
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.resample import RESAMPLING
 from bokeh_runtime.tflite_file import TfliteFile, read_tflite
 
 ENTRY = "bokeh_tflite"
@@ -28,7 +29,9 @@ class ModelMetadata:
         source: File name, format and SHA-256 of the trained model.
         tools: Versions of what made the file.
         fidelity: Picture against the full model: `vs`, `protocol`, `border_px`, `peak`, `images`,
-            `psnr_db_mean`, `psnr_db_worst`, `ssim_mean`.
+            `identical_images`, `psnr_db_mean`, `psnr_db_pooled`, `psnr_db_worst` (None if all
+            images are identical), `ssim_mean`. Older files lack `psnr_db_pooled` and
+            `identical_images`.
     """
 
     input_height: int
@@ -77,10 +80,16 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
             )
         known = {field.name for field in fields(ModelMetadata)}
         kept = {name: value for name, value in values.items() if name in known}
-        return ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
+        found = ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{file.path}: its metadata entry '{ENTRY}' is damaged ({error}); convert it again"
         ) from error
+    if found.resampling not in RESAMPLING:
+        raise InputError(
+            f"{file.path}: was trained on photos resampled by '{found.resampling}', this version "
+            f"knows {' and '.join(RESAMPLING)}; install the matching bokeh-tflite"
+        )
+    return found

@@ -59,7 +59,7 @@ class BokehModel:
     def __init__(self, file: TfliteFile, request: Request) -> None:
         self.path = file.path
         self.metadata = metadata_of(file)
-        self.input_shape = _image_shape(file)
+        self.input_shape = image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
         self._engine = open_engine(file, request)
         self._lock = threading.Lock()
@@ -205,9 +205,21 @@ def shipped_model(name: str = SHIPPED_MODEL) -> Path:
     return Path(str(files("bokeh_runtime") / "models" / name))
 
 
-def _image_shape(file: TfliteFile) -> tuple[int, int, int]:
-    if len(file.inputs) == 1 and len(file.outputs) >= 1:
-        entry, result = file.tensors[file.inputs[0]], file.tensors[file.outputs[0]]
+def image_shape(file: TfliteFile) -> tuple[int, int, int]:
+    """Returns height and width in pixels, and channels, of the input of an image-to-image network.
+
+    Raises:
+        InputError: If the file is of another kind, or leaves open which of its graphs or outputs
+            is meant.
+    """
+    if len(file.signatures) > 1:
+        raise InputError(
+            f"{file.path}: holds several graphs, {' and '.join(file.signatures)}; "
+            "write a file with the one that is to run"
+        )
+    if len(file.inputs) == 1:
+        entry = file.tensors[file.inputs[0]]
+        result = file.tensors[file.outputs[file.picture_output]]
         types = {entry.dtype, result.dtype} <= {"float32", "int8", "uint8", "int16"}
         if len(entry.shape) == 4 and len(result.shape) == 4 and types:
             batch, height, width, channels = entry.shape

@@ -3,9 +3,55 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class PsnrSummary:
+    """PSNR over several images, in dB; infinity only where every image is identical.
+
+    Attributes:
+        mean: Over the images that differ. An identical one has no finite PSNR, and any number in
+            its place would lift the mean of the others.
+        pooled: Of the mean squared error over all images, the identical ones among them. A mean of
+            decibels is a mean of logarithms, in which a good image makes up for a bad one; this is
+            not.
+        worst: Of the image with the largest error.
+        identical_images: How many are identical.
+        images: How many there are.
+    """
+
+    mean: float
+    pooled: float
+    worst: float
+    identical_images: int
+    images: int
+
+
+class SummedUp(ABC):
+    """What has the PSNR of several images; gives their summary's figures by the reports' names."""
+
+    @property
+    @abstractmethod
+    def psnr(self) -> PsnrSummary:
+        """Over all images."""
+
+    @property
+    def psnr_db_mean(self) -> float:
+        return self.psnr.mean
+
+    @property
+    def psnr_db_pooled(self) -> float:
+        return self.psnr.pooled
+
+    @property
+    def psnr_db_worst(self) -> float:
+        return self.psnr.worst
 
 
 def psnr(
@@ -34,3 +80,41 @@ def psnr(
     error = np.asarray(image[inside], np.float64) - np.asarray(reference[inside], np.float64)
     mean_squared = float(np.mean(np.square(error)))
     return math.inf if mean_squared == 0 else -10 * math.log10(mean_squared)
+
+
+def summarize_psnr(psnr_db: Sequence[float]) -> PsnrSummary:
+    """Sums up the PSNR of several images, of which each weighs the same.
+
+    Args:
+        psnr_db: Of each image, the peak being 1.0; infinity for an identical one.
+
+    Raises:
+        ValueError: If there is no image, or one of them has no PSNR (NaN).
+    """
+    if not psnr_db or any(math.isnan(decibels) for decibels in psnr_db):
+        raise ValueError(f"no PSNR to sum up in {list(psnr_db)}")
+    differing = [decibels for decibels in psnr_db if decibels != math.inf]
+    mean_squared = math.fsum(10 ** (-decibels / 10) for decibels in differing) / len(psnr_db)
+    return PsnrSummary(
+        mean=math.fsum(differing) / len(differing) if differing else math.inf,
+        pooled=-10 * math.log10(mean_squared) if differing else math.inf,
+        worst=min(psnr_db),
+        identical_images=len(psnr_db) - len(differing),
+        images=len(psnr_db),
+    )
+
+
+def finite_db(decibels: float, digits: int = 3) -> float | None:
+    """Returns a PSNR as JSON has it: rounded; None for infinity, of identical images.
+
+    Raises:
+        ValueError: If it is not a number.
+    """
+    if math.isnan(decibels):
+        raise ValueError("a PSNR is not a number")
+    return round(decibels, digits) if math.isfinite(decibels) else None
+
+
+def psnr_text(decibels: float | None) -> str:
+    """Returns a PSNR for people: "43.1 dB", or "identical" for infinity or None."""
+    return "identical" if decibels is None or decibels == math.inf else f"{decibels:.1f} dB"

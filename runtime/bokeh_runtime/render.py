@@ -12,6 +12,7 @@ import numpy as np
 
 from bokeh_runtime.depth import DEPTH_SUFFIXES, DepthModel, open_depth
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.folders import photos_in
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.photo import (
     HEIC_SUFFIXES,
@@ -125,25 +126,22 @@ def render_files(
                 yield error
 
 
-def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> list[Job]:
-    """Returns a job for each photo of a folder, in the order of their names.
+def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[list[Job], list[str]]:
+    """Returns a job for each photo of a folder, in the order of their names, and notes.
+
+    Depth maps and masks that lie between the photos are passed over; see `photos_in`.
 
     Raises:
         InputError: If the folder holds no photo.
     """
-    photos = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in (*PHOTO_SUFFIXES, *HEIC_SUFFIXES)
-        and path.is_file()
-        and not path.name.startswith(".")
-        and not path.name.endswith(COMPARISON_SUFFIX)
-    )
+    found = photos_in(folder, (*PHOTO_SUFFIXES, *HEIC_SUFFIXES))
+    photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(
             f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP or TIFF files"
         )
-    return [Job(photo, output / result_name(photo), _depth_of(photo, depth)) for photo in photos]
+    jobs = [Job(photo, output / result_name(photo), _depth_of(photo, depth)) for photo in photos]
+    return jobs, found.notes
 
 
 def result_name(photo: Path) -> str:
@@ -184,7 +182,8 @@ def _depth_of(photo: Path, folder: Path | None) -> Path | None:
         return None
     candidates = [folder / f"{photo.stem}{suffix}" for suffix in DEPTH_SUFFIXES]
     # A missing one is told when its photo is due, so that the others are rendered.
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    there = (path for path in candidates if path.is_file() and path != photo)
+    return next(there, candidates[0])
 
 
 def _open(job: Job) -> _Opened:

@@ -74,6 +74,7 @@ class TfliteFile:
         tensors, operators, inputs, outputs: Of the first subgraph, which is the model; tensors are
             named by their index.
         metadata: Bytes of each metadata entry.
+        signatures: Names of the graphs that the file offers; empty if it names none.
     """
 
     path: Path
@@ -83,10 +84,40 @@ class TfliteFile:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     metadata: dict[str, bytes]
+    signatures: tuple[str, ...] = ()
+
+    @property
+    def picture_output(self) -> int:
+        """Which of the outputs is the picture; see `choose_picture`."""
+        found = [self.tensors[index] for index in self.outputs]
+        return choose_picture(str(self.path), [(tensor.name, tensor.shape) for tensor in found])
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
+
+
+def choose_picture(path: str, outputs: Sequence[tuple[str, Sequence[int]]]) -> int:
+    """Returns which output of a network is the picture: the only one, or the one of 3 channels.
+
+    Args:
+        path: What to call the file in errors.
+        outputs: Name and shape of each.
+
+    Raises:
+        InputError: If several may be the picture, or none of several is.
+    """
+    pictures = [i for i, (_, shape) in enumerate(outputs) if len(shape) == 4 and shape[3] == 3]
+    if len(outputs) == 1:
+        return 0
+    if len(pictures) != 1:
+        there = ", ".join(f"{name or i} {list(shape)}" for i, (name, shape) in enumerate(outputs))
+        which = "several outputs that may be the picture" if pictures else "no output of 3 channels"
+        raise InputError(
+            f"{path}: has {which}: {there}; convert the trained model with bokeh-convert "
+            "--output-name NAME"
+        )
+    return pictures[0]
 
 
 def read_tflite(path: Path) -> TfliteFile:
@@ -199,7 +230,9 @@ def _parse(path: Path, content: bytes) -> TfliteFile:
         index = entry.number(1, "<I")
         _check(index, len(buffers), "a metadata entry's buffer")
         metadata[entry.text(0)] = buffers[index]
-    return TfliteFile(path, content, tensors, operators, inputs, outputs, metadata)
+    offered = {table.number(4, "<I"): table.text(2) for table in model.tables(7)}
+    signatures = tuple(name for _, name in sorted(offered.items()))
+    return TfliteFile(path, content, tensors, operators, inputs, outputs, metadata, signatures)
 
 
 def _buffer(table: _Table, content: bytes) -> bytes:

@@ -2,23 +2,38 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bokeh_bench.fidelity import Fidelity, ImageFidelity
 from bokeh_bench.gates import Limits, failures, read_report, warnings
-from bokeh_bench.report import SCHEMA
+from bokeh_bench.latency import Latency
+from bokeh_bench.report import SCHEMA, ModelFile, Report, Row
 from bokeh_runtime.errors import InputError
 
 STRICT = Limits(slowdown=0.05, psnr_drop_db=0.2)
 
 
+def report(psnr_db: list[float], latency_ms: float = 100.0) -> dict[str, Any]:
+    """What `bokeh-bench` writes of one row, read back from its JSON."""
+    images = [ImageFidelity(f"photo {i}", db, 1.0, 1.0, 0.0) for i, db in enumerate(psnr_db)]
+    row = Row(
+        ModelFile("a"),
+        "cpu",
+        latency=Latency(1.0, 1.0, 2, [latency_ms] * 5),
+        fidelity=[Fidelity("full_model", "full", images)],
+    )
+    written = json.dumps(Report("now", {"cpu": "x"}, [row]).to_data(), allow_nan=False)
+    data: dict[str, Any] = json.loads(written)
+    return data
+
+
 @pytest.fixture
 def old() -> dict[str, Any]:
-    fidelity = [{"vs": "full_model", "protocol": "full", "psnr_db_mean": 45.0}]
-    row = {"name": "a, cpu", "failure": "", "latency": {"latency_ms": 100.0}, "fidelity": fidelity}
-    return {"schema": SCHEMA, "environment": {"cpu": "x"}, "rows": [row]}
+    return report([44.0, 46.0])
 
 
 @pytest.fixture
@@ -26,35 +41,88 @@ def new(old: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(old)
 
 
-def test_no_change_passes(old: dict[str, Any], new: dict[str, Any]) -> None:
-    new["rows"][0]["latency"]["latency_ms"] = 104.9
-    new["rows"][0]["fidelity"][0]["psnr_db_mean"] = 44.81
+def test_no_change_passes(old: dict[str, Any]) -> None:
+    new = report([43.81, 45.9], latency_ms=104.9)
     new["rows"].append({"name": "a new one", "failure": "does not run"})
     assert failures(old, new, STRICT) == []
 
 
-def test_what_got_slower_fails(old: dict[str, Any], new: dict[str, Any]) -> None:
-    new["rows"][0]["latency"]["latency_ms"] = 107.0
+def test_what_got_slower_fails(old: dict[str, Any]) -> None:
+    new = report([44.0, 46.0], latency_ms=107.0)
     (line,) = failures(old, new, STRICT)
     assert line == "a, cpu: +7.0% latency (100.0 to 107.0 ms; 5.0% allowed)"
     assert failures(old, new, Limits(None, 0.2)) == []
 
 
-def test_what_got_worse_fails(old: dict[str, Any], new: dict[str, Any]) -> None:
-    new["rows"][0]["fidelity"][0]["psnr_db_mean"] = 44.7
-    (line,) = failures(old, new, STRICT)
-    assert "PSNR against full model full: 45.00 dB, now 44.70 dB; 0.2 dB allowed" in line
+def test_what_got_worse_fails(old: dict[str, Any]) -> None:
+    new = report([43.7, 45.7])
+    lines = failures(old, new, STRICT)
+    assert [line.split(": ")[2].split()[0] for line in lines] == ["mean", "pooled", "worst"]
+    assert lines[0] == (
+        "a, cpu: PSNR against full model full: mean 45.00 dB, now 44.70 dB; 0.2 dB allowed"
+    )
     assert failures(old, new, Limits(0.05, None)) == []
 
 
-def test_identical_pictures_are_the_best(old: dict[str, Any], new: dict[str, Any]) -> None:
-    new["rows"][0]["fidelity"][0]["psnr_db_mean"] = None
-    assert failures(old, new, STRICT) == []
-    (line,) = failures(new, old, STRICT)
-    assert "identical, now 45.00 dB" in line
+def test_each_figure_is_held_to_the_limit_by_itself(old: dict[str, Any]) -> None:
+    def worse(before: list[float], now: list[float]) -> list[str]:
+        lines = failures(report(before), report(now), STRICT)
+        return [line.split(": ")[2].split()[0] for line in lines]
+
+    # Other photos make up for it in the mean, and here in the pooled error too.
+    assert worse([40.0, 40.0, 40.0], [39.5, 60.0, 60.0]) == ["worst"]
+    assert worse([30.0, 50.0, 50.0], [30.0, 45.0, 55.0]) == []
+    assert worse([30.0, 50.0, 50.0], [30.0, 45.0, 50.0]) == ["mean"]
+    assert worse([30.0, 30.1, 30.1, 30.1, 60.0], [30.0, 30.0, 30.0, 30.0, 33.0])[:2] == [
+        "mean",
+        "pooled",
+    ]
 
 
-@pytest.mark.parametrize("what", ["gone", "broken", "not compared"])
+def test_identical_pictures_are_the_best() -> None:
+    identical, differing = report([math.inf, math.inf]), report([45.0, 45.0])
+    assert failures(identical, identical, STRICT) == []
+    assert failures(differing, identical, STRICT) == []
+    lines = failures(identical, differing, STRICT)
+    assert [line.split(": ")[2] for line in lines] == [
+        "photo 0 was identical, now 45.00 dB",
+        "photo 1 was identical, now 45.00 dB",
+    ]
+
+
+def test_an_identical_picture_hides_no_other() -> None:
+    lines = failures(report([math.inf, 40.0]), report([math.inf, 9.0]), STRICT)
+    assert len(lines) == 3
+    assert "mean 40.00 dB, now 9.00 dB" in lines[0]
+    # One that becomes identical leaves the mean of the others as it was.
+    assert failures(report([30.0, 50.0]), report([30.0, math.inf]), STRICT) == []
+    lines = failures(report([30.0, 60.0]), report([9.0, math.inf]), STRICT)
+    assert any("worst 30.00 dB, now 9.00 dB" in line for line in lines)
+    (line,) = failures(report([30.0, math.inf]), report([30.0, 60.0]), STRICT)
+    assert "photo 1 was identical, now 60.00 dB" in line
+
+
+def test_a_report_of_an_older_version_is_compared_where_it_says_enough() -> None:
+    def older(psnr_db: list[float]) -> dict[str, Any]:
+        """As it was written before the pooled error and `identical` were."""
+        data = report(psnr_db)
+        fidelity = data["rows"][0]["fidelity"][0]
+        del fidelity["psnr_db_pooled"], fidelity["identical_images"]
+        for image in fidelity["images"]:
+            del image["identical"]
+        if math.inf in psnr_db:
+            fidelity["psnr_db_mean"] = None
+        return data
+
+    assert failures(older([45.0]), report([45.0]), STRICT) == []
+    assert len(failures(older([45.0]), report([44.0]), STRICT)) == 3
+    # Null stood for an identical image, and for one without a PSNR.
+    for new in (report([45.0, 9.0]), report([45.0, math.inf])):
+        (line,) = failures(older([45.0, math.inf]), new, STRICT)
+        assert "an image has no PSNR in the older report: not comparable" in line
+
+
+@pytest.mark.parametrize("what", ["gone", "broken", "not compared", "no time"])
 def test_what_was_measured_before_must_be_again(
     what: str, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
@@ -62,14 +130,68 @@ def test_what_was_measured_before_must_be_again(
         new["rows"] = []
     elif what == "broken":
         new["rows"][0]["failure"] = "the gpu is not here"
+    elif what == "no time":
+        new["rows"][0]["latency"] = None
     else:
         new["rows"][0]["fidelity"] = []
     assert len(failures(old, new, STRICT)) == 1
 
 
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("value", [None, 0, 0.0, -3.0, math.nan, math.inf, "fast", []])
+def test_a_time_that_says_nothing_is_no_time(
+    side: str, value: object, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    (old if side == "old" else new)["rows"][0]["latency"]["latency_ms"] = value
+    (line,) = failures(old, new, STRICT)
+    assert "latency" in line
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, "good"])
+def test_a_psnr_that_says_nothing_is_no_psnr(
+    side: str, value: object, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    (old if side == "old" else new)["rows"][0]["fidelity"][0]["images"][1]["psnr_db"] = value
+    (line,) = failures(old, new, STRICT)
+    assert "not comparable" in line
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda row: row.update(latency=None), "no latency in the older report"),
+        (lambda row: row.pop("latency"), "no latency in the older report"),
+        (lambda row: row.update(fidelity=[]), "no PSNR in the older report"),
+        (lambda row: row["fidelity"][0].update(images=[]), "no PSNR in the older report"),
+        (lambda row: row["fidelity"][0]["images"].pop(), "other images than before"),
+        (lambda row: row["fidelity"][0]["images"][0].update(name="x"), "other images than before"),
+    ],
+)
+def test_what_an_older_report_does_not_hold_cannot_pass(
+    damage: Any, said: str, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    damage(old["rows"][0])
+    (line,) = failures(old, new, STRICT)
+    assert said in line
+
+
+def test_nothing_to_compare_with_is_no_pass(old: dict[str, Any], new: dict[str, Any]) -> None:
+    old["rows"][0]["failure"] = "no gpu"
+    assert "nothing to compare with" in failures(old, new, STRICT)[0]
+    assert "nothing to compare with" in failures({**old, "rows": []}, new, STRICT)[0]
+
+
 def test_what_failed_before_may_fail_again(old: dict[str, Any], new: dict[str, Any]) -> None:
-    old["rows"][0]["failure"] = new["rows"][0]["failure"] = "no gpu"
+    for data in (old, new):
+        data["rows"].append({"name": "b, gpu", "failure": "no gpu"})
     assert failures(old, new, STRICT) == []
+
+
+@pytest.mark.parametrize("limits", [(math.nan, None), (None, math.nan), (math.inf, None)])
+def test_a_limit_is_a_number(limits: tuple[float | None, float | None]) -> None:
+    with pytest.raises(InputError, match="is no limit"):
+        Limits(*limits)
 
 
 def test_another_machine_is_told(old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -78,7 +200,26 @@ def test_another_machine_is_told(old: dict[str, Any], new: dict[str, Any]) -> No
     assert warnings(old, new) == ["the older report is of another machine (cpu: x, now y)"]
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", json.dumps({"schema": "other/1"})])
+def test_an_older_report_with_rows_missing_is_told(
+    old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    old["interrupted"] = True
+    assert warnings(old, new) == ["the older report was interrupted: rows may be missing from it"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "{",
+        "[]",
+        json.dumps({"schema": "other/1"}),
+        json.dumps({"schema": SCHEMA}),
+        json.dumps({"schema": SCHEMA, "environment": {}, "rows": [{"name": "a"}]}),
+        json.dumps({"schema": SCHEMA, "environment": {}, "rows": [1]}),
+        json.dumps({"schema": SCHEMA, "environment": {}, "rows": [], "load": math.nan}),
+    ],
+)
 def test_a_file_that_is_no_report_is_refused(text: str | None, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     if text is not None:

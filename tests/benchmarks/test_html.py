@@ -47,7 +47,7 @@ def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
 def page_path(tmp_path: Path, rng: np.random.Generator) -> Path:
     rows = [row("one.tflite", 0.02, rng), row(HOSTILE, 0.1, rng)]
     failed = Row(ModelFile("gone.tflite"), "gpu", failure="no GPU here", failure_kind="hardware")
-    pair = Pair(rows[0].name, rows[1].name, Ratio(0.9, 0.88, 0.93), 20)
+    pair = Pair(rows[0].name, rows[1].name, Ratio(0.9, 0.88, 0.93), 20, 10)
     path = tmp_path / "report.html"
     write_html(path, Report("2026-01-01T00:00:00+00:00", {"cpu": "x"}, [*rows, failed], pair))
     return path

@@ -136,6 +136,35 @@ def test_under_the_asked_psnr_nothing_good_is_replaced(small_keras: Path, tmp_pa
     assert good.path.read_bytes() == before
 
 
+def test_pooled_error_and_worst_photo_are_held_to_the_asked_psnr(
+    small_keras: Path, tmp_path: Path
+) -> None:
+    asked = {"quant": ["dynamic"], "size": (32, 64), "output_dir": tmp_path}
+    (made,) = convert(small_keras, **asked)
+    fidelity = made.report.fidelity
+    assert fidelity["psnr_db_worst"] < fidelity["psnr_db_pooled"] < fidelity["psnr_db_mean"]
+    metadata = read_metadata(made.path).fidelity
+    for key in ("psnr_db_mean", "psnr_db_pooled", "psnr_db_worst", "identical_images"):
+        assert metadata[key] == fidelity[key]
+    assert (made.report.min_psnr_db, made.report.min_psnr_db_worst) == (None, None)
+    between = (fidelity["psnr_db_pooled"] + fidelity["psnr_db_mean"]) / 2
+    (failed,) = convert(small_keras, **asked, min_psnr_db=between)
+    assert failed.report.min_psnr_db_worst == pytest.approx(between - 3)
+    assert failed.report.failure.startswith("PSNR of the pooled error ")
+    (failed,) = convert(small_keras, **asked, min_psnr_db_worst=200)
+    assert (failed.report.min_psnr_db, failed.report.min_psnr_db_worst) == (None, 200)
+    assert failed.report.failure.startswith("PSNR of the worst photo (")
+
+
+@pytest.mark.parametrize("option", ["min_psnr_db", "min_psnr_db_worst"])
+@pytest.mark.parametrize("asked", [float("nan"), float("inf")])
+def test_a_target_that_nothing_can_be_held_to_is_refused(
+    option: str, asked: float, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"--min-psnr.* is no PSNR"):
+        convert(tmp_path / "any.keras", output_dir=tmp_path, **{option: asked})
+
+
 def test_a_constant_picture_is_refused(tmp_path: Path) -> None:
     constant_model().save(tmp_path / "grey.keras")
     with pytest.raises(InputError, match="draws a constant picture"):

@@ -13,10 +13,11 @@ from bokeh_convert.cost import Precision, convolution_cost, elementwise_cost, gr
 from bokeh_convert.graph import Graph, Op
 from bokeh_convert.lower import lower
 from bokeh_convert.operators import read_operators
-from bokeh_convert.plan import Budget, Plan, search
+from bokeh_convert.plan import Budget, Plan, Trial, search
 from bokeh_convert.quantize import quantize_convolutions
 from bokeh_convert.read import read_model
 from bokeh_convert.report import to_json
+from bokeh_convert.trade_off import save_trade_off
 from bokeh_runtime import InputError
 from helpers.models import small_model
 
@@ -84,7 +85,7 @@ def test_the_chosen_plan_is_the_cheapest_that_was_good_enough(float32: bytes, ph
 def test_out_of_reach_the_best_is_returned(float32: bytes, photos) -> None:
     plan = plan_for(float32, photos, Budget(psnr_db=200))
     assert not plan.within_budget
-    assert plan.chosen.psnr_db_mean == max(trial.psnr_db_mean for trial in plan.trials)
+    assert plan.chosen.psnr_db_pooled == max(trial.psnr_db_pooled for trial in plan.trials)
     dear = plan_for(float32, photos, Budget(psnr_db=200, cost_ratio=0.8))
     assert not dear.within_budget
     assert dear.chosen.cost_ratio <= 0.8
@@ -97,6 +98,51 @@ def test_the_curve_is_valid_json(float32: bytes, photos) -> None:
     curve = json.loads(to_json(plan_for(float32, photos, Budget(200)).summary()))["trade_off"]
     assert len(curve) > 6
     assert all(0 < point["cost_ratio"] <= 1 for point in curve)
+
+
+def test_a_photo_that_is_drawn_identically_does_not_hide_another(float32: bytes, photos) -> None:
+    black = np.zeros_like(photos[0])  # nothing of it is rounded
+    everything = plan_for(float32, [black, photos[0]], Budget(0)).chosen
+    alone = plan_for(float32, [photos[0]], Budget(0)).chosen
+    assert everything.psnr.identical_images == 1
+    assert everything.psnr_db_mean == alone.psnr_db_mean
+    assert everything.psnr_db_pooled == pytest.approx(alone.psnr_db_pooled + 10 * np.log10(2))
+    budget = Budget(alone.psnr_db_mean + 6)
+    plan = plan_for(float32, [black, photos[0]], budget)
+    assert plan.within_budget
+    assert any("conv4" in name for name in plan.chosen.in_float)
+    to_json(plan.summary())
+
+
+def test_a_plan_whose_pictures_are_all_identical_can_be_shown(
+    float32: bytes, photos, tmp_path: Path
+) -> None:
+    budget = Budget(40)
+    plan = plan_for(float32, [np.zeros_like(photos[0])], budget)
+    assert plan.within_budget
+    (point,) = json.loads(to_json(plan.summary()))["trade_off"]
+    assert (point["psnr_db_mean"], point["identical_images"]) == (None, 1)
+    save_trade_off(tmp_path / "curve.png", plan, budget)
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("psnr_db", "holds"),
+    [
+        ((41.0, 41.0), True),
+        ((60.0, 38.0), False),  # the pooled error is at 41.0 - 0.03 dB
+        ((60.0, 38.1), True),
+        ((60.0, 60.0, 60.0, 37.9), False),
+        ((np.inf, 40.9), False),
+        ((np.inf, np.inf), True),
+        ((np.inf, 0.0), False),
+    ],
+)
+def test_a_plan_is_held_to_mean_pooled_and_worst(psnr_db: tuple, holds: bool) -> None:
+    assert Budget(40).holds(Trial(frozenset(), psnr_db, 0.5, 0)) is holds
+    assert Budget(40, psnr_db_worst=41).holds(Trial(frozenset(), psnr_db, 0.5, 0)) is (
+        min(psnr_db) >= 42
+    )
 
 
 def test_convolutions_in_float_keep_their_weights(float32: bytes) -> None:

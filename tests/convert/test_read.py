@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from bokeh_convert.read import read_model
+from bokeh_convert.read import SourceOptions, read_model
 from bokeh_runtime.errors import InputError
 from helpers.models import small_model
 
@@ -56,6 +56,45 @@ def test_the_largest_of_several_outputs_is_taken(tmp_path: Path) -> None:
     keras.Model(photo, [half, same]).save(tmp_path / "two.keras")
     drawn = read_model(tmp_path / "two.keras").at(32, 64).run(np.ones((32, 64, 3), np.float32))
     assert drawn.shape == (32, 64, 3)
+
+
+def test_of_outputs_of_the_same_size_one_must_be_chosen(tmp_path: Path) -> None:
+    photo = keras.Input((None, None, 3))
+    first = keras.layers.Conv2D(3, 1, name="sharp")(photo)
+    second = keras.layers.Conv2D(3, 1, name="bokeh")(photo)
+    half = keras.layers.MaxPooling2D(2, name="half")(first)
+    path = tmp_path / "three.keras"
+    keras.Model(photo, [half, first, second]).save(path)
+    said = (
+        r"three\.keras: has several outputs that may be the picture: half \(16 x 32\), "
+        r"sharp \(32 x 64\), bokeh \(32 x 64\); choose one with --output-name"
+    )
+    with pytest.raises(InputError, match=said):
+        read_model(path).at(32, 64)
+    chosen = read_model(path, SourceOptions(output_name="bokeh")).at(32, 64)
+    assert chosen.output_name == "bokeh"
+
+
+def test_of_several_outputs_the_only_picture_is_taken(tmp_path: Path) -> None:
+    photo = keras.Input((None, None, 3))
+    mask = keras.layers.Conv2D(1, 1, name="mask")(photo)
+    picture = keras.layers.MaxPooling2D(2, name="picture")(photo)
+    keras.Model(photo, [mask, picture]).save(tmp_path / "two.keras")
+    assert read_model(tmp_path / "two.keras").at(32, 64).output_name == "picture"
+
+
+def test_outputs_of_unknown_size_are_not_guessed_from(tmp_path: Path) -> None:
+    class Two(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32, name="photo")])
+        def draw(self, photo):
+            # Cut to a size that only the values tell.
+            rows = tf.cast(tf.reduce_max(photo) * 8, tf.int32)
+            return {"one": photo[:, :rows] * 0.5, "other": photo[:, :rows]}
+
+    module = Two()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.draw)
+    with pytest.raises(InputError, match=r"one \(None x 64\), other \(None x 64\); choose one"):
+        read_model(tmp_path / "saved").at(32, 64)
 
 
 def test_a_fixed_size_is_not_changed(tmp_path: Path) -> None:

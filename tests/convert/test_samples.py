@@ -58,6 +58,43 @@ def test_depth_pngs_are_taken_as_depth_not_as_photos(photos: Path) -> None:
     assert np.unique(plane).tolist() == [51]
 
 
+def test_an_rgb_model_is_not_fed_the_depth_maps_of_its_folder(photos: Path) -> None:
+    sharp = {photo.name for photo in photos.iterdir()}
+    grey = np.tile(np.arange(70, dtype=np.uint8), (50, 1))
+    for name in ("a.png", "d.png", "e_depth.png", "b b_mask.png"):
+        cv2.imwrite(str(photos / name), grey)
+        grey = grey + 1  # no copies of each other
+    drawn = draw_samples(photos, channels=3, count=100, seed=0)
+    every = [*drawn.calibration, *drawn.verification]
+    assert {sample.photo.name for sample in every} == sharp
+    assert drawn.notes == [
+        f"{photos}: 4 grey pictures beside a photo of that name passed over as depth map or mask"
+    ]
+
+
+def test_a_folder_of_one_photo_and_its_map_is_too_few(photos: Path) -> None:
+    for photo in photos.iterdir():
+        if photo.name != "a.jpg":
+            photo.unlink()
+    cv2.imwrite(str(photos / "a.png"), np.full((50, 70), 9, np.uint8))
+    with pytest.raises(InputError, match=r"1 different photos .*1 grey picture beside a photo"):
+        draw_samples(photos, channels=3, count=10, seed=0)
+
+
+def test_maps_that_are_used_are_not_passed_over(photos: Path) -> None:
+    for photo in list(photos.iterdir()):
+        if photo.suffix == ".png":
+            photo.unlink()
+        else:
+            cv2.imwrite(str(photos / "depth.png"), np.full((8, 8), 51, np.uint8))
+            (photos / "depth.png").rename(photo.with_suffix(".png"))
+    assert draw_samples(photos, channels=4, count=100, seed=0).notes == []
+    cv2.imwrite(str(photos / "a_mask.png"), np.full((8, 8), 255, np.uint8))
+    drawn = draw_samples(photos, channels=4, count=100, seed=0)
+    assert len([*drawn.calibration, *drawn.verification]) == 4
+    assert "1 grey picture" in drawn.notes[0]
+
+
 def test_bundled_photos_decode_and_do_not_overlap() -> None:
     drawn = draw_samples(None, channels=3, count=100, seed=0)
     calibration = {s.photo.read_bytes() for s in drawn.calibration}

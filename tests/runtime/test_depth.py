@@ -94,3 +94,59 @@ def test_a_depth_network_gets_the_values_it_was_trained_on(data: Path) -> None:
 def test_a_bokeh_network_is_no_depth_network(data: Path) -> None:
     with pytest.raises(InputError, match="not from one image to one map"):
         DepthModel(data / "small_float16.tflite")
+
+
+@pytest.mark.parametrize("far_is_bright", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_far(
+    far_is_bright: bool, value: float, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = DepthModel(data / "depth_last.tflite", threads=1, far_is_bright=far_is_bright)
+    drawn = np.full((32, 48, 1), 2, np.float32)
+    drawn[:8], drawn[8:16], drawn[16:24] = 1, 3, value
+    monkeypatch.setattr(model._model, "run", lambda image: drawn)
+    depth = model.run(np.zeros((32, 48, 3), np.uint8))
+    assert not depth[16:24].any()
+    assert (depth[0, 0, 0], depth[8, 0, 0]) == ((1, 0) if far_is_bright else (0, 1))
+    np.testing.assert_allclose(depth[24:], 0.5)
+
+
+def test_a_pfm_with_unknown_values_is_far_there(tmp_path: Path) -> None:
+    top = np.finfo(np.float32).max
+    for unknown, expected in ((np.nan, 0), (np.inf, 0), (-top, 0)):
+        values = np.array([[1.0, 5.0], [unknown, 9.0]], "<f4")
+        (tmp_path / "depth.pfm").write_bytes(b"Pf\n2 2\n-1.0\n" + values[::-1].tobytes())
+        depth = open_depth(tmp_path / "depth.pfm")[..., 0]
+        assert depth[1, 0] == expected
+        assert (depth[1, 1], np.isfinite(depth).all()) == (1, True)
+    (tmp_path / "depth.pfm").write_bytes(
+        b"Pf\n2 1\n-1.0\n" + np.array([-top, top], "<f4").tobytes()
+    )
+    assert open_depth(tmp_path / "depth.pfm").ravel().tolist() == [0, 1]
+
+
+def test_unknown_values_of_a_depth_network_are_refused(data: Path) -> None:
+    with pytest.raises(InputError, match=r"values 'nope' are unknown; use one of imagenet, 0\.\.1"):
+        DepthModel(data / "depth_last.tflite", values="nope")
+
+
+@pytest.mark.parametrize(
+    ("depth", "said"),
+    [
+        (np.zeros((4, 4, 3), np.float32), r"is \[height, width, 1\], not \[4, 4, 3\]"),
+        (np.zeros(4, np.float32), r"not \[4\]"),
+        (np.zeros((0, 4, 1), np.float32), r"not \[0, 4, 1\]"),
+        (np.full((4, 4, 1), 9.0, np.float32), r"in \[0, 1\], not 9 to 9"),
+        (np.zeros((4, 4, 1), np.uint16), "not uint16"),
+    ],
+)
+def test_what_is_no_depth_map_is_refused(depth: np.ndarray, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        resized(depth, 2, 2)
+
+
+def test_holes_of_a_given_map_are_far() -> None:
+    depth = np.ones((8, 8, 1), np.float32)
+    depth[:4] = np.nan
+    np.testing.assert_allclose(resized(depth, 2, 2)[..., 0], [[0, 0], [1, 1]])
+    assert resized(depth[..., 0], 8, 8).shape == (8, 8, 1)

@@ -118,6 +118,15 @@ def test_what_is_no_photo_is_refused(photo: np.ndarray, model: BokehModel) -> No
         model.render(photo)
 
 
+def test_metadata_of_an_unknown_resampling_is_refused(data: Path, tmp_path: Path) -> None:
+    content = (data / "small_float16.tflite").read_bytes()
+    other = content.replace(b'"resampling": "area"', b'"resampling": "nope"')
+    (tmp_path / "other.tflite").write_bytes(other)
+    said = r"other\.tflite: .* resampled by 'nope', this version knows area and bicubic"
+    with pytest.raises(InputError, match=said):
+        read_metadata(tmp_path / "other.tflite")
+
+
 def test_the_resampling_of_the_metadata_is_used(
     data: Path, tmp_path: Path, scene: np.ndarray
 ) -> None:

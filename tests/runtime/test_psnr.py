@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bokeh_runtime import psnr
+from bokeh_runtime.psnr import finite_db, psnr_text, summarize_psnr
 
 
 @pytest.mark.parametrize(("error", "decibels"), [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0)])
@@ -42,3 +43,48 @@ def test_small_errors_survive_single_precision() -> None:
 def test_what_cannot_be_compared_is_refused(shape: tuple, border: int, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         psnr(np.zeros((4, 4, 3)), np.zeros(shape), border_px=border)
+
+
+def test_mean_pooled_and_worst_by_hand() -> None:
+    # Mean squared errors of 0.01 and 0.0001: together 0.00505.
+    found = summarize_psnr([20.0, 40.0])
+    assert (found.mean, found.worst) == (pytest.approx(30), 20)
+    assert found.pooled == pytest.approx(-10 * math.log10(0.00505))
+    assert (found.identical_images, found.images) == (0, 2)
+
+
+def test_the_pooled_psnr_is_that_of_all_pixels_together(rng: np.random.Generator) -> None:
+    images = [rng.random((6, 8, 3)) * gain for gain in (0.01, 0.1, 0.5)]
+    black = np.zeros((6, 8, 3))
+    each = [psnr(image, black, border_px=0) for image in images]
+    together = psnr(np.vstack(images), np.vstack([black] * 3), border_px=0)
+    assert summarize_psnr(each).pooled == pytest.approx(together)
+
+
+def test_an_identical_image_does_not_lift_a_bad_one() -> None:
+    found = summarize_psnr([math.inf, 9.0])
+    assert (found.mean, found.worst, found.identical_images) == (9, 9, 1)
+    assert found.pooled == pytest.approx(9 + 10 * math.log10(2))
+
+
+def test_images_that_are_all_identical_are_infinitely_close() -> None:
+    found = summarize_psnr([math.inf, math.inf])
+    assert (found.mean, found.pooled, found.worst) == (math.inf,) * 3
+    assert found.identical_images == found.images == 2
+
+
+@pytest.mark.parametrize("psnr_db", [[], [40.0, math.nan]])
+def test_without_a_psnr_there_is_no_summary(psnr_db: list[float]) -> None:
+    with pytest.raises(ValueError, match="no PSNR"):
+        summarize_psnr(psnr_db)
+
+
+def test_a_psnr_in_json_and_for_people() -> None:
+    assert (finite_db(40.12345), finite_db(math.inf)) == (40.123, None)
+    assert (psnr_text(40.12), psnr_text(math.inf), psnr_text(None)) == (
+        "40.1 dB",
+        "identical",
+        "identical",
+    )
+    with pytest.raises(ValueError, match="not a number"):
+        finite_db(math.nan)

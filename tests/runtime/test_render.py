@@ -12,7 +12,7 @@ from PIL import Image
 
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.photo import read_photo as real_read_photo
-from bokeh_runtime.render import Job, Options, render_files
+from bokeh_runtime.render import Job, Options, jobs_for_folder, render_files
 from helpers import commands
 from helpers.skips import ELSEWHERE
 
@@ -167,6 +167,32 @@ def test_a_folder_goes_on_past_a_bad_photo_and_skips_what_is_done(
     assert [Path(p["photo"]).name for p in json.loads(done.stdout)["photos"]] == ["b.png"]
     done = command(*arguments, "--overwrite", cwd=tmp_path)
     assert "3 rendered, 0 failed" in done.stderr
+
+
+def test_depth_maps_and_masks_of_a_folder_are_not_rendered(
+    tmp_path: Path, small: Path, scene: np.ndarray
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "b_sharp.jpg"):
+        write_photo(photos / name, Photo(scene))
+    for name in ("a.png", "b_depth.png", "b_mask.png"):
+        write_photo(photos / name, Photo(scene, grey=True))
+    done = command(photos, "-o", "out", "-m", small, "-d", "cpu", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.jpg", "b_sharp.jpg"}
+    note = f"{photos}: 3 grey pictures beside a photo of that name passed over"
+    assert note in done.stderr
+    assert note in json.loads(done.stdout)["notes"][0]
+
+
+def test_a_photo_is_not_taken_for_its_own_depth_map(tmp_path: Path, scene: np.ndarray) -> None:
+    write_photo(tmp_path / "a.jpg", Photo(scene))
+    ((job,), _) = jobs_for_folder(tmp_path, tmp_path / "out", tmp_path)
+    assert job.depth == tmp_path / "a.png"  # missing, which is told when it is due
+    write_photo(tmp_path / "a.tif", Photo(scene, grey=True))
+    ((job,), _) = jobs_for_folder(tmp_path, tmp_path / "out", tmp_path)
+    assert job.depth == tmp_path / "a.tif"
 
 
 def test_one_photo_is_read_ahead_and_no_more(

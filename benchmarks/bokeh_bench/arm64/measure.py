@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from bokeh_bench.arm64.runner import ArmRunner
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.psnr import psnr
+from bokeh_runtime.psnr import finite_db, psnr, psnr_text, summarize_psnr
 from bokeh_runtime.reference import Reference
 
 
@@ -21,14 +20,16 @@ class ArmRow:
 
     Attributes:
         file: Its name.
-        psnr_db_mean, psnr_db_worst: Against the full model, no crop, peak 1.0.
+        psnr_db_mean, psnr_db_pooled, psnr_db_worst: Against the full model, no crop, peak 1.0; see
+            `bokeh_runtime.psnr.PsnrSummary`. None if every picture is identical to that model's.
         instructions: Of one inference, one thread.
         instructions_ratio: To those of the first file.
     """
 
     file: str
-    psnr_db_mean: float
-    psnr_db_worst: float
+    psnr_db_mean: float | None
+    psnr_db_pooled: float | None
+    psnr_db_worst: float | None
     instructions: int
     instructions_ratio: float
 
@@ -50,7 +51,8 @@ def measure(
         say: Told what is being done.
 
     Raises:
-        InputError: If a file is missing, does not run there, or the pack has a single photo.
+        InputError: If a file is missing, does not run there or draws NaN, or the pack has a single
+            photo.
     """
     photos = len(reference.inputs)
     if photos < 2:
@@ -67,15 +69,19 @@ def measure(
             raise InputError(f"{file}: cannot be read ({error.strerror})") from error
         except RuntimeError as error:
             raise InputError(f"{file}: {error}") from error
+        if not np.isfinite(every.outputs).all():
+            raise InputError(f"{file}: draws NaN or infinity there; use a file of another scheme")
         drawn = zip(every.outputs, reference.outputs, strict=True)
         decibels = [psnr(np.clip(got, 0, 1), full, border_px=0) for got, full in drawn]
+        found = summarize_psnr(decibels)
         instructions = round((every.instructions - first.instructions) / (photos - 1))
         baseline = rows[0].instructions if rows else instructions
         rows.append(
             ArmRow(
                 file.name,
-                round(statistics.fmean(decibels), 1),
-                round(min(decibels), 1),
+                finite_db(found.mean, 1),
+                finite_db(found.pooled, 1),
+                finite_db(found.worst, 1),
                 instructions,
                 round(instructions / baseline, 3),
             )
@@ -86,12 +92,13 @@ def measure(
 def table(rows: Sequence[ArmRow]) -> str:
     """Formats the rows as a Markdown table."""
     lines = [
-        "| file | PSNR mean | worst | million instructions | ratio |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "| file | PSNR mean | pooled | worst | million instructions | ratio |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         lines.append(
-            f"| {row.file} | {row.psnr_db_mean:.1f} dB | {row.psnr_db_worst:.1f} dB "
+            f"| {row.file} | {psnr_text(row.psnr_db_mean)} | {psnr_text(row.psnr_db_pooled)} "
+            f"| {psnr_text(row.psnr_db_worst)} "
             f"| {row.instructions / 1e6:.0f} | {row.instructions_ratio:.2f} |"
         )
     return "\n".join(lines)

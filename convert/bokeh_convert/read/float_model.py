@@ -168,7 +168,11 @@ def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions
 
 
 def _choose(path: Path, outputs: Mapping[str, Any], options: SourceOptions, height: int) -> str:
-    """Returns the name of the output to draw."""
+    """Returns the name of the output to draw: the one asked for, else the largest picture.
+
+    Raises:
+        InputError: If it is not there, or several are as large.
+    """
     pictures = {
         name: output.shape
         for name, output in outputs.items()
@@ -191,7 +195,18 @@ def _choose(path: Path, outputs: Mapping[str, Any], options: SourceOptions, heig
                 f"there are {there}; choose with --output-name"
             )
         return fitting[0]
-    return max(pictures, key=lambda name: int(pictures[name][1]))
+    if len(pictures) == 1:
+        return next(iter(pictures))
+    sizes = {name: shape.as_list()[1:3] for name, shape in pictures.items()}
+    if all(None not in size for size in sizes.values()):
+        most = max(rows * columns for rows, columns in sizes.values())
+        largest = [name for name, (rows, columns) in sizes.items() if rows * columns == most]
+        if len(largest) == 1:
+            return largest[0]
+    raise InputError(
+        f"{path}: has several outputs that may be the picture: {there}; "
+        "choose one with --output-name of bokeh-convert"
+    )
 
 
 @contextmanager

@@ -19,7 +19,8 @@ class SourceOptions:
     Attributes:
         level: Take the output of this level's size: "l_up" (twice the input's), "l0" (the
             input's), "l1" (half) to "l5" (1/32).
-        output_name: Take the output of this name. Without either, the largest is taken.
+        output_name: Take the output of this name. Without either, the largest is taken if no
+            other is as large.
         width, input_channels, residual: Of our PyNET (see `bokeh_convert.pynet.pynet`), for files
             that hold weights alone; None for the authors' 1.0, 4 and False.
         trust_source: Build layers that are stored as code, and functions not known to be harmless.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -176,14 +175,14 @@ def evaluate(
 
         draw, depth = drawing(model)
         from bokeh_convert.train.evaluate import evaluate as score
-        from bokeh_convert.train.evaluate import summary
+        from bokeh_convert.train.evaluate import score_data, summary
 
         scores = score(draw, pairs, short_side=short_side, depth=depth, sheet=sheet)
     except ValueError as error:
         _fail(str(error))
     means = summary(scores)
     if as_json:
-        click.echo(json.dumps({"mean": means, "photos": [asdict(s) for s in scores]}, indent=1))
+        click.echo(json.dumps({"mean": means, "photos": [score_data(s) for s in scores]}, indent=1))
         return
     for name, value in means.items():
         click.echo(f"{name:20} {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,23 @@ from bokeh_convert.train.batches import resize
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.depth import open_depth
 from bokeh_runtime.photo import FloatImage, open_photo, save_photo
-from bokeh_runtime.psnr import psnr
+from bokeh_runtime.psnr import finite_db, psnr, summarize_psnr
 from bokeh_runtime.resample import fit
 
 _MULTIPLE = 32
+_DECIBELS = ("whole", "whole_input", "subject", "background", "background_input")
 
 
 @dataclass(frozen=True)
 class Score:
-    """One held-out photo. PSNR in dB, peak 1.0, no crop.
+    """One held-out photo. PSNR in dB, peak 1.0, no crop; infinity for identical pictures.
 
     Attributes:
         whole: Output against the target; `whole_input` is that of "output = input".
-        subject: Output against the sharp photo inside the mask (weighted by it), else None.
-        background: Output against the target outside the mask; `background_input` likewise.
+        subject: Output against the sharp photo inside the mask (weighted by it); None without a
+            mask or with an empty one.
+        background: Output against the target outside the mask; `background_input` likewise. None
+            without a mask, or where it covers everything.
         background_detail: Gradient energy of the output outside the mask as a fraction of the
             photo's: 1 is as sharp as the photo; `target_detail` is that of the target.
     """
@@ -88,16 +91,42 @@ def evaluate(
 
 
 def summary(scores: Sequence[Score]) -> dict[str, Any]:
-    """Returns the means over all photos; a field that some photo lacks is None."""
+    """Returns the means over all photos as JSON data; a field that some photo lacks is None.
+
+    `whole_pooled`, `whole_worst` and `identical_photos` are as in `bokeh_runtime.psnr.PsnrSummary`;
+    photos whose two pictures are identical are left out of a mean of PSNR.
+    """
     means: dict[str, Any] = {"photos": len(scores)}
     for field in (f for f in Score.__dataclass_fields__ if f != "name"):
         values = [getattr(score, field) for score in scores]
-        means[field] = None if None in values else round(float(np.mean(values)), 3)
-    return means
+        if None in values:
+            means[field] = None
+        elif field in _DECIBELS:
+            means[field] = finite_db(summarize_psnr(values).mean)
+        else:
+            means[field] = round(float(np.mean(values)), 3)
+    whole = summarize_psnr([score.whole for score in scores])
+    return {
+        **means,
+        "whole_pooled": finite_db(whole.pooled),
+        "whole_worst": finite_db(whole.worst),
+        "identical_photos": whole.identical_images,
+    }
 
 
-def masked_psnr(image: FloatImage, reference: FloatImage, weight: FloatImage) -> float:
-    """PSNR in dB of [height, width, 3] images, errors weighted by [height, width, 1] in [0, 1]."""
+def score_data(score: Score) -> dict[str, Any]:
+    """Returns a photo's scores as JSON data; a PSNR of identical pictures is None."""
+    found = asdict(score)
+    return {**found, **{f: finite_db(found[f]) for f in _DECIBELS if found[f] is not None}}
+
+
+def masked_psnr(image: FloatImage, reference: FloatImage, weight: FloatImage) -> float | None:
+    """PSNR in dB of [height, width, 3] images, errors weighted by [height, width, 1] in [0, 1].
+
+    None where nothing has a weight.
+    """
+    if not weight.any():
+        return None
     error = np.square(np.asarray(image, np.float64) - reference) * weight
     mean = float(error.sum() / (weight.sum() * image.shape[-1]))
     return math.inf if mean == 0 else -10 * math.log10(mean)
@@ -115,7 +144,7 @@ def _score(
     if mask is None:
         return Score(name, whole, whole_input, None, None, None, None, None)
     behind = np.asarray(1 - mask, np.float32)
-    detail = _gradient_energy(sharp, behind)
+    detail = _gradient_energy(sharp, behind) if behind.any() else 0.0
     return Score(
         name,
         whole,
@@ -123,8 +152,8 @@ def _score(
         masked_psnr(output, sharp, mask),
         masked_psnr(output, target, behind),
         masked_psnr(given, target, behind),
-        _gradient_energy(output, behind) / detail,
-        _gradient_energy(target, behind) / detail,
+        _gradient_energy(output, behind) / detail if detail else None,
+        _gradient_energy(target, behind) / detail if detail else None,
     )
 
 

@@ -6,6 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+SPLITS = ("train", "heldout")
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -28,8 +30,11 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
         split: "train" or "heldout" (EBB!'s `test/`).
 
     Raises:
-        ValueError: If the folder has neither layout, or no pair of that split.
+        ValueError: If the folder has neither layout, its table cannot be read, or it has no pair of
+            that split.
     """
+    if split not in SPLITS:
+        raise ValueError(f"split '{split}' is unknown; use {' or '.join(SPLITS)}")
     table = dataset / "pairs.tsv"
     if table.is_file():
         pairs = _from_table(table, split)
@@ -46,10 +51,14 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
 
 
 def _from_table(table: Path, split: str) -> list[Pair]:
-    with table.open(encoding="utf-8", newline="") as lines:
-        names = [
-            row["name"] for row in csv.DictReader(lines, delimiter="\t") if row["split"] == split
-        ]
+    try:
+        with table.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+        names = [row["name"] for row in rows if row["split"] == split]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table}: cannot be read ({error}); check the file") from error
+    except KeyError as error:
+        raise ValueError(f"{table}: has no column {error}; it needs name and split") from error
     folder = table.parent
     return [
         Pair(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 import bokeh_convert  # noqa: F401  (chooses the Keras backend)
 from bokeh_convert.train.batches import Recipe, batches, example
 from bokeh_convert.train.cli import main
-from bokeh_convert.train.evaluate import evaluate, masked_psnr, summary
+from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.pairs import find_pairs
 from bokeh_convert.train.trainer import Plan, averaged, train
 
@@ -205,3 +206,41 @@ def test_masked_psnr_matches_a_value_worked_out_by_hand() -> None:
     image[0], image[1] = 0.1, 0.9
     weight = np.array([[[1.0]], [[0.0]]], np.float32)
     assert masked_psnr(image, reference, weight) == pytest.approx(20, abs=1e-4)
+
+
+def test_nothing_in_the_mask_has_no_psnr() -> None:
+    image = np.zeros((2, 1, 3), np.float32)
+    assert masked_psnr(image, image + 1, np.zeros((2, 1, 1), np.float32)) is None
+
+
+def test_scores_of_identical_pictures_are_json_and_lift_no_mean() -> None:
+    scores = [
+        Score("same", math.inf, 20.0, math.inf, 30.0, 20.0, 1.0, 0.5),
+        Score("other", 20.0, 20.0, 40.0, 30.0, 20.0, 0.5, 0.5),
+    ]
+    found = summary(scores)
+    assert (found["whole"], found["subject"], found["background_detail"]) == (20, 40, 0.75)
+    assert found["whole_pooled"] == pytest.approx(20 + 10 * math.log10(2), abs=1e-3)
+    assert (found["whole_worst"], found["identical_photos"]) == (20, 1)
+    text = json.dumps([found, *map(score_data, scores)], allow_nan=False)
+    assert json.loads(text)[1]["whole"] is None
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"name\tset\na\ttrain\n", "has no column 'split'; it needs name and split"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"name\tsplit\n", "no pair of the split 'train'"),
+    ],
+)
+def test_a_table_that_lists_no_pairs_is_refused(table: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_bytes(table)
+    done = CliRunner().invoke(main, ["fit", str(tmp_path), "-o", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_an_unknown_split_is_refused(dataset: Path) -> None:
+    with pytest.raises(ValueError, match="split 'test' is unknown; use train or heldout"):
+        find_pairs(dataset, "test")

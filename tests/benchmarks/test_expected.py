@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bokeh_bench.expected import GroundTruth
+from bokeh_runtime.errors import InputError
+
+
+@pytest.fixture
+def folders(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:
+    """Three sharp photos with depth maps beside them, and the targets of two."""
+    photos, targets = tmp_path / "photos", tmp_path / "targets"
+    photos.mkdir()
+    targets.mkdir()
+    for name in "abc":
+        photo = cv2.GaussianBlur(rng.integers(0, 255, (40, 60, 3), np.uint8), (0, 0), 3)
+        cv2.imwrite(str(photos / f"{name}.jpg"), photo)
+        cv2.imwrite(str(photos / f"{name}.png"), photo[..., 0])
+        if name != "c":
+            cv2.imwrite(str(targets / f"{name}.jpg"), cv2.blur(photo, (9, 9)))
+            cv2.imwrite(str(targets / f"{name}.png"), photo[..., 0])
+    (targets / "c.txt").write_text("no picture")
+    return photos, targets
+
+
+def test_depth_maps_beside_photos_and_targets_are_no_ground_truth(
+    folders: tuple[Path, Path],
+) -> None:
+    photos, targets = folders
+    truth = GroundTruth(photos, targets)
+    assert [(pair.sharp.name, pair.bokeh.name) for pair in truth.pairs] == [
+        ("a.jpg", "a.jpg"),
+        ("b.jpg", "b.jpg"),
+    ]
+    assert [note.split(": ")[1][:15] for note in truth.notes] == [
+        "3 grey pictures",
+        "2 grey pictures",
+    ]
+    assert len(list(truth.expectations((32, 48, 3), 1.0, "area"))) == 2
+
+
+def test_without_a_target_of_that_name_there_is_no_pair(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"any")
+    (tmp_path / "targets").mkdir()
+    with pytest.raises(InputError, match="no file there has the name of a photo"):
+        GroundTruth(tmp_path, tmp_path / "targets")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from bokeh_runtime.folders import photos_in
+
+GREY = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
+COLOUR = np.dstack([GREY, GREY[:, ::-1], GREY // 2])
+
+
+def write(folder: Path, *names: str, pixels: np.ndarray) -> None:
+    for name in names:
+        Image.fromarray(pixels).save(folder / name)
+
+
+def names(paths: object) -> list[str]:
+    return [path.name for path in paths]  # type: ignore[attr-defined]
+
+
+def test_a_grey_picture_of_a_photos_name_is_its_map(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "b.webp", "c.JPEG", "d.tif", "e.png", pixels=COLOUR)
+    write(tmp_path, "a.png", "b.tif", "d.png", "e.jpg", pixels=GREY)
+    cv2.imwrite(str(tmp_path / "c.png"), GREY.astype(np.uint16) * 257)
+    found = photos_in(tmp_path)
+    assert names(found.photos) == ["a.jpg", "b.webp", "c.JPEG", "d.tif", "e.png"]
+    assert names(found.maps) == ["a.png", "b.tif", "c.png", "d.png", "e.jpg"]
+    assert found.notes == [
+        f"{tmp_path}: 5 grey pictures beside a photo of that name passed over as depth map or mask"
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_grey_picture_called_after_a_photo_is_its_map(suffix: str, tmp_path: Path) -> None:
+    """As in data sets with NAME_sharp.jpg, NAME_bokeh.jpg, NAME_depth.png, NAME_mask.png."""
+    write(tmp_path, "dog_00_sharp.jpg", "dog_00_bokeh.jpg", "cat.jpg", "x y.jpg", pixels=COLOUR)
+    maps = sorted(
+        f"{stem}.{suffix}"
+        for stem in ("cat-disparity", "cat_MASK", "dog_00_depth", "dog_00_mask", "x y depth")
+    )
+    write(tmp_path, *maps, pixels=GREY)
+    found = photos_in(tmp_path)
+    assert names(found.photos) == ["cat.jpg", "dog_00_bokeh.jpg", "dog_00_sharp.jpg", "x y.jpg"]
+    assert names(found.maps) == maps
+
+
+def test_a_map_that_repeats_its_channel_is_grey(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "b.jpg", pixels=COLOUR)
+    write(tmp_path, "a.png", "b_depth.jpg", pixels=np.dstack([GREY] * 3))
+    Image.fromarray(GREY).convert("P").save(tmp_path / "b.png")
+    assert names(photos_in(tmp_path).photos) == ["a.jpg", "b.jpg"]
+
+
+def test_what_stands_alone_or_is_in_colour_is_a_photo(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "a.png", "woman.jpg", "woman_mask.jpg", "e.png", pixels=COLOUR)
+    # Grey photos of their own: no photo has that name, or they are of one kind.
+    write(tmp_path, "old.png", "the_mask.jpg", "moon.jpg", "moon.webp", "f.png", "f.tif",
+          pixels=GREY)  # fmt: skip
+    found = photos_in(tmp_path)
+    assert names(found.maps) == found.notes == []
+    assert len(found.photos) == 11
+
+
+def test_only_the_wanted_suffixes_are_listed(tmp_path: Path) -> None:
+    write(tmp_path, "b.jpg", "a.jpg", ".hidden.jpg", pixels=COLOUR)
+    write(tmp_path, "c.png", pixels=GREY)
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "notes.txt").touch()
+    # Beside a format that is not read here, a map is a map too.
+    (tmp_path / "c.heic").write_bytes(b"any")
+    assert names(photos_in(tmp_path, (".jpg", ".png")).photos) == ["a.jpg", "b.jpg"]
+    assert names(photos_in(tmp_path, (".jpg", ".heic")).photos) == ["a.jpg", "b.jpg", "c.heic"]
+
+
+def test_what_cannot_be_read_is_left_to_the_reader(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", pixels=COLOUR)
+    for name in ("a.png", "a_depth.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    assert len(photos_in(tmp_path).photos) == 3
