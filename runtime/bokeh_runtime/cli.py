@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,13 +27,14 @@ from bokeh_runtime.render import (
     Job,
     Options,
     Rendered,
+    check_case,
     check_job,
-    is_done,
     jobs_for_folder,
     render_file,
     render_files,
     result_name,
 )
+from bokeh_runtime.render_record import MadeFrom, RenderRecord, sources
 
 WIDTH_IN_A_PIPE = 120
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -110,7 +112,7 @@ SCHEMA = "bokeh-tflite/render/1"
     help="1 draws what the network does, 0 the photo.",
 )
 @click.option("--network-resolution", is_flag=True, help="Write the network's own, small picture.")
-@click.option("--compare", is_flag=True, help="Write NAME.compare.jpg too: before and after.")
+@click.option("--compare", is_flag=True, help="Write RESULT.compare.jpg too: before and after.")
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
@@ -118,7 +120,7 @@ SCHEMA = "bokeh-tflite/render/1"
     show_default=True,
     help="Of JPEG, WebP and HEIC.",
 )
-@click.option("--overwrite", is_flag=True, help="In a folder, render again what is done already.")
+@click.option("--overwrite", is_flag=True, help="In a folder, render again what is up to date.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the libraries' own messages.")
 @click.version_option(package_name="bokeh-tflite")
@@ -160,7 +162,7 @@ def main(
             elif depth is not None and depth_model is not None:
                 raise InputError("--depth and --depth-model exclude each other; give one")
             else:
-                jobs, done = _jobs(photo, output, depth, overwrite=overwrite)
+                jobs = _jobs(photo, output, depth)
                 report = _run(
                     console,
                     jobs,
@@ -184,7 +186,8 @@ def main(
                             interpreter=interpreter,
                         )
                     ),
-                    done=done if photo.is_dir() else None,
+                    record=RenderRecord(jobs[0].output.parent) if photo.is_dir() else None,
+                    overwrite=overwrite,
                 )
                 code = 1 if report["failures"] else 0
         except InputError as error:
@@ -208,7 +211,8 @@ def _run(
     open_model: Callable[[], BokehModel],
     open_depth_model: Callable[[], DepthModel | None],
     *,
-    done: int | None,
+    record: RenderRecord | None,
+    overwrite: bool,
 ) -> dict[str, Any]:
     """Renders, tells what came out, and returns the report.
 
@@ -218,8 +222,11 @@ def _run(
         options: How.
         open_model: Opens the model.
         open_depth_model: Opens the depth network, if one is used.
-        done: Photos of the folder that were done before; None for a single photo.
+        record: Of the output folder; None for a single photo.
+        overwrite: Render what is up to date too.
     """
+    again = Counter[str]()
+    done = 0
     with _spinner(console, "opening the model"):
         model, depth_model = open_model(), open_depth_model()
     with model:
@@ -227,13 +234,20 @@ def _run(
             model.check_depth(given=depth_model is not None or jobs[0].depth is not None)
         for note in model.notes:
             click.echo(f"note: {note}", file=console.file)
-        if done is None:
+        if record is None:
             with _spinner(console, f"rendering {jobs[0].photo.name}"):
                 results = [render_file(model, jobs[0], options, depth_model)]
             failures: list[tuple[Job, str]] = []
             _tell(console, results[0])
         else:
-            results, failures = _render_all(console, model, jobs, options, depth_model)
+            made_from = {job: sources(job, model, options, depth_model) for job in jobs}
+            todo, again = (jobs, again) if overwrite else record.outstanding(jobs, made_from)
+            done = len(jobs) - len(todo)
+            for cause, count in again.items():
+                click.echo(f"rendering {count} again: {cause}", file=console.file)
+            results, failures = _render_all(
+                console, todo, render_files(model, todo, options, depth_model), record, made_from
+            )
             _sum_up(console, results, failures, done)
     return {
         "schema": SCHEMA,
@@ -251,14 +265,12 @@ def _run(
             for rendered in results
         ],
         "failures": [{"photo": str(job.photo), "cause": cause} for job, cause in failures],
-        "done_already": done or 0,
+        "done_already": done,
+        "rendered_again": [{"cause": cause, "photos": count} for cause, count in again.items()],
     }
 
 
-def _jobs(
-    photo: Path, output: Path | None, depth: Path | None, *, overwrite: bool
-) -> tuple[list[Job], int]:
-    """Returns what is to be done, and how many photos are done already."""
+def _jobs(photo: Path, output: Path | None, depth: Path | None) -> list[Job]:
     if not photo.exists():
         raise InputError(f"{photo}: no such photo or folder; check the path")
     if not photo.is_dir():
@@ -266,7 +278,7 @@ def _jobs(
             output /= result_name(photo)
         job = Job(photo, output or photo.with_name(f"{photo.stem}.bokeh.jpg"), depth)
         check_job(job)
-        return [job], 0
+        return [job]
     if output is None:
         raise InputError(f"{photo}: is a folder; give the folder for the results with --output")
     if depth is not None and not depth.is_dir():
@@ -280,16 +292,16 @@ def _jobs(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose another") from error
-    open_jobs = [job for job in jobs if overwrite or not is_done(job)]
-    return open_jobs, len(jobs) - len(open_jobs)
+    check_case(jobs)
+    return jobs
 
 
 def _render_all(
     console: Console,
-    model: BokehModel,
     jobs: Sequence[Job],
-    options: Options,
-    depth_model: DepthModel | None,
+    outcomes: Iterator[Rendered | InputError],
+    record: RenderRecord,
+    made_from: Mapping[Job, MadeFrom],
 ) -> tuple[list[Rendered], list[tuple[Job, str]]]:
     results: list[Rendered] = []
     failures: list[tuple[Job, str]] = []
@@ -304,13 +316,16 @@ def _render_all(
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("rendering", total=len(jobs))
-        outcomes = render_files(model, jobs, options, depth_model)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, InputError):
-                failures.append((job, str(outcome)))
-            else:
-                results.append(outcome)
-            bar.update(task, advance=1, description=job.photo.name)
+        try:
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                if isinstance(outcome, InputError):
+                    failures.append((job, str(outcome)))
+                else:
+                    results.append(outcome)
+                    record.add(job, made_from[job])
+                bar.update(task, advance=1, description=job.photo.name)
+        finally:
+            record.save()
     return results, failures
 
 
