@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bokeh_convert.process_state import keras_on_tensorflow
 from bokeh_convert.train.pairs import Pair, find_pairs
 from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
@@ -94,6 +95,7 @@ class FullModel:
         assert self._source is not None
         self._say(f"drawing with {self._source.name}")
         try:
+            keras_on_tensorflow()  # first, since TensorFlow imports it
             from bokeh_convert.read import read_model
             from bokeh_convert.samples import draw_samples
             from bokeh_convert.verify import draw_reference

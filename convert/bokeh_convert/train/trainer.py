@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bokeh_convert.process_state import random_state
 from bokeh_convert.pynet import HEADS, pynet
 from bokeh_convert.train.batches import Recipe, batches, resize
 from bokeh_convert.train.pairs import Pair
@@ -112,8 +113,8 @@ def train(
         ValueError: If the checkpoint in `run` belongs to another plan.
     """
     run.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(plan.seed)
-    state = _State(plan, run)
+    with random_state(plan.seed):  # of the weights
+        state = _State(plan, run)
     for stage in _stages(plan):
         if state.step < stage.last_step:
             _run_stage(state, stage, pairs, save_seconds, on_step)
