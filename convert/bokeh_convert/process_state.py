@@ -12,12 +12,14 @@ import os
 import random
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bokeh_runtime.errors import InputError
 
 _ONE_AT_A_TIME = threading.RLock()
+_WARNINGS = threading.RLock()
 _ABSL = logging.getLogger("absl")
 
 
@@ -63,6 +65,14 @@ def random_state(seed: int | None = None) -> Iterator[None]:
             yield
         finally:
             random.setstate(before)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Drops Python's warnings, in every thread. Two such blocks run one after the other."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from litert_quantizer import qtyping, quantizer
 
 from bokeh_convert.full_integer import make_full_integer
 from bokeh_convert.int16 import rehearse_int16
-from bokeh_convert.process_state import without_absl_messages
+from bokeh_convert.process_state import without_absl_messages, without_warnings
 from bokeh_convert.ranges import ActivationRanges
 
 _Op = qtyping.TFLOperationName
@@ -132,7 +132,7 @@ def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None =
         if measured is None:
             raise ValueError(f"{scheme.name} needs measured ranges")
         ranges = {name: _engine_range(*ends) for name, ends in scheme.ranges(measured).items()}
-    with without_absl_messages():
+    with without_warnings(), without_absl_messages():
         engine = quantizer.Quantizer(float32)
         for operators, config in scheme.rules:
             algorithm = (
@@ -154,7 +154,7 @@ def quantize_convolutions(float32: bytes, in_float: Collection[str]) -> bytes:
         float32: The .tflite file.
         in_float: Convolutions that stay as they are, by the names of their results.
     """
-    with without_absl_messages():
+    with without_warnings(), without_absl_messages():
         engine = quantizer.Quantizer(float32)
         # Not the transposed ones: see `cost.QUANTIZABLE`.
         engine.update_quantization_recipe(
