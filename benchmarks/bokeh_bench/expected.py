@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metadata import ModelMetadata
 from bokeh_runtime.photo import FloatImage, open_photo
-from bokeh_runtime.reference import Reference, load_reference, reference_beside
+from bokeh_runtime.reference import Reference, load_reference, reference_beside, reference_path
 from bokeh_runtime.resample import fit
 
 
@@ -68,6 +70,7 @@ class FullModel:
         Raises:
             InputError: If a pack or the source cannot be read, or the pack is of another size.
         """
+        notes: list[str] = []
         if self._source is not None:
             reference, sha256 = self._live(shape)
         else:
@@ -78,6 +81,11 @@ class FullModel:
                     "--source MODEL"
                 ]
             reference, sha256 = found, found.source_sha256
+            if self._pack is None and not _same_conversion(path, metadata):
+                notes.append(
+                    "the reference pack beside it is not the one that its report names, so photos "
+                    "or output may be others; convert again, or give --reference NPZ"
+                )
         if tuple(reference.inputs[0].shape) != shape:
             raise InputError(
                 f"{self._pack_path or path}: the reference pack's photos are "
@@ -86,8 +94,8 @@ class FullModel:
             )
         made_from = metadata.source.get("sha256", "") if metadata else ""
         if sha256 and made_from and sha256 != made_from:
-            return reference, ["converted from another trained model than it is held against"]
-        return reference, []
+            notes.append("converted from another trained model than it is held against")
+        return reference, notes
 
     def _live(self, shape: tuple[int, ...]) -> tuple[Reference, str]:
         if shape in self._drawn:
@@ -116,6 +124,17 @@ class FullModel:
         reference = draw_reference(sized, samples, on_photo=lambda: None)
         self._drawn[shape] = reference, sized.model.sha256
         return self._drawn[shape]
+
+
+def _same_conversion(model: Path, metadata: ModelMetadata | None) -> bool:
+    """Says whether the pack beside a model is the one its report names; True without a report."""
+    pack = reference_path(model, metadata)
+    try:
+        report = json.loads(model.with_suffix(".report.json").read_text(encoding="utf-8"))
+        named = report["reference"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return pack is None or named == hashlib.sha256(pack.read_bytes()).hexdigest()
 
 
 class GroundTruth:

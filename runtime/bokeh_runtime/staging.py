@@ -210,6 +210,37 @@ def refuse_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def held(folder: Path, name: str) -> Iterator[None]:
+    """Keeps a folder for one run, as long as the block lasts.
+
+    Args:
+        folder: Made if missing.
+        name: Of the lock's file there; all runs that exclude each other name the same.
+
+    Raises:
+        InputError: If another run has it, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(folder / name, timeout_s=0)
+    except Timeout as error:
+        raise InputError(
+            f"{folder}: another run is at work there; wait for its end, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written to ({_words(error)}); choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+        if lock is not None:
+            lock.release()
+
+
+@contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Holds the folder against other runs.
 

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from bokeh_runtime.staging import Staging
 from offline_build.errors import OFFLINE, BuildError
 from offline_build.run import run
 
@@ -106,14 +107,13 @@ def install_programs() -> None:
 
 
 def _unpack_bundletool(folder: Path) -> None:
+    # Always: one of another version may be there.
     target = folder / BUNDLETOOL
-    if target.exists():
-        return
-    package = next(folder.glob("nativescript-*.tgz"))
+    package = folder / f"{NPM_PACKAGE.replace('@', '-')}.tgz"
     with tarfile.open(package) as archive:
         source = archive.extractfile(_IN_PACKAGE)
         if source is None:
             raise BuildError(f"{package}: holds no {_IN_PACKAGE}")
-        whole = target.with_suffix(".part")
-        whole.write_bytes(source.read())
-        whole.rename(target)
+        with Staging(folder) as staging:
+            staging.path(target.name).write_bytes(source.read())
+            staging.commit()
