@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bokeh_convert.process_state import keras_on_tensorflow
 from bokeh_convert.train.pairs import Pair, find_pairs
 from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.folders import photos_in
 from bokeh_runtime.metadata import ModelMetadata
 from bokeh_runtime.photo import HEIC_SUFFIXES, PHOTO_SUFFIXES, FloatImage, open_photo
-from bokeh_runtime.reference import Reference, load_reference, reference_beside
+from bokeh_runtime.reference import Reference, load_reference, reference_beside, reference_path
 from bokeh_runtime.resample import fit
 
 
@@ -68,6 +71,7 @@ class FullModel:
         Raises:
             InputError: If a pack or the source cannot be read, or the pack is of another size.
         """
+        notes: list[str] = []
         if self._source is not None:
             reference, sha256, notes = self._live(shape)
         else:
@@ -77,7 +81,12 @@ class FullModel:
                     "no reference pack beside it: nothing to compare with; give --reference NPZ or "
                     "--source MODEL"
                 ]
-            reference, sha256, notes = found, found.source_sha256, []
+            reference, sha256 = found, found.source_sha256
+            if self._pack is None and not _same_conversion(path, metadata):
+                notes.append(
+                    "the reference pack beside it is not the one that its report names, so photos "
+                    "or output may be others; convert again, or give --reference NPZ"
+                )
         if tuple(reference.inputs[0].shape) != shape:
             raise InputError(
                 f"{self._pack_path or path}: the reference pack's photos are "
@@ -95,6 +104,7 @@ class FullModel:
         assert self._source is not None
         self._say(f"drawing with {self._source.name}")
         try:
+            keras_on_tensorflow()  # first, since TensorFlow imports it
             from bokeh_convert.read import read_model
             from bokeh_convert.samples import draw_samples
             from bokeh_convert.verify import draw_reference
@@ -115,6 +125,17 @@ class FullModel:
         reference = draw_reference(sized, samples, on_photo=lambda: None)
         self._drawn[shape] = reference, sized.model.sha256, list(drawn.notes)
         return self._drawn[shape]
+
+
+def _same_conversion(model: Path, metadata: ModelMetadata | None) -> bool:
+    """Says whether the pack beside a model is the one its report names; True without a report."""
+    pack = reference_path(model, metadata)
+    try:
+        report = json.loads(model.with_suffix(".report.json").read_text(encoding="utf-8"))
+        named = report["reference"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return pack is None or named == hashlib.sha256(pack.read_bytes()).hexdigest()
 
 
 class GroundTruth:

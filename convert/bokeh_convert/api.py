@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bokeh_convert.process_state import keras_on_tensorflow
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.resample import RESAMPLING
 
@@ -144,6 +145,7 @@ def convert(
     photos = None if representative_dataset is None else Path(representative_dataset)
     # Imported late: TensorFlow takes seconds, and a wrong option should not.
     progress("loading TensorFlow", 0, 1)
+    keras_on_tensorflow()  # first, since TensorFlow imports it
     from bokeh_convert.plan import TARGET_DB, Budget
     from bokeh_convert.read import SourceOptions
     from bokeh_convert.run import Run

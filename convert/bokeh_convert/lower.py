@@ -11,6 +11,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from bokeh_convert.process_state import without_absl_messages
 from bokeh_convert.read.float_model import INPUT_NAME, OUTPUT_NAME, SizedModel
 
 SIGNATURE = "serving_default"
@@ -21,7 +22,8 @@ def lower(sized: SizedModel) -> bytes:
 
     Layers that the output does not need are not in it.
     """
-    content = frozen_converter(sized).convert()
+    with without_absl_messages():
+        content = frozen_converter(sized).convert()
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     model.signatureDefs = [_signature(model.subgraphs[0])]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

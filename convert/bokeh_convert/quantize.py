@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +12,7 @@ from litert_quantizer import qtyping, quantizer
 
 from bokeh_convert.full_integer import make_full_integer
 from bokeh_convert.int16 import rehearse_int16
+from bokeh_convert.process_state import without_absl_messages, without_warnings
 from bokeh_convert.ranges import ActivationRanges
 
 _Op = qtyping.TFLOperationName
@@ -135,7 +132,7 @@ def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None =
         if measured is None:
             raise ValueError(f"{scheme.name} needs measured ranges")
         ranges = {name: _engine_range(*ends) for name, ends in scheme.ranges(measured).items()}
-    with _silent_engine():
+    with without_warnings(), without_absl_messages():
         engine = quantizer.Quantizer(float32)
         for operators, config in scheme.rules:
             algorithm = (
@@ -157,7 +154,7 @@ def quantize_convolutions(float32: bytes, in_float: Collection[str]) -> bytes:
         float32: The .tflite file.
         in_float: Convolutions that stay as they are, by the names of their results.
     """
-    with _silent_engine():
+    with without_warnings(), without_absl_messages():
         engine = quantizer.Quantizer(float32)
         # Not the transposed ones: see `cost.QUANTIZABLE`.
         engine.update_quantization_recipe(
@@ -173,16 +170,3 @@ def quantize_convolutions(float32: bytes, in_float: Collection[str]) -> bytes:
 
 def _engine_range(low: float, high: float) -> dict[str, Any]:
     return {"min": np.full((1, 1, 1, 1), low), "max": np.full((1, 1, 1, 1), high)}
-
-
-@contextlib.contextmanager
-def _silent_engine() -> Iterator[None]:
-    """Keeps the engine's progress bars and remarks from the terminal; ours are shown there."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -47,7 +47,7 @@ from bokeh_runtime.metadata import ModelMetadata
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.psnr import psnr_text
 from bokeh_runtime.reference import Reference, save_reference
-from bokeh_runtime.staging import Staging
+from bokeh_runtime.staging import Staging, refuse_folder
 
 
 class Run:
@@ -89,6 +89,12 @@ class Run:
             self._step(f"reading {self._source.name}", 0)
             with self._timed("read_s"):
                 model = read_model(self._source, self._options)
+            for name in schemes:
+                refuse_folder(folder / f"{model.name}_{name}.tflite")
+                refuse_folder(folder / f"{model.name}_{name}.report.json")
+            pack, picture = f"{model.name}.reference.npz", f"{model.name}.comparison.png"
+            for name in (pack, picture):
+                refuse_folder(folder / name)
             drawn = draw_samples(
                 self._photos, channels=model.channels, count=self._samples, seed=self._seed
             )
@@ -112,7 +118,6 @@ class Run:
                     inputs = self._inputs(drawn.calibration, sized)
                     measured = measure_ranges(lowered, inputs, threads=self._threads)
                 self._step()
-            pack, picture = f"{model.name}.reference.npz", f"{model.name}.comparison.png"
             save_reference(staging.path(pack), reference)
             # Into each report: another run into this folder may put another pack in its place.
             reference_file = {

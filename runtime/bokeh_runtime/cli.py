@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,20 +21,21 @@ from bokeh_runtime.delegates import DELEGATES, probe
 from bokeh_runtime.depth import DEPTH_INPUTS, DepthModel
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interpreter import INTERPRETERS
-from bokeh_runtime.interrupt import INTERRUPTED
+from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.quiet import quiet
 from bokeh_runtime.render import (
     Job,
     Options,
     Rendered,
+    check_case,
     check_job,
-    is_done,
     jobs_for_folder,
     render_file,
     render_files,
     result_name,
 )
+from bokeh_runtime.render_record import MadeFrom, RenderRecord, sources
 
 WIDTH_IN_A_PIPE = 120
 SCHEMA = "bokeh-tflite/render/1"
@@ -110,7 +112,7 @@ SCHEMA = "bokeh-tflite/render/1"
     help="1 draws what the network does, 0 the photo.",
 )
 @click.option("--network-resolution", is_flag=True, help="Write the network's own, small picture.")
-@click.option("--compare", is_flag=True, help="Write NAME.compare.jpg too: before and after.")
+@click.option("--compare", is_flag=True, help="Write RESULT.compare.jpg too: before and after.")
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
@@ -118,7 +120,7 @@ SCHEMA = "bokeh-tflite/render/1"
     show_default=True,
     help="Of JPEG, WebP and HEIC.",
 )
-@click.option("--overwrite", is_flag=True, help="In a folder, render again what is done already.")
+@click.option("--overwrite", is_flag=True, help="In a folder, render again what is up to date.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the libraries' own messages.")
 @click.version_option(package_name="bokeh-tflite")
@@ -153,41 +155,44 @@ def main(
     with quiet(verbose) as stderr:
         console = Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
         try:
-            if list_delegates:
-                report = _list_delegates(console)
-            elif photo is None:
-                raise InputError("no photo; give one, or a folder of them (--help tells more)")
-            elif depth is not None and depth_model is not None:
-                raise InputError("--depth and --depth-model exclude each other; give one")
-            else:
-                jobs, done, notes = _jobs(photo, output, depth, overwrite=overwrite)
-                report = _run(
-                    console,
-                    jobs,
-                    Options(strength, network_resolution, compare, quality),
-                    lambda: BokehModel.open(
-                        model,
-                        delegate,
-                        threads=threads,
-                        interpreter=interpreter,
-                        delegate_library=delegate_library,
-                        allow_partial=allow_partial,
-                    ),
-                    lambda: (
-                        None
-                        if depth_model is None
-                        else DepthModel(
-                            depth_model,
-                            values=depth_input,
-                            far_is_bright=far_is_bright,
+            with interruptible() as check:
+                if list_delegates:
+                    report = _list_delegates(console)
+                elif photo is None:
+                    raise InputError("no photo; give one, or a folder of them (--help tells more)")
+                elif depth is not None and depth_model is not None:
+                    raise InputError("--depth and --depth-model exclude each other; give one")
+                else:
+                    jobs, notes = _jobs(photo, output, depth)
+                    report = _run(
+                        console,
+                        jobs,
+                        Options(strength, network_resolution, compare, quality),
+                        lambda: BokehModel.open(
+                            model,
+                            delegate,
                             threads=threads,
                             interpreter=interpreter,
-                        )
-                    ),
-                    done=done if photo.is_dir() else None,
-                    notes=notes,
-                )
-                code = 1 if report["failures"] else 0
+                            delegate_library=delegate_library,
+                            allow_partial=allow_partial,
+                        ),
+                        lambda: (
+                            None
+                            if depth_model is None
+                            else DepthModel(
+                                depth_model,
+                                values=depth_input,
+                                far_is_bright=far_is_bright,
+                                threads=threads,
+                                interpreter=interpreter,
+                            )
+                        ),
+                        notes=notes,
+                        record=RenderRecord(jobs[0].output.parent) if photo.is_dir() else None,
+                        overwrite=overwrite,
+                        check=check,
+                    )
+                    code = 1 if report["failures"] else 0
         except InputError as error:
             fault, code = str(error), 2
         except HardwareError as error:
@@ -209,8 +214,10 @@ def _run(
     open_model: Callable[[], BokehModel],
     open_depth_model: Callable[[], DepthModel | None],
     *,
-    done: int | None,
     notes: Sequence[str],
+    record: RenderRecord | None,
+    overwrite: bool,
+    check: Callable[[], None],
 ) -> dict[str, Any]:
     """Renders, tells what came out, and returns the report.
 
@@ -220,24 +227,35 @@ def _run(
         options: How.
         open_model: Opens the model.
         open_depth_model: Opens the depth network, if one is used.
-        done: Photos of the folder that were done before; None for a single photo.
         notes: What is to be told of the photos.
+        record: Of the output folder; None for a single photo.
+        overwrite: Render what is up to date too.
+        check: Ends the work if a Ctrl-C was lost.
     """
+    again = Counter[str]()
+    done = 0
     with _spinner(console, "opening the model"):
         model, depth_model = open_model(), open_depth_model()
     with model:
+        check()
         if jobs:  # told before a folder is begun, not for each of its photos
             model.check_depth(given=depth_model is not None or jobs[0].depth is not None)
         notes = [*notes, *model.notes]
         for note in notes:
             click.echo(f"note: {note}", file=console.file)
-        if done is None:
+        if record is None:
             with _spinner(console, f"rendering {jobs[0].photo.name}"):
                 results = [render_file(model, jobs[0], options, depth_model)]
             failures: list[tuple[Job, str]] = []
             _tell(console, results[0])
         else:
-            results, failures = _render_all(console, model, jobs, options, depth_model)
+            made_from = {job: sources(job, model, options, depth_model) for job in jobs}
+            todo, again = (jobs, again) if overwrite else record.outstanding(jobs, made_from)
+            done = len(jobs) - len(todo)
+            for cause, count in again.items():
+                click.echo(f"rendering {count} again: {cause}", file=console.file)
+            outcomes = render_files(model, todo, options, depth_model)
+            results, failures = _render_all(console, todo, outcomes, record, made_from, check)
             _sum_up(console, results, failures, done)
     return {
         "schema": SCHEMA,
@@ -255,14 +273,13 @@ def _run(
             for rendered in results
         ],
         "failures": [{"photo": str(job.photo), "cause": cause} for job, cause in failures],
-        "done_already": done or 0,
+        "done_already": done,
+        "rendered_again": [{"cause": cause, "photos": count} for cause, count in again.items()],
     }
 
 
-def _jobs(
-    photo: Path, output: Path | None, depth: Path | None, *, overwrite: bool
-) -> tuple[list[Job], int, list[str]]:
-    """Returns what is to be done, how many photos are done already, and notes."""
+def _jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[list[Job], list[str]]:
+    """Returns what is to be rendered, and notes."""
     if not photo.exists():
         raise InputError(f"{photo}: no such photo or folder; check the path")
     if not photo.is_dir():
@@ -270,7 +287,7 @@ def _jobs(
             output /= result_name(photo)
         job = Job(photo, output or photo.with_name(f"{photo.stem}.bokeh.jpg"), depth)
         check_job(job)
-        return [job], 0, []
+        return [job], []
     if output is None:
         raise InputError(f"{photo}: is a folder; give the folder for the results with --output")
     if depth is not None and not depth.is_dir():
@@ -284,16 +301,17 @@ def _jobs(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose another") from error
-    open_jobs = [job for job in jobs if overwrite or not is_done(job)]
-    return open_jobs, len(jobs) - len(open_jobs), notes
+    check_case(jobs)
+    return jobs, notes
 
 
 def _render_all(
     console: Console,
-    model: BokehModel,
     jobs: Sequence[Job],
-    options: Options,
-    depth_model: DepthModel | None,
+    outcomes: Iterator[Rendered | InputError],
+    record: RenderRecord,
+    made_from: Mapping[Job, MadeFrom],
+    check: Callable[[], None],
 ) -> tuple[list[Rendered], list[tuple[Job, str]]]:
     results: list[Rendered] = []
     failures: list[tuple[Job, str]] = []
@@ -308,13 +326,17 @@ def _render_all(
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("rendering", total=len(jobs))
-        outcomes = render_files(model, jobs, options, depth_model)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, InputError):
-                failures.append((job, str(outcome)))
-            else:
-                results.append(outcome)
-            bar.update(task, advance=1, description=job.photo.name)
+        try:
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                if isinstance(outcome, InputError):
+                    failures.append((job, str(outcome)))
+                else:
+                    results.append(outcome)
+                    record.add(job, made_from[job])
+                bar.update(task, advance=1, description=job.photo.name)
+                check()
+        finally:
+            record.save()
     return results, failures
 
 

@@ -124,6 +124,9 @@ class DepthModel:
         threads: Of the CPU, on which it runs.
         interpreter: As for `TfliteModel`.
 
+    Attributes:
+        identity: What decides its maps: hash of the file, `values` and `far_is_bright`.
+
     Raises:
         InputError: If the file is missing, damaged, or not from one image to one map, or `values`
             is unknown.
@@ -157,6 +160,9 @@ class DepthModel:
         self._height, self._width = entry[2:4] if self._channels_first else entry[1:3]
         self._offset, self._factor = DEPTH_INPUTS[values]
         self._far_is_bright = far_is_bright
+        self.identity = {
+            "sha256": file.sha256, "values": values, "far_is_bright": far_is_bright
+        }  # fmt: skip
         self._model = TfliteModel(
             file.content,
             threads=threads,

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_runtime.accelerator import AcceleratedModel
-from bokeh_runtime.errors import HardwareError
+from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.metadata import metadata_of
 from bokeh_runtime.photo import FloatImage, to_unit
 from bokeh_runtime.psnr import psnr
 from bokeh_runtime.reference import reference_beside
+from bokeh_runtime.staging import Staging
 from bokeh_runtime.tflite_file import TfliteFile
 
 # A float file draws the same to 80 dB and more. A file with int8 activations is computed in float
@@ -101,9 +102,13 @@ def _distance(drawn: FloatImage, expected: FloatImage, full: FloatImage | None) 
 
 
 def _picture(file: TfliteFile) -> tuple[FloatImage, FloatImage | None]:
-    reference = reference_beside(file.path, metadata_of(file))
+    metadata = metadata_of(file)
+    reference = reference_beside(file.path, metadata)
     shape = file.tensors[file.inputs[0]].shape[1:]
     if reference is not None and reference.inputs[0].shape == shape:
+        source = metadata.source.get("sha256") if metadata else None
+        if source and reference.source_sha256 and source != reference.source_sha256:
+            return to_unit(reference.inputs[0]), None  # another model's pictures
         return to_unit(reference.inputs[0]), reference.outputs[0]
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / 16
     waves = [np.sin(rows + i) * np.cos(columns * (i + 1)) for i in range(shape[2])]
@@ -129,11 +134,11 @@ def _cached(key: str) -> str | None:
 
 
 def _remember(key: str, precision: str) -> None:
-    with contextlib.suppress(OSError):  # without a home to write to, the check is made each time
-        _cache().parent.mkdir(parents=True, exist_ok=True)
-        whole = _cache().with_suffix(f".{os.getpid()}")
-        whole.write_text(json.dumps({**_entries(), key: precision}, indent=1), encoding="utf-8")
-        os.replace(whole, _cache())
+    # Without a home to write to, the check is made each time.
+    with contextlib.suppress(InputError), Staging(_cache().parent) as staging:
+        text = json.dumps({**_entries(), key: precision}, indent=1)
+        staging.path(_cache().name).write_text(text, encoding="utf-8")
+        staging.commit()
 
 
 def _litert_version() -> str:

@@ -50,6 +50,7 @@ class BokehModel:
 
     Attributes:
         path: Of the file.
+        sha256: Of the file, in hex.
         metadata: What the file says of itself; None if it was not made by bokeh-convert.
         placement: Where it runs.
         input_shape: Height and width in pixels, and channels: 3 (RGB) or 4 (RGB + depth).
@@ -58,6 +59,7 @@ class BokehModel:
 
     def __init__(self, file: TfliteFile, request: Request) -> None:
         self.path = file.path
+        self.sha256 = file.sha256
         self.metadata = metadata_of(file)
         self.input_shape = image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"

@@ -71,8 +71,13 @@ def reference_beside(model: Path, metadata: ModelMetadata | None) -> Reference |
     Raises:
         InputError: If it is there and cannot be read.
     """
+    path = reference_path(model, metadata)
+    return load_reference(path) if path is not None and path.is_file() else None
+
+
+def reference_path(model: Path, metadata: ModelMetadata | None) -> Path | None:
+    """Returns where a conversion writes the pack of a model; None if the model does not say."""
     if metadata is None:
         return None
     stem = model.stem.removesuffix(".failed").removesuffix(f"_{metadata.scheme}")
-    path = model.with_name(f"{stem}.reference.npz")
-    return load_reference(path) if path.is_file() else None
+    return model.with_name(f"{stem}.reference.npz")

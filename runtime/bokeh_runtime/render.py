@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,7 +133,7 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
     Depth maps and masks that lie between the photos are passed over; see `photos_in`.
 
     Raises:
-        InputError: If the folder holds no photo.
+        InputError: If the folder holds no photo, or two whose results would have one name.
     """
     found = photos_in(folder, (*PHOTO_SUFFIXES, *HEIC_SUFFIXES))
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
@@ -140,21 +141,36 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
         raise InputError(
             f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP or TIFF files"
         )
-    jobs = [Job(photo, output / result_name(photo), _depth_of(photo, depth)) for photo in photos]
+    named: dict[str, Path] = {}
+    for photo in photos:
+        other = named.setdefault(result_name(photo), photo)
+        if other != photo:
+            raise InputError(
+                f"{photo}: its result would have the name of {other.name}'s; rename one of them"
+            )
+    jobs = [Job(photo, output / name, _depth_of(photo, depth)) for name, photo in named.items()]
     return jobs, found.notes
+
+
+def check_case(jobs: Sequence[Job]) -> None:
+    """Refuses results that a folder takes for one file, not telling upper from lower case.
+
+    Raises:
+        InputError: If there are such.
+    """
+    named: dict[str, Job] = {}
+    for job in jobs:
+        other = named.setdefault(job.output.name.casefold(), job)
+        if other != job and not _tells_case(job.output.parent):
+            raise InputError(
+                f"{job.photo}: {job.output.parent} does not tell its name from "
+                f"{other.photo.name}, upper and lower case being one there; rename one of them"
+            )
 
 
 def result_name(photo: Path) -> str:
     """Returns the photo's name; `NAME.heic.jpg` where its format cannot be written."""
     return photo.name if can_write(photo) else f"{photo.name}.jpg"
-
-
-def is_done(job: Job) -> bool:
-    """Says whether the result is there and is no older than its photo."""
-    try:
-        return job.output.stat().st_mtime_ns >= job.photo.stat().st_mtime_ns
-    except OSError:
-        return False
 
 
 def check_job(job: Job) -> None:
@@ -168,13 +184,21 @@ def check_job(job: Job) -> None:
         raise InputError(f"{job.output}: no picture format of that suffix; use .jpg or .png")
     if not job.output.parent.is_dir():
         raise InputError(f"{job.output}: there is no folder {job.output.parent}; make it first")
-    for path in (job.output, _comparison(job)):
+    for path in (job.output, comparison_path(job)):
         if path.exists() and job.photo.exists() and path.samefile(job.photo):
             raise InputError(f"{path}: is the photo itself; choose another --output")
 
 
-def _comparison(job: Job) -> Path:
-    return job.output.with_name(job.output.stem + COMPARISON_SUFFIX)
+def comparison_path(job: Job) -> Path:
+    """Returns where the picture of before and after goes."""
+    # With the suffix: a.jpg and a.png of one folder have one each.
+    return job.output.with_name(job.output.name + COMPARISON_SUFFIX)
+
+
+def _tells_case(folder: Path) -> bool:
+    with tempfile.TemporaryDirectory(prefix=".case-", dir=folder) as name:
+        path = Path(name)
+        return not path.with_name(path.name.upper()).exists()
 
 
 def _depth_of(photo: Path, folder: Path | None) -> Path | None:
@@ -220,7 +244,7 @@ def _finish(
     if before is not None:
         after = from_unit(scale(rendering.pixels, *before.shape[:2]), before.dtype)
         gap = np.full((before.shape[0], _GAP, 3), 255, np.uint8)
-        write_photo(_comparison(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
+        write_photo(comparison_path(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
     timings = {"decode_ms": opened.decode_ms, **rendering.timings, "encode_ms": encode_ms}
     return Rendered(job.photo, job.output, height, width, timings, rendering.placement)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
@@ -87,6 +88,19 @@ def test_hardware_that_is_not_here_is_exit_code_3(data: Path, tmp_path: Path) ->
     done = bench(data / "small_int8.tflite", "-dnpu", *QUICK, cwd=tmp_path)
     assert done.returncode == 3
     assert report(tmp_path)["rows"][0]["failure_kind"] == "hardware"
+
+
+def test_the_pack_of_another_conversion_is_told(data: Path, tmp_path: Path) -> None:
+    for name in ("small_float32.tflite", "small.reference.npz"):
+        shutil.copy(data / name, tmp_path)
+    pack = hashlib.sha256((tmp_path / "small.reference.npz").read_bytes()).hexdigest()
+    for named, told in ((pack, False), ("0" * 64, True)):
+        said = {"reference": {"file": "small.reference.npz", "sha256": named}}
+        (tmp_path / "small_float32.report.json").write_text(json.dumps(said))
+        done = bench("small_float32.tflite", "-dcpu", *QUICK, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        notes = " ".join(report(tmp_path)["rows"][0]["notes"])
+        assert ("is not the one that its report names" in notes) == told
 
 
 def test_two_models_take_turns(data: Path, tmp_path: Path) -> None:

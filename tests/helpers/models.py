@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keras
 
-import bokeh_convert  # noqa: F401  (chooses the Keras backend)
 from bokeh_convert.layers import InstanceNormalization, SpaceToDepth
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bokeh_runtime import InputError, TfliteModel, read_metadata
+from bokeh_runtime import InputError, TfliteModel, gpu_check, read_metadata
+from bokeh_runtime.reference import load_reference, save_reference
+from bokeh_runtime.tflite_file import read_tflite
 
 
 @pytest.fixture
@@ -73,3 +77,17 @@ def test_the_runtime_needs_neither_tensorflow_nor_keras(data: Path) -> None:
         check=False,
     )
     assert done.stdout.strip() == "(64, 96, 3)", done.stderr
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_gpu_is_not_held_against_another_models_pictures(
+    same: bool, data: Path, tmp_path: Path
+) -> None:
+    for name in ("small_float32.tflite", "small.reference.npz"):
+        shutil.copy(data / name, tmp_path)
+    pack = tmp_path / "small.reference.npz"
+    if not same:
+        save_reference(pack, replace(load_reference(pack), source_sha256="0" * 64))
+    image, full = gpu_check._picture(read_tflite(tmp_path / "small_float32.tflite"))
+    assert image.shape[2] == 3
+    assert (full is not None) == same

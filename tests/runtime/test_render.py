@@ -13,6 +13,7 @@ from PIL import Image
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.photo import read_photo as real_read_photo
 from bokeh_runtime.render import Job, Options, jobs_for_folder, render_files
+from bokeh_runtime.render_record import RECORD
 from helpers import commands
 from helpers.skips import ELSEWHERE
 
@@ -66,7 +67,7 @@ def test_compare_strength_and_network_resolution(photo: Path, small: Path) -> No
     assert done.returncode == 0, done.stderr
     before, after = read_photo(photo), read_photo(photo.with_name("none.png"))
     assert np.abs(after.pixels.astype(int) - before.pixels).max() <= 1
-    compared = read_photo(photo.with_name("none.compare.jpg")).pixels.astype(int)
+    compared = read_photo(photo.with_name("none.png.compare.jpg")).pixels.astype(int)
     assert compared.shape == (300, 808, 3)
     assert np.abs(compared[:, :400] - compared[:, 408:]).mean() < 2
 
@@ -110,7 +111,7 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
         ((), "no photo; give one, or a folder of them"),
         (("missing.jpg",), "missing.jpg: no such photo or folder"),
         (("photo.jpg", "-o", "photo.jpg"), "photo.jpg: is the photo itself"),
-        (("cut.compare.jpg", "-o", "cut.png"), "cut.compare.jpg: is the photo itself"),
+        (("cut.png.compare.jpg", "-o", "cut.png"), "cut.png.compare.jpg: is the photo itself"),
         (("photo.jpg", "-o", "no/out.jpg"), "no/out.jpg: there is no folder no"),
         (("photo.jpg", "-o", "out.xyz"), "out.xyz: no picture format"),
         (("photo.jpg", "-m", "photo.jpg"), "photo.jpg: not a .tflite file"),
@@ -130,7 +131,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     (folder / "folder").mkdir()
     (folder / "cut.tflite").write_bytes(small.read_bytes()[:9000])
     (folder / "cut.jpg").write_bytes(photo.read_bytes()[:9000])
-    (folder / "cut.compare.jpg").write_bytes(photo.read_bytes())
+    (folder / "cut.png.compare.jpg").write_bytes(photo.read_bytes())
     kept = photo.read_bytes()
     model = () if "-m" in arguments else ("-m", small)
     done = command(*arguments, *model, "-d", "cpu", cwd=folder)
@@ -139,7 +140,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert photo.read_bytes() == kept
-    names = {"photo.jpg", "cut.jpg", "cut.compare.jpg", "cut.tflite", "folder"}
+    names = {"photo.jpg", "cut.jpg", "cut.png.compare.jpg", "cut.tflite", "folder"}
     assert {path.name for path in folder.iterdir()} - {"cache"} == names
 
 
@@ -158,7 +159,7 @@ def test_a_folder_goes_on_past_a_bad_photo_and_skips_what_is_done(
     assert "3 rendered, 1 failed" in done.stderr
     assert f"failed: {photos / 'c.jpg'}: does not decode" in done.stderr
     made = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert set(made) == {"a.jpg", "b.png", "d.webp"}
+    assert set(made) == {"a.jpg", "b.png", "d.webp", RECORD}
     (photos / "c.jpg").unlink()
     os.utime(photos / "b.png")  # changed since
     done = command(*arguments, "--json", cwd=tmp_path)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.staging import Staging
 from offline_build import fetch, kotlin, package, verify
 from offline_build.assets import LISTING, write_assets
 from offline_build.errors import ANDROID, REPOSITORY, BuildError
@@ -53,7 +55,7 @@ def build(output: Path, *, fresh: bool = False) -> Path:
         resources, java = package.link_resources(ANDROID / "app/src/main", work)
         package.compile_java(java, work / "r_classes")
         aars = package.aar_classes(downloads, LIBRARIES, work)
-        newest = next(downloads.glob(f"{_NEWEST}-*.jar"))
+        newest = kotlin.one(downloads, _NEWEST)
         stdlib = kotlin.one(downloads, "kotlin-stdlib")
         kotlin.compile_kotlin(
             "app",
@@ -66,7 +68,7 @@ def build(output: Path, *, fresh: bool = False) -> Path:
     with _step("screens"):
         passed += test_screens(downloads, work, resources, aars, output / "screens")
     with _step("calls above the oldest Android"):
-        oldest = next(downloads.glob(f"{_OLDEST}-*.jar"))
+        oldest = kotlin.one(downloads, _OLDEST)
         library = Library(oldest)
         newer = [line for folder in (core, work / "app") for line in too_new(folder, library)]
         if newer:
@@ -77,24 +79,28 @@ def build(output: Path, *, fresh: bool = False) -> Path:
         rules = ANDROID / "app/proguard-rules.pro"
         package.to_dex(downloads, oldest, inputs, rules, work / "dex")
     with _step("package"):
-        apk = output / APK
+        apk = work / APK
         package.assemble(resources, work / "dex", work / "assets", downloads, LIBRARIES, apk)
         package.sign(apk, output / "debug.keystore")
     with _step("verify"):
         contents = verify.look(apk)
         verify.check(contents, fetch.expected_hashes(LISTING), verify.allowed_permissions())
     report = {**asdict(contents), "assets": assets, "tests_passed": passed}
-    (output / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    said = f"tests        {passed} passed\napk          {apk}"
+    with Staging(output) as staging:  # a build that ends early leaves the last good one
+        shutil.copyfile(apk, staging.path(APK))
+        text = json.dumps(report, indent=1)
+        staging.path("report.json").write_text(text, encoding="utf-8")
+        staging.commit()
+    said = f"tests        {passed} passed\napk          {output / APK}"
     sys.stdout.write(f"{verify.table(contents)}\n{said}\n")
-    return apk
+    return output / APK
 
 
 def _core(downloads: Path, work: Path) -> tuple[Path, int]:
     """Compiles and tests the core; returns its classes and how many tests passed."""
     source = ANDROID / "core/src"
     core, tests = work / "core", work / "core_test"
-    newest = next(downloads.glob(f"{_NEWEST}-*.jar"))
+    newest = kotlin.one(downloads, _NEWEST)
     stdlib, org_json = (kotlin.one(downloads, name) for name in ("kotlin-stdlib", "json"))
     junit = kotlin.one(downloads, "junit-platform-console-standalone")
     main = [source / "main/kotlin"]
@@ -163,7 +169,7 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         build(asked.output.resolve(), fresh=asked.fresh)
-    except BuildError as error:
+    except (BuildError, InputError) as error:
         sys.stderr.write(f"offline_build: {error}\n")
         sys.exit(2)
 

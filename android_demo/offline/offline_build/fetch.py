@@ -134,7 +134,7 @@ def _unpack_bundletool(folder: Path) -> None:
     target = folder / BUNDLETOOL
     if target.exists():
         return
-    package = next(folder.glob("nativescript-*.tgz"))
+    package = folder / f"{NPM_PACKAGE.replace('@', '-')}.tgz"
     with tarfile.open(package) as archive:
         source = archive.extractfile(_IN_PACKAGE)
         if source is None:

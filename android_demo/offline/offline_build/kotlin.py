@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from offline_build.errors import BuildError
+from offline_build.fetch import expected_hashes
 from offline_build.run import run
 
 _COMPILER = (
@@ -26,15 +28,17 @@ _FOUND = re.compile(r"\[\s*(\d+) tests successful")
 
 
 def one(downloads: Path, name: str, suffix: str = "jar") -> Path:
-    """Returns the download `NAME-VERSION.suffix`.
+    """Returns the download `NAME-VERSION.suffix` of the version that is pinned.
+
+    The folder may hold others, of builds of other versions of this repository.
 
     Raises:
         BuildError: If it is not there.
     """
-    found = sorted(downloads.glob(f"{name}-[0-9]*.{suffix}"))
-    if not found:
-        raise BuildError(f"{downloads}: holds no {name}; call again to download it")
-    return found[0]
+    for listed in expected_hashes():
+        if fnmatch(listed, f"{name}-[0-9]*.{suffix}") and (downloads / listed).is_file():
+            return downloads / listed
+    raise BuildError(f"{downloads}: holds no {name} as pinned; call again to download it")
 
 
 def compile_kotlin(

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from offline_build import kotlin
 from offline_build.errors import ANDROID, REPOSITORY, BuildError
-from offline_build.fetch import ROBOLECTRIC
+from offline_build.fetch import ROBOLECTRIC, expected_hashes
 from offline_build.run import run
 
 _APP = ANDROID / "app/src"
 _TEST = "io.github.bokehtflite.MainActivityTest"
 _OPENED = ("java.io", "java.lang", "java.nio", "java.util")  # Robolectric reaches into them
 _FOUND = re.compile(r"OK \((\d+) tests?\)")
-_NEWEST, _INSTRUMENTED = "android-all-15-robolectric-*.jar", "android-all-instrumented"
+_NEWEST, _INSTRUMENTED = "android-all-15-robolectric", "android-all-instrumented"
 
 
 def test_screens(
@@ -36,12 +36,12 @@ def test_screens(
     Raises:
         BuildError: If one fails.
     """
-    newest = next(downloads.glob(_NEWEST))
+    newest = kotlin.one(downloads, _NEWEST)
     stdlib = kotlin.one(downloads, "kotlin-stdlib")
     jars = [
-        jar
-        for jar in sorted((downloads / ROBOLECTRIC).glob("*.jar"))
-        if not jar.name.startswith(_INSTRUMENTED)
+        downloads / name
+        for name in sorted(expected_hashes())
+        if name.startswith(f"{ROBOLECTRIC}/") and f"/{_INSTRUMENTED}" not in name
     ]
     stubs, tests, config = work / "stubs", work / "app_test", work / "app_test_config"
     _compile_stubs(stubs, newest)

@@ -1,22 +1,25 @@
 """Makes the environment: an ARM Debian, LiteRT's ARM wheel, and the counting plugin.
 
-`python -m bokeh_bench.arm64.environment FOLDER`; each step is skipped if it is done already.
+`python -m bokeh_bench.arm64.environment FOLDER`; each step is skipped if it was done already with
+the same versions.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.staging import Staging, held
 
 PROGRAMS = {"qemu-aarch64": "qemu-user", "debootstrap": "debootstrap", "gcc": "gcc"}
 DEBIAN, PYTHON = "bookworm", "3.11"
@@ -24,6 +27,7 @@ DEBIAN, PYTHON = "bookworm", "3.11"
 _WHEELS = (
     "numpy==1.26.4", "flatbuffers==25.12.19", "protobuf==7.36.2", "backports.strenum==1.2.8",
 )  # fmt: skip
+_COUNT = Path(__file__).parent / "count.c"
 _PLATFORMS = ("manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
 # XNNPACK reads the processor's kind here, and stops on an x86 one. A Cortex-A76 (ARM, part 0xd0b).
@@ -44,28 +48,44 @@ def set_up(folder: Path) -> None:
     """Makes in `folder` what `bokeh_bench.arm64.runner` needs.
 
     Raises:
-        InputError: If a program is missing, or a download fails.
+        InputError: If a program is missing, a download fails, or another run makes it just now.
     """
     missing = [package for program, package in PROGRAMS.items() if not _program(program)]
     if missing:
         _install(missing)
-    folder.mkdir(parents=True, exist_ok=True)
-    _step(folder / "root", _debian)
-    _step(folder / "site", _wheels)
-    _step(folder / "count.so", _plugin)
-    (folder / "cpuinfo").write_text(_CPUINFO)
+    wheels = [f"ai-edge-litert=={version('ai-edge-litert')}", *_WHEELS]
+    with held(folder, "setup.lock"):
+        _step(folder / "root", f"{DEBIAN} python{PYTHON}", _debian)
+        _step(folder / "site", " ".join(wheels), lambda site: _wheels(site, wheels))
+        _step(folder / "count.so", hashlib.sha256(_COUNT.read_bytes()).hexdigest(), _plugin)
+        with Staging(folder) as staging:
+            staging.path("cpuinfo").write_text(_CPUINFO)
+            staging.commit()
 
 
-def _step(target: Path, make: object) -> None:
-    """Makes `target` under another name first, so that an interrupted step is done again."""
-    if target.exists():
+def _step(target: Path, made_from: str, make: Callable[[Path], None]) -> None:
+    """Makes `target` unless it was made from the same.
+
+    Under another name first, so that an interrupted step is done again.
+    """
+    stamp = target.with_name(f"{target.name}.made-from")
+    if target.exists() and stamp.is_file() and stamp.read_text() == made_from:
         return
     click.echo(f"making {target}", err=True)
     unfinished = target.with_name(f"{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.unlink(missing_ok=True)
-    make(unfinished)  # type: ignore[operator]
+    for path in (unfinished, stamp):
+        _remove(path)
+    make(unfinished)
+    _remove(target)
     unfinished.rename(target)
+    with Staging(stamp.parent) as staging:
+        staging.path(stamp.name).write_text(made_from)
+        staging.commit()
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
 
 
 def _debian(root: Path) -> None:
@@ -82,8 +102,9 @@ def _debian(root: Path) -> None:
     shutil.rmtree(root / "var/cache/apt/archives")
 
 
-def _wheels(site: Path) -> None:
+def _wheels(site: Path, names: Sequence[str]) -> None:
     wheels = site.with_name("wheels")
+    _remove(wheels)  # of an interrupted run
     platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
     _run(
         [
@@ -91,7 +112,7 @@ def _wheels(site: Path) -> None:
             *("--disable-pip-version-check", "--only-binary=:all:", "--python-version", PYTHON),
             *platforms,
             *("--dest", str(wheels)),
-            *(f"ai-edge-litert=={version('ai-edge-litert')}", *_WHEELS),
+            *names,
         ]
     )
     for wheel in wheels.glob("*.whl"):
@@ -101,8 +122,7 @@ def _wheels(site: Path) -> None:
 
 
 def _plugin(library: Path) -> None:
-    source = Path(__file__).parent / "count.c"
-    _run(["gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", str(source), "-o", str(library)])
+    _run(["gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", str(_COUNT), "-o", str(library)])
 
 
 def _program(name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bokeh_convert.process_state import keras_on_tensorflow, random_state
 from bokeh_convert.read.float_model import FloatModel
 from bokeh_convert.read.options import SourceOptions
 from bokeh_runtime.errors import InputError
@@ -23,9 +24,16 @@ def read_model(path: Path, options: SourceOptions | None = None) -> FloatModel:
         options: What the file itself does not say.
 
     Raises:
-        InputError: If the source is missing, damaged, of another kind, or carries code.
+        InputError: If the source is missing, damaged, of another kind, or carries code, or Keras
+            runs on another backend than TensorFlow.
     """
     options = options or SourceOptions()
+    keras_on_tensorflow()
+    with random_state():
+        return _read(path, options)
+
+
+def _read(path: Path, options: SourceOptions) -> FloatModel:
     prefix = path.with_name(_CHECKPOINT_PART.sub("", path.name)) if path.name else path
     if path.is_dir():
         return _read_folder(path, options)

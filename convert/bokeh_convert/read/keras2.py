@@ -6,7 +6,6 @@ author called on a tensor.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import keras
 import tensorflow as tf
 import tf_keras
 
+from bokeh_convert.process_state import default_environment
 from bokeh_convert.read.float_model import FloatModel, keras_model, refusing
 from bokeh_convert.read.guard import custom_aliases, refuse_code
 from bokeh_convert.read.options import SourceOptions
@@ -84,8 +84,9 @@ def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
     if not options.trust_source:
         refuse_code(path, config, options.custom_names)
     # The user's module most likely says `tf.keras`, which must mean Keras 2 to fit this file.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    objects = options.load_custom_objects()
+    # TensorFlow settles that at the first use of `tf.keras` in the process, for good.
+    with default_environment(TF_USE_LEGACY_KERAS="1"):
+        objects = options.load_custom_objects()
     for name, given in objects.items():
         if isinstance(given, type) and issubclass(given, keras.layers.Layer):
             raise InputError(

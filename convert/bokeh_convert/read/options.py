@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bokeh_convert.process_state import search_path
 from bokeh_runtime.errors import InputError
 
 
@@ -44,7 +44,9 @@ class SourceOptions:
         return frozenset(name.rpartition(":")[2] for name in self.custom_objects)
 
     def load_custom_objects(self) -> dict[str, Any]:
-        """Imports the user's classes, the current folder included in the search.
+        """Imports the user's classes, the current folder searched first.
+
+        What their modules import later, when they are called, is not searched for there.
 
         Returns:
             The classes by name.
@@ -57,10 +59,9 @@ class SourceOptions:
             module, colon, name = given.rpartition(":")
             if not colon or not module or not name:
                 raise InputError(f"--custom-objects {given}: write it as module:NAME")
-            if str(os.curdir) not in sys.path and "" not in sys.path:
-                sys.path.insert(0, os.curdir)
             try:
-                found[name] = getattr(importlib.import_module(module), name)
+                with search_path(os.curdir):
+                    found[name] = getattr(importlib.import_module(module), name)
             except AttributeError as error:
                 raise InputError(
                     f"--custom-objects {given}: {module} has no {name}; check the name"

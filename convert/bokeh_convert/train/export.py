@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import keras
 
 from bokeh_convert.pynet import pynet
 from bokeh_convert.train.trainer import Plan
+from bokeh_runtime.staging import Staging
 
 _COMPRESS_FROM_BYTES = 1024
 
@@ -23,6 +24,9 @@ def export(trained: keras.Model, plan: Plan, path: Path) -> None:
         trained: What `train` or `averaged` returned.
         plan: Of the run.
         path: An .h5 file; replaced as a whole.
+
+    Raises:
+        InputError: If it cannot be written.
     """
     model = pynet(
         width=plan.width,
@@ -32,15 +36,11 @@ def export(trained: keras.Model, plan: Plan, path: Path) -> None:
     )
     for layer in model.layers:
         layer.set_weights(trained.get_layer(layer.name).get_weights())
-    plain = path.with_name(f".{path.stem}.plain.h5")
-    part = path.with_name(f".{path.stem}.part.h5")
-    try:
+    with Staging(path.parent) as staging, tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.h5"
         model.save(plain)
-        _repack(plain, part)
-        os.replace(part, path)
-    finally:
-        plain.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+        _repack(plain, staging.path(path.name))
+        staging.commit()
 
 
 def _repack(source: Path, target: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import os
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from bokeh_convert.process_state import random_state
 from bokeh_convert.pynet import HEADS, pynet
 from bokeh_convert.train.batches import Recipe, batches, resize
 from bokeh_convert.train.pairs import Pair
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.staging import Staging, held
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.jsonl"
@@ -109,28 +113,30 @@ def train(
         The model with the single output `plan.head`, holding the averaged weights.
 
     Raises:
-        ValueError: If the checkpoint in `run` belongs to another plan.
+        InputError: If the checkpoint in `run` is damaged, or belongs to another plan or other
+            pairs, another training has that folder, or it cannot be written to.
+        ValueError: If the loss is not finite.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(plan.seed)
-    state = _State(plan, run)
-    for stage in _stages(plan):
-        if state.step < stage.last_step:
-            _run_stage(state, stage, pairs, save_seconds, on_step)
-    return state.finest()
+    with held(run, "train.lock"):
+        with random_state(plan.seed):  # of the weights
+            state = _State(plan, run, _digest(pairs))
+        for stage in _stages(plan):
+            if state.step < stage.last_step:
+                _run_stage(state, stage, pairs, save_seconds, on_step)
+        return state.finest()
 
 
 def averaged(run: Path) -> keras.Model:
     """Returns the model of a run's checkpoint, finished or not, with its averaged weights.
 
     Raises:
-        ValueError: If the folder holds no checkpoint.
+        ValueError: If the folder holds no checkpoint, or a damaged one.
     """
     if not (run / CHECKPOINT).is_file():
         raise ValueError(f"{run}: no {CHECKPOINT} there; train first")
-    with np.load(run / CHECKPOINT) as file:
-        plan = Plan(**json.loads(str(file["plan"])))
-    state = _State(plan, run)
+    saved = _read(run / CHECKPOINT)
+    plan = Plan(**json.loads(str(saved["plan"])))
+    state = _State(plan, run, str(saved.get("pairs", "")))
     stage = next(stage for stage in _stages(plan) if state.step <= stage.last_step)
     model, optimizer = state.open(stage)
     optimizer.finalize_variable_values(model.trainable_variables)
@@ -140,8 +146,9 @@ def averaged(run: Path) -> keras.Model:
 class _State:
     """A run in memory: the network with all its heads, and how far it is."""
 
-    def __init__(self, plan: Plan, run: Path) -> None:
+    def __init__(self, plan: Plan, run: Path, pairs: str) -> None:
         self.plan = plan
+        self.pairs = pairs
         self.run = run
         self.step = 0
         self._network = pynet(
@@ -150,7 +157,7 @@ class _State:
             heads=plan.heads,
             residual=plan.residual,
         )
-        self._saved = _load(plan, run)
+        self._saved = _load(plan, run, pairs)
         if self._saved:
             self.step = int(self._saved["step"])
             weights = [self._saved[f"w{i}"] for i in range(len(self._network.weights))]
@@ -174,10 +181,11 @@ class _State:
         arrays = {f"w{i}": value for i, value in enumerate(self._network.get_weights())}
         for i, variable in enumerate(optimizer.variables):
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
-        part = self.run / f"{CHECKPOINT}.part"
-        with part.open("wb") as file:
-            np.savez(file, step=self.step, plan=json.dumps(asdict(self.plan)), **arrays)
-        os.replace(part, self.run / CHECKPOINT)
+        plan = json.dumps(asdict(self.plan))
+        with Staging(self.run) as staging:
+            with staging.path(CHECKPOINT).open("wb") as file:
+                np.savez(file, step=self.step, plan=plan, pairs=self.pairs, **arrays)
+            staging.commit()
         with (self.run / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": self.step, "loss": round(loss, 6)}) + "\n")
 
@@ -251,17 +259,47 @@ def _shrink(targets: FloatImage, side: float) -> FloatImage:
     return np.stack([resize(target, size, size) for target in targets])
 
 
-def _load(plan: Plan, run: Path) -> dict[str, Any] | None:
+def _load(plan: Plan, run: Path, pairs: str) -> dict[str, Any] | None:
     path = run / CHECKPOINT
     if not path.is_file():
         return None
-    with np.load(path) as file:
-        saved = {name: file[name] for name in file.files}
+    saved = _read(path)
     theirs = json.loads(str(saved["plan"]))
     differs = [name for name, value in asdict(plan).items() if theirs.get(name) != value]
     if differs:
-        raise ValueError(
+        raise InputError(
             f"{path}: was trained with another {', '.join(differs)}; "
             "give the same options or another folder"
         )
+    if str(saved.get("pairs", pairs)) != pairs:  # older checkpoints do not say
+        raise InputError(
+            f"{path}: was trained on other pairs; give the same data set and --leave-out, "
+            "or another folder"
+        )
     return saved
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            saved = {name: arrays[name] for name in arrays.files}
+        if missing := {"step", "plan"} - saved.keys():
+            raise ValueError(f"holds no {', '.join(sorted(missing))}")
+        json.loads(str(saved["plan"]))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: is no checkpoint that can be gone on with ({error}); "
+            "remove it, or give another folder"
+        ) from error
+    return saved
+
+
+def _digest(pairs: Sequence[Pair]) -> str:
+    """Tells one list of pairs from another: by names and, not to read them all, by sizes."""
+    listed = []
+    for pair in pairs:
+        files = (pair.sharp, pair.bokeh, pair.depth, pair.mask)
+        listed.append(
+            [pair.name, *(None if path is None else path.stat().st_size for path in files)]
+        )
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()

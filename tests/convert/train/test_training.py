@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import bokeh_convert  # noqa: F401  (chooses the Keras backend)
+from bokeh_convert.pynet import pynet
 from bokeh_convert.train.batches import Recipe, batches, example
 from bokeh_convert.train.cli import main
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
+from bokeh_convert.train.export import export
 from bokeh_convert.train.pairs import find_pairs
-from bokeh_convert.train.trainer import Plan, averaged, train
+from bokeh_convert.train.trainer import CHECKPOINT, LOG, Plan, averaged, train
+from bokeh_runtime.errors import InputError
 
 PLAN = Plan(
     width=0.05,
@@ -127,6 +129,54 @@ def test_another_plan_in_the_same_folder_is_refused(dataset: Path, tmp_path: Pat
     train(replace(PLAN, steps=1), pairs, tmp_path)
     with pytest.raises(ValueError, match="another steps, seed"):
         train(replace(PLAN, steps=2, seed=4), pairs, tmp_path)
+
+
+def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Path) -> None:
+    pairs = find_pairs(dataset, "train")
+    train(replace(PLAN, steps=1), pairs, tmp_path)
+    with pytest.raises(InputError, match=r"was trained on other pairs; give the same data set"):
+        train(replace(PLAN, steps=1), pairs[:1], tmp_path)
+    changed = replace(pairs[0], bokeh=pairs[1].bokeh)
+    with pytest.raises(InputError, match="was trained on other pairs"):
+        train(replace(PLAN, steps=1), [changed, pairs[1]], tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 0.5, 1])
+def test_a_damaged_checkpoint_is_told(keep: float, dataset: Path, tmp_path: Path) -> None:
+    pairs = find_pairs(dataset, "train")
+    train(replace(PLAN, steps=1), pairs, tmp_path)
+    path = tmp_path / CHECKPOINT
+    content = path.read_bytes()
+    if keep < 1:
+        path.write_bytes(content[: int(len(content) * keep)])
+    else:
+        np.savez(path, step=3)
+    for call in (
+        lambda: train(replace(PLAN, steps=1), pairs, tmp_path),
+        lambda: averaged(tmp_path),
+    ):
+        with pytest.raises(InputError, match=r"checkpoint\.npz: is no checkpoint .*remove it"):
+            call()
+
+
+def test_a_folder_is_trained_in_by_one_run_alone(dataset: Path, tmp_path: Path) -> None:
+    pairs = find_pairs(dataset, "train")
+
+    def second(step: int, loss: float) -> None:
+        with pytest.raises(InputError, match="another run is at work there"):
+            train(replace(PLAN, steps=1), pairs, tmp_path)
+
+    train(replace(PLAN, steps=1), pairs, tmp_path, on_step=second)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, LOG]
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "model.h5" / "inner").mkdir(parents=True)
+    trained = pynet(width=PLAN.width, input_channels=3, heads=PLAN.heads, residual=PLAN.residual)
+    with pytest.raises(InputError, match=r"model\.h5: is a folder"):
+        export(trained, PLAN, tmp_path / "model.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
 
 
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:

@@ -1,0 +1,282 @@
+"""What of a folder is rendered again, and what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
+from bokeh_runtime.depth import DepthModel
+from bokeh_runtime.photo import can_write
+from bokeh_runtime.render import (
+    COMPARISON_SUFFIX,
+    Job,
+    Options,
+    check_case,
+    jobs_for_folder,
+    render_files,
+)
+from bokeh_runtime.render_record import RECORD, RenderRecord, sources
+from helpers import commands
+
+NAMES = ("a.jpg", "b.png", "c.webp")
+
+
+@pytest.fixture
+def photos(tmp_path: Path, scene: np.ndarray) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, name in enumerate(NAMES):
+        write_photo(folder / name, Photo(scene[:100, 10 * i : 10 * i + 120]))
+    return folder
+
+
+def render(cwd: Path, *arguments: object) -> dict[str, Any]:
+    done = commands.command(
+        "bokeh-render", "photos", "-o", "out", "-d", "cpu", "--json", *arguments, cwd=cwd
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return {**report, "said": done.stderr}
+
+
+def rendered(report: dict[str, Any]) -> list[str]:
+    return [Path(entry["photo"]).name for entry in report["photos"]]
+
+
+def test_another_model_renders_the_folder_again(photos: Path, data: Path, tmp_path: Path) -> None:
+    float16, int8 = data / "small_float16.tflite", data / "small_int8.tflite"
+    assert rendered(render(tmp_path, "-m", float16)) == list(NAMES)
+    first = read_photo(tmp_path / "out" / "b.png").pixels
+    again = render(tmp_path, "-m", float16)
+    assert (rendered(again), again["done_already"], again["rendered_again"]) == ([], 3, [])
+    assert "0 rendered, 3 done already, 0 failed" in again["said"]
+
+    other = render(tmp_path, "-m", int8)
+    assert rendered(other) == list(NAMES)
+    assert other["rendered_again"] == [{"cause": "another model", "photos": 3}]
+    assert "rendering 3 again: another model" in other["said"]
+    assert (read_photo(tmp_path / "out" / "b.png").pixels != first).any()
+    # By content: a copy of the model is the same one.
+    shutil.copy(int8, tmp_path / "copy.tflite")
+    assert rendered(render(tmp_path, "-m", tmp_path / "copy.tflite")) == []
+
+
+class Folder:
+    """Renders as the command does, without a process each time."""
+
+    def __init__(self, photos: Path, output: Path, model: BokehModel) -> None:
+        output.mkdir(exist_ok=True)
+        self.photos, self.output, self.model = photos, output, model
+
+    def run(
+        self,
+        options: Options | None = None,
+        depth: Path | None = None,
+        depth_model: DepthModel | None = None,
+    ) -> dict[str, int]:
+        """Returns how many were rendered, and how many of them again for which cause."""
+        options = options or Options()
+        jobs = jobs_for_folder(self.photos, self.output, depth)
+        record = RenderRecord(self.output)
+        made_from = {job: sources(job, self.model, options, depth_model) for job in jobs}
+        todo, again = record.outstanding(jobs, made_from)
+        for job, outcome in zip(
+            todo, render_files(self.model, todo, options, depth_model), strict=True
+        ):
+            assert not isinstance(outcome, InputError), outcome
+            record.add(job, made_from[job])
+        record.save()
+        return {"rendered": len(todo), **again}
+
+
+@pytest.fixture
+def folder(photos: Path, tmp_path: Path, data: Path) -> Folder:
+    made = Folder(photos, tmp_path / "out", BokehModel.open(data / "small_float16.tflite", "cpu"))
+    assert made.run() == {"rendered": 3}
+    assert made.run() == {"rendered": 0}
+    return made
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(strength=0.5), Options(network_resolution=True), Options(quality=80)],
+    ids=["strength", "network resolution", "quality"],
+)
+def test_other_options_render_again(folder: Folder, options: Options) -> None:
+    assert folder.run(options) == {"rendered": 3, "other options": 3}
+    assert folder.run(options) == {"rendered": 0}
+    assert folder.run() == {"rendered": 3, "other options": 3}
+
+
+def test_a_comparison_that_is_missing_is_made(folder: Folder) -> None:
+    compare = Options(compare=True)
+    assert folder.run(compare) == {"rendered": 3, "no comparison picture": 3}
+    assert folder.run(compare) == {"rendered": 0}
+    assert folder.run() == {"rendered": 0}
+    (folder.output / f"a.jpg{COMPARISON_SUFFIX}").unlink()
+    assert folder.run(compare) == {"rendered": 1, "no comparison picture": 1}
+
+
+def touch(folder: Folder) -> None:
+    os.utime(folder.photos / "a.jpg", ns=(1, 1))  # older than before, too
+
+
+def edit_result(folder: Folder) -> None:
+    (folder.output / "a.jpg").write_bytes(b"something else")
+
+
+def lose_result(folder: Folder) -> None:
+    (folder.output / "a.jpg").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "causes"),
+    [
+        (touch, {"the photo was changed": 1}),
+        (edit_result, {"the result was changed": 1}),
+        (lose_result, {}),
+    ],
+)
+def test_what_changed_is_rendered_again(
+    folder: Folder, change: Callable[[Folder], None], causes: dict[str, int]
+) -> None:
+    change(folder)
+    assert folder.run() == {"rendered": 1, **causes}
+    assert folder.run() == {"rendered": 0}
+    assert read_photo(folder.output / "a.jpg").pixels.shape == (100, 120, 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"schema": "other"}', "[" * 100_000, '"\\ud800"', "\0"],
+)
+def test_a_damaged_record_renders_again(folder: Folder, content: str) -> None:
+    (folder.output / RECORD).write_text(content)
+    assert folder.run() == {"rendered": 3, "no record of what they were made from": 3}
+    assert folder.run() == {"rendered": 0}
+
+
+def test_a_damaged_entry_renders_its_photo_again(folder: Folder) -> None:
+    record = json.loads((folder.output / RECORD).read_text())
+    record["results"]["a.jpg"] = None
+    record["results"]["b.png"] = {"photo": "no"}
+    (folder.output / RECORD).write_text(json.dumps(record))
+    assert folder.run()["rendered"] == 2
+    assert folder.run() == {"rendered": 0}
+
+
+def test_a_record_holds_what_is_there_alone(folder: Folder) -> None:
+    for name in NAMES[:2]:
+        (folder.photos / name).unlink()
+        (folder.output / name).unlink()
+    folder.run()
+    assert list(json.loads((folder.output / RECORD).read_text())["results"]) == ["c.webp"]
+
+
+def test_another_version_or_device_renders_again(folder: Folder) -> None:
+    record = json.loads((folder.output / RECORD).read_text())
+    record["results"]["a.jpg"]["version"] = "0.0.1"
+    record["results"]["b.png"]["placement"]["delegate"] = "gpu"
+    (folder.output / RECORD).write_text(json.dumps(record))
+    assert folder.run() == {
+        "rendered": 2,
+        "another version of bokeh-tflite": 1,
+        "another delegate or device": 1,
+    }
+
+
+def test_another_depth_renders_again(photos: Path, tmp_path: Path, data: Path) -> None:
+    (photos / "b.png").unlink()
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for name in ("a", "c"):
+        shade = np.tile(np.arange(60, dtype=np.uint8)[:, None, None] * 4, (1, 40, 3))
+        write_photo(maps / f"{name}.png", Photo(shade, grey=True))
+    model = BokehModel.open(data / "small_rgbd.tflite", "cpu")
+    made = Folder(photos, tmp_path / "out", model)
+    assert made.run(depth=maps) == {"rendered": 2}
+    assert made.run(depth=maps) == {"rendered": 0}
+    os.utime(maps / "a.png", ns=(1, 1))
+    cause = "another depth map or network"
+    assert made.run(depth=maps) == {"rendered": 1, cause: 1}
+    for settings in ({}, {"values": "0..1"}, {"far_is_bright": True}):
+        network = DepthModel(data / "depth_last.tflite", **settings)
+        assert made.run(depth_model=network) == {"rendered": 2, cause: 2}
+        assert made.run(depth_model=network) == {"rendered": 0}
+
+
+def test_a_killed_run_is_gone_on_with(photos: Path, tmp_path: Path, data: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from bokeh_runtime import render_record\n"
+        "add = render_record.RenderRecord.add\n"
+        "def second(self, job, made_from):\n"
+        "    if job.photo.name == 'b.png':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    add(self, job, made_from)\n"
+        "render_record.RenderRecord.add = second\n"
+        "from bokeh_runtime.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    model = data / "small_float16.tflite"
+    arguments = [photos, "-o", tmp_path / "out", "-d", "cpu", "-m", model]
+    killed = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], check=False, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / "out" / "b.png").exists()
+    report = render(tmp_path, "-m", model)
+    assert rendered(report) == ["b.png", "c.webp"]
+    assert report["done_already"] == 1
+
+
+def test_photos_of_one_stem_have_a_comparison_each(
+    photos: Path, tmp_path: Path, scene: np.ndarray, data: Path
+) -> None:
+    write_photo(photos / "a.png", Photo(scene))
+    model = BokehModel.open(data / "small_float16.tflite", "cpu")
+    Folder(photos, tmp_path / "out", model).run(Options(compare=True))
+    compared = [
+        read_photo(tmp_path / "out" / f"{name}{COMPARISON_SUFFIX}").pixels.shape
+        for name in ("a.jpg", "a.png")
+    ]
+    assert compared == [(100, 248, 3), (300, 808, 3)]
+
+
+def test_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
+    for name in ("d.heic", "d.heic.jpg"):
+        (photos / name).touch()
+    if can_write(Path("d.heic")):
+        names = [job.output.name for job in jobs_for_folder(photos, tmp_path / "out", None)]
+        assert len(set(names)) == 5
+    else:
+        with pytest.raises(InputError, match=r"d\.heic\.jpg: its result would have the name of d"):
+            jobs_for_folder(photos, tmp_path / "out", None)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_names_that_differ_in_case_alone_need_a_folder_that_tells_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("A.jpg", "a.jpg")]
+    (tmp_path / "out").mkdir()
+    if not told:
+        monkeypatch.setattr("bokeh_runtime.render._tells_case", lambda folder: False)
+        with pytest.raises(InputError, match=r"a\.jpg: .*does not tell its name from A\.jpg"):
+            check_case(jobs)
+    elif (tmp_path / "OUT").exists():
+        pytest.skip("no upper and lower case here")
+    else:
+        check_case(jobs)
+    assert not list((tmp_path / "out").iterdir())
