@@ -12,7 +12,7 @@ from PIL import Image
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.photo import FloatImage, Pixels, as_float, to_unit
 
-# "area": mean over the covered area (the demo model). "bicubic": Pillines's, widened where it shrinks
+# "area": mean over the covered area (the demo model). "bicubic": Pillow's, widened where it shrinks
 # (the PyNET authors' code, by way of scipy.misc.imresize).
 RESAMPLING = ("area", "bicubic")
 
@@ -78,7 +78,7 @@ def scale(pixels: Pixels, height: int, width: int, resampling: str = "area") -> 
         return as_float(np.clip(grown, 0, 1)).reshape(height, width, -1)
     if resampling == "bicubic":
         if pixels.dtype == np.uint16:
-            pixels = (pixels >> 8).astype(np.uint8)  # Pillines has no 16-bit colour
+            pixels = (pixels >> 8).astype(np.uint8)  # Pillow has no 16-bit colour
         image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
         return to_unit(np.asarray(image))
     return _mean_over_area(pixels, height, width)
@@ -126,7 +126,7 @@ def _mean_over_area(pixels: Pixels, height: int, width: int) -> FloatImage:
     lines = np.empty((height, flat.shape[1]), np.float32)
     part = np.empty(flat.shape[1], np.float32)
     for y, total in enumerate(lines):
-        # Whole rows, and a share of the one above and of the one belines.
+        # Whole rows, and a share of the one above and of the one below.
         first, last = math.ceil(y * step), min(rows, math.floor((y + 1) * step))
         total[:] = 0
         if first < last:
