@@ -66,6 +66,7 @@ class Rendered:
         height, width: Of the output, in pixels.
         timings: Milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`, `join_ms`, `encode_ms`.
         placement: Where the network ran.
+        notes: Of the photo; see `Photo.notes`.
     """
 
     photo: Path
@@ -74,6 +75,7 @@ class Rendered:
     width: int
     timings: Mapping[str, float]
     placement: Placement
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> list[Job]
     )
     if not photos:
         raise InputError(
-            f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP or TIFF files"
+            f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP, AVIF or TIFF files"
         )
     return [Job(photo, output / result_name(photo), _depth_of(photo, depth)) for photo in photos]
 
@@ -223,7 +225,8 @@ def _finish(
         gap = np.full((before.shape[0], _GAP, 3), 255, np.uint8)
         write_photo(_comparison(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
     timings = {"decode_ms": opened.decode_ms, **rendering.timings, "encode_ms": encode_ms}
-    return Rendered(job.photo, job.output, height, width, timings, rendering.placement)
+    placement = rendering.placement
+    return Rendered(job.photo, job.output, height, width, timings, placement, photo.notes)
 
 
 def _reduced(pixels: Pixels) -> Pixels:
