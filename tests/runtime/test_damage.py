@@ -145,12 +145,18 @@ def test_a_bomb_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
         paths.append(tmp_path / f"bomb.{name.lower()}")
         Image.new("1", (40_000, 20_000)).save(paths[-1], name, **options)  # 800 megapixels
         assert paths[-1].stat().st_size < 300_000
+    deep = _deep_png(np.zeros((16, 16, 3), np.uint8))
+    paths.append(tmp_path / "chunk.png")
+    paths[-1].write_bytes(
+        deep[:-12] + b"\xff\xff\xff\xf0" + deep[-8:] + bytes(100)
+    )  # IEND's length
     done = subprocess.run(
         [sys.executable, "-c", LARGE_CLAIMS, *paths], capture_output=True, text=True, check=True
     )
     told = done.stdout.splitlines()
     assert len(told) == len(paths)
-    assert all("40000 x 20000 is more than 256 megapixels" in line for line in told)
+    assert all("40000 x 20000 is more than 256 megapixels" in line for line in told[:2])
+    assert "chunk.png: damaged or cut short" in told[2]
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(done.stderr.splitlines()[-1]) * unit < 100_000_000
 

@@ -50,6 +50,26 @@ def test_each_form_is_what_pillow_reads(mode: str, progressive: bool, read, scen
     assert photo.notes == ()
 
 
+def test_stored_as_rgb_it_is_no_ycc(read, scene) -> None:
+    file = io.BytesIO()
+    Image.fromarray(scene).save(file, "JPEG", quality=92, keep_rgb=True)
+    np.testing.assert_array_equal(read(file.getvalue()).pixels, by_pillow(file.getvalue()))
+
+
+def test_a_rare_subsampling_is_read(read) -> None:
+    """One MCU of 24 x 8 pixels, luminance three times as dense, all of it middle grey."""
+    grey = jpeg(np.full((8, 24, 3), 128, np.uint8), subsampling=0)
+    frame, scan = grey.find(SOF0), grey.find(b"\xff\xda")
+    assert grey[frame + 10 : frame + 13] == b"\x01\x11\x00"
+    header = grey[: frame + 11] + b"\x31" + grey[frame + 12 : scan + 14]
+    # ISO/IEC 10918-1, K.3: no difference 00, end of block 1010; 00 and 00 for chrominance.
+    bits = "001010" * 3 + "0000" * 2 + "1" * 6
+    content = header + int(bits, 2).to_bytes(4, "big") + END
+    photo = read(content)
+    np.testing.assert_array_equal(photo.pixels, np.full((8, 24, 3), 128))
+    assert "rare" in photo.notes[0]
+
+
 def test_fill_bytes_before_a_marker_are_legal(read, scene) -> None:
     content = jpeg(scene)  # ISO/IEC 10918-1, B.1.1.2: any marker may be preceded by them
     filled = content[:2] + b"\xff\xff\xff" + content[2:]

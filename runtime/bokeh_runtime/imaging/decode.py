@@ -6,9 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
@@ -17,10 +15,10 @@ from bokeh_runtime.imaging.encode import DESCRIPTIVE_TAGS
 from bokeh_runtime.imaging.formats import check_size, identify, pillow_quiet
 from bokeh_runtime.imaging.jpeg import decode_jpeg
 from bokeh_runtime.imaging.picture import Photo, Pixels
+from bokeh_runtime.imaging.png import decode_deep_png, is_deep_png, png_notes
 from bokeh_runtime.imaging.tiff import TiffKind, decode_deep_tiff, is_tiff, tiff_kind
 
 _CROP_ROWS = 256
-_SRGB_CICP = (1, 13)  # primaries and transfer function (ITU-T H.273)
 # Ultra HDR's and ISO 21496-1's, in a JPEG; Apple's, in a JPEG or HEIC; ISO's in a HEIC or AVIF.
 _GAIN_MAP = re.compile(
     rb"hdrgm:Version|urn:iso:std:iso:ts:21496:-1|urn:com:apple:photo:2020:aux:hdrgainmap"
@@ -46,10 +44,9 @@ def decode(content: bytes) -> Photo:
         icc = image.info.get("icc_profile")
         notes = [*(kind.notes if kind else ()), *_notes(image, content)]
         if image.format != "JPEG":
-            deep = image.format == "PNG" and content[24] == 16  # IHDR's; Pillow has 8 for colour
             image.load()  # fails where the file is cut short; OpenCV fills the rest
-            if deep:
-                photo = _decode_deep_png(content, image.info.get("transparency"))
+            if image.format == "PNG" and is_deep_png(content):
+                photo = decode_deep_png(content, image.info.get("transparency"))
             else:
                 # Some of Pillow's decoders turn the picture themselves, and say so here.
                 orientation, exif = _read_exif(image)
@@ -114,9 +111,7 @@ def _notes(image: Image.Image, content: bytes) -> list[str]:
     if image.format in ("JPEG", "HEIF", "AVIF") and _GAIN_MAP.search(content):
         notes.append("its HDR gain map is not kept; the result is its standard picture")
     if image.format == "PNG":
-        at = content.find(b"cICP", 0, content.find(b"IDAT"))
-        if at > 0 and tuple(content[at + 4 : at + 6]) != _SRGB_CICP:
-            notes.append("its colour space (cICP) is not kept; it is taken as sRGB")
+        notes += png_notes(content)
     return notes
 
 
@@ -132,22 +127,6 @@ def _decode_jpeg(
         photo, icc = _from_pillow(inks, icc)
         return replace(photo, notes=tuple(notes)), icc
     return Photo(pixels, grey=image.mode == "L", notes=tuple(notes)), icc
-
-
-def _decode_deep_png(content: bytes, transparent: Any) -> Photo:
-    """Decodes a PNG file of 16 bits; `transparent` is the value of its tRNS, if it is grey."""
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16:
-        raise InputError("damaged or cut short (its data do not decode); copy it again")
-    grey = not content[25] & 2  # colour type in IHDR
-    if decoded.ndim == 2:
-        alpha = None
-        if isinstance(transparent, int):
-            alpha = np.where(decoded == transparent, 0, 65535).astype(np.uint16)
-        return Photo(np.asarray(cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB)), alpha, grey)
-    alpha = np.ascontiguousarray(decoded[..., 3]) if decoded.shape[2] == 4 else None
-    turn = cv2.COLOR_BGR2RGB if alpha is None else cv2.COLOR_BGRA2RGB
-    return Photo(np.asarray(cv2.cvtColor(decoded, turn)), alpha, grey)
 
 
 def _from_pillow(image: Image.Image, icc: bytes | None) -> tuple[Photo, bytes | None]:

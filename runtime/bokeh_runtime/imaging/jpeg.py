@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import JpegImagePlugin
 
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.picture import Pixels
@@ -30,7 +31,7 @@ def decode_jpeg(content: bytes, mode: str, *, progressive: bool) -> tuple[Pixels
         progressive: It has several scans.
 
     Returns:
-        uint8 [height, width, 3 or 4], and notes for the user. CMYK is 0 for no ink.
+        uint8 [height, width, 3], or 4 for CMYK, which is 0 for no ink; and notes for the user.
 
     Raises:
         InputError: If rows are missing or broken.
@@ -41,6 +42,10 @@ def decode_jpeg(content: bytes, mode: str, *, progressive: bool) -> tuple[Pixels
     try:
         pixels = _decode(content, mode)
     except ValueError as error:
+        if "subsampling" in str(error):  # legal, but none of those that TurboJPEG lists
+            return _by_pillow(content, mode), [
+                "its chroma subsampling is a rare one; damage to its rows is not noticed"
+            ]
         # With an end marker, what is whole but for that marker is decoded without a warning.
         try:
             pixels = _decode(content + _END, mode)
@@ -59,9 +64,9 @@ def decode_jpeg(content: bytes, mode: str, *, progressive: bool) -> tuple[Pixels
     return pixels, notes
 
 
-def jpeg_parts(image: Image.Image) -> list[bytes]:
-    """Returns the application segments of a JPEG file that Pillow opened."""
-    return [content for _, content in getattr(image, "applist", [])]
+def _by_pillow(content: bytes, mode: str) -> Pixels:
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(content), "") as image:
+        return np.array(image if mode == "CMYK" else image.convert("RGB"))
 
 
 def _decode(content: bytes, mode: str, *, strict: bool = True) -> Pixels:
