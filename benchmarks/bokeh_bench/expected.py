@@ -52,7 +52,7 @@ class FullModel:
     ) -> None:
         self._pack = None if pack is None else load_reference(pack)
         self._pack_path, self._source, self._photos, self._say = pack, source, photos, say
-        self._drawn: dict[tuple[int, ...], tuple[Reference, str]] = {}
+        self._drawn: dict[tuple[int, ...], tuple[Reference, str, list[str]]] = {}
 
     def reference_for(
         self, path: Path, metadata: ModelMetadata | None, shape: tuple[int, ...]
@@ -67,8 +67,9 @@ class FullModel:
         Raises:
             InputError: If a pack or the source cannot be read, or the pack is of another size.
         """
+        notes: list[str] = []
         if self._source is not None:
-            reference, sha256 = self._live(shape)
+            reference, sha256, notes = self._live(shape)
         else:
             found = self._pack or reference_beside(path, metadata)
             if found is None:
@@ -85,17 +86,17 @@ class FullModel:
             )
         made_from = metadata.source.get("sha256", "") if metadata else ""
         if sha256 and made_from and sha256 != made_from:
-            return reference, ["converted from another trained model than it is held against"]
-        return reference, []
+            notes = [*notes, "converted from another trained model than it is held against"]
+        return reference, notes
 
-    def _live(self, shape: tuple[int, ...]) -> tuple[Reference, str]:
+    def _live(self, shape: tuple[int, ...]) -> tuple[Reference, str, list[str]]:
         if shape in self._drawn:
             return self._drawn[shape]
         assert self._source is not None
         self._say(f"drawing with {self._source.name}")
         try:
             from bokeh_convert.read import read_model
-            from bokeh_convert.samples import draw_samples
+            from bokeh_convert.samples import draw_samples, pass_over_unreadable
             from bokeh_convert.verify import draw_reference
         except ImportError as error:
             raise InputError(
@@ -110,9 +111,11 @@ class FullModel:
                 "give the model that it was converted from"
             )
         drawn = draw_samples(self._photos, channels=channels, count=10_000, seed=0)
+        drawn = pass_over_unreadable(drawn, calibrates=self._photos is not None)
+        notes = [*drawn.notes, *(f"passed over: {cause}" for _, cause in drawn.passed_over)]
         samples = [*drawn.verification, *(drawn.calibration if self._photos else ())]
         reference = draw_reference(sized, samples, on_photo=lambda: None)
-        self._drawn[shape] = reference, sized.model.sha256
+        self._drawn[shape] = reference, sized.model.sha256, notes
         return self._drawn[shape]
 
 
