@@ -170,7 +170,8 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
 def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> None:
     """Time the stages of whole photos, one of them scaled up to 50 megapixels too.
 
-    Ratios are to the inference alone in the same process. Also what the results keep of the
+    Ratios are to the inference alone in the same process; each stage is timed on a busy machine
+    too, with two processes that this program starts. Also what the results keep of the
     photo's sharpness, and how far, scaled down, they are from the network's picture.
     """
     fault = ""
@@ -197,7 +198,8 @@ def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> 
         data = {"rows": [asdict(row) for row in rows], "kept": [asdict(row) for row in kept]}
         click.echo(json.dumps(data, indent=1))
     else:
-        click.echo(rendering.table(rows) + "\n\n" + rendering.kept_table(kept))
+        tables = (rendering.table(rows), rendering.load_table(rows), rendering.kept_table(kept))
+        click.echo("\n\n".join(tables))
 
 
 @main.command()

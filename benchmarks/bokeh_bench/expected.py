@@ -106,7 +106,7 @@ class FullModel:
         try:
             keras_on_tensorflow()  # first, since TensorFlow imports it
             from bokeh_convert.read import read_model
-            from bokeh_convert.samples import draw_samples
+            from bokeh_convert.samples import draw_samples, pass_over_unreadable
             from bokeh_convert.verify import draw_reference
         except ImportError as error:
             raise InputError(
@@ -121,9 +121,11 @@ class FullModel:
                 "give the model that it was converted from"
             )
         drawn = draw_samples(self._photos, channels=channels, count=10_000, seed=0)
+        drawn = pass_over_unreadable(drawn, calibrates=self._photos is not None)
+        notes = [*drawn.notes, *(f"passed over: {cause}" for _, cause in drawn.passed_over)]
         samples = [*drawn.verification, *(drawn.calibration if self._photos else ())]
         reference = draw_reference(sized, samples, on_photo=lambda: None)
-        self._drawn[shape] = reference, sized.model.sha256, list(drawn.notes)
+        self._drawn[shape] = reference, sized.model.sha256, notes
         return self._drawn[shape]
 
 

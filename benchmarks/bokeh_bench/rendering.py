@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bokeh_bench.one_rendering import STAGES
+from bokeh_bench.one_rendering import BUSY_PROCESSES, STAGES
 from bokeh_runtime import BokehModel, Photo, psnr, read_photo, write_photo
 from bokeh_runtime.join import in_focus
 from bokeh_runtime.photo import FloatImage, Pixels, as_float, to_unit
@@ -35,6 +35,7 @@ class RenderingRow:
         photo, model: Names of the files.
         megapixels: Of the photo.
         stages: Of `one_rendering.STAGES`.
+        loaded_stages: The same while `one_rendering.BUSY_PROCESSES` others keep the CPU busy.
         alone_ms: The inference by itself.
         in_a_folder_ms: For each photo of a folder.
         peak_rss_bytes: Of the process.
@@ -44,6 +45,7 @@ class RenderingRow:
     model: str
     megapixels: float
     stages: dict[str, float]
+    loaded_stages: dict[str, float]
     alone_ms: float
     in_a_folder_ms: float
     peak_rss_bytes: int
@@ -52,6 +54,12 @@ class RenderingRow:
     def in_memory_overhead(self) -> float:
         """Of preparing and joining over the inference alone."""
         return (self.stages["prepare_ms"] + self.stages["join_ms"]) / self.alone_ms
+
+    @property
+    def over_files(self) -> float:
+        """Preparing and joining over decoding and encoding."""
+        in_memory = self.stages["prepare_ms"] + self.stages["join_ms"]
+        return in_memory / (self.stages["decode_ms"] + self.stages["encode_ms"])
 
     @property
     def whole_overhead(self) -> float:
@@ -123,6 +131,7 @@ def measure(
                     model=model.name,
                     megapixels=height * width / 1e6,
                     stages={stage: found[stage] for stage in STAGES},
+                    loaded_stages={stage: found[f"loaded_{stage}"] for stage in STAGES},
                     alone_ms=found["alone_ms"],
                     in_a_folder_ms=found["in_a_folder_ms"],
                     peak_rss_bytes=found["peak_rss_bytes"],
@@ -167,16 +176,34 @@ def table(rows: Sequence[RenderingRow]) -> str:
     """Returns a Markdown table."""
     names = " | ".join(stage.removesuffix("_ms") for stage in STAGES)
     lines = [
-        f"| photo | model | {names} | prepare + join | all around it | in a folder | peak |",
-        "| --- | --- |" + " ---: |" * (len(STAGES) + 4),
+        f"| photo | model | {names} | prepare + join | of decode + encode | all around it "
+        "| in a folder | peak |",
+        "| --- | --- |" + " ---: |" * (len(STAGES) + 5),
     ]
     for row in rows:
         stages = " | ".join(f"{row.stages[stage]:.0f} ms" for stage in STAGES)
         lines.append(
             f"| {row.photo}, {row.megapixels:.1f} MP | {row.model} | {stages} "
-            f"| {row.in_memory_overhead:+.0%} | {row.whole_overhead:+.0%} "
+            f"| {row.in_memory_overhead:+.0%} | {row.over_files:.2f} | {row.whole_overhead:+.0%} "
             f"| {row.folder_overhead:+.0%} | {row.peak_rss_bytes / 1e9:.2f} GB |"
         )
+    return "\n".join(lines)
+
+
+def load_table(rows: Sequence[RenderingRow]) -> str:
+    """Returns a Markdown table of the stages on an idle and on a busy machine."""
+    lines = [
+        f"| photo | model | stage | idle | {BUSY_PROCESSES} busy processes | ratio |",
+        "| --- | --- | --- |" + " ---: |" * 3,
+    ]
+    for row in rows:
+        for stage in STAGES:
+            idle, loaded = row.stages[stage], row.loaded_stages[stage]
+            lines.append(
+                f"| {row.photo}, {row.megapixels:.1f} MP | {row.model} "
+                f"| {stage.removesuffix('_ms')} | {idle:.0f} ms | {loaded:.0f} ms "
+                f"| {loaded / idle:.1f} |"
+            )
     return "\n".join(lines)
 
 

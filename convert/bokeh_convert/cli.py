@@ -313,8 +313,6 @@ def _show(console: Console, conversions: list[Conversion]) -> None:
     first = conversions[0]
     photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
     console.print(f"PSNR and SSIM against the full model, {photos} photos that did not calibrate.")
-    for note in first.report.notes:
-        click.echo(f"note: {note}", file=console.file)
     for conversion in conversions:
         if conversion.report.failure:
             console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
@@ -324,6 +322,13 @@ def _show(console: Console, conversions: list[Conversion]) -> None:
         for remark in _remarks(conversion.report):
             console.print(f"{conversion.report.file}: {remark}", soft_wrap=True)
     # Not through rich, which would break long paths.
+    passed_over = first.report.photos_passed_over
+    if passed_over:
+        click.echo(f"photos passed over: {len(passed_over)}", file=console.file)
+    for photo in passed_over:
+        click.echo(f"passed over: {photo['cause']}", file=console.file)
+    for note in first.report.notes:
+        click.echo(f"note: {note}", file=console.file)
     for conversion in conversions:
         click.echo(f"report: {conversion.report_path}", file=console.file)
     click.echo(f"side by side: {first.comparison_path}", file=console.file)

@@ -31,6 +31,7 @@ class ConversionReport:
         fidelity: See `fidelity_summary`; None if the picture is broken.
         reference: File name and SHA-256 of the reference pack that the fidelity was measured with,
             and of its photos.
+        photos_passed_over: Photos that cannot be read, by name, and why.
         half_precision: Of a float16 file: whether it is marked for native half precision on ARM
             CPUs, and the PSNR of the rehearsal (`bokeh_convert.half`) that decided it.
         plan: Of an int8 file: which convolutions stay in float, the estimated cost relative to the
@@ -58,6 +59,7 @@ class ConversionReport:
     calibration: dict[str, Any] | None
     plan: dict[str, Any] | None
     reference: dict[str, Any]
+    photos_passed_over: list[dict[str, str]]
     fidelity: dict[str, Any] | None
     half_precision: dict[str, Any] | None
     passes: list[dict[str, Any]]

@@ -32,7 +32,7 @@ from bokeh_convert.report import (
     tool_versions,
     without_images,
 )
-from bokeh_convert.samples import Sample, SampleSet, draw_samples, to_input
+from bokeh_convert.samples import Sample, SampleSet, draw_samples, pass_over_unreadable, to_input
 from bokeh_convert.trade_off import save_trade_off
 from bokeh_convert.verify import (
     BrokenPictureError,
@@ -98,8 +98,11 @@ class Run:
             drawn = draw_samples(
                 self._photos, channels=model.channels, count=self._samples, seed=self._seed
             )
-            verified = len(drawn.verification)
             calibrated = any(SCHEMES[name].calibrated for name in schemes)
+            planned = any(SCHEMES[name].planned for name in schemes)
+            self._step("reading the photos", 0)
+            drawn = pass_over_unreadable(drawn, calibrates=calibrated or planned)
+            verified = len(drawn.verification)
             self._steps = 2 + calibrated + verified + len(schemes) * (1 + verified)
             sized = model.at(*self._size_of(model))
             self._step(f"drawing with {self._source.name}")
@@ -248,6 +251,9 @@ class Run:
             calibration=self._calibration(prepared.drawn, scheme),
             plan=None if plan is None else {"budget": self._asked(), **plan.summary()},
             reference=prepared.reference_file,
+            photos_passed_over=[
+                {"photo": photo.name, "cause": cause} for photo, cause in prepared.drawn.passed_over
+            ],
             passes=[asdict(result) for result in passes],
             half_precision=half,
             fidelity=summary,

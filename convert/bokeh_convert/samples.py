@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.folders import PhotoFolder, photos_in
-from bokeh_runtime.photo import PHOTO_SUFFIXES, FloatImage, open_photo
+from bokeh_runtime.photo import PHOTO_SUFFIXES, FloatImage, open_photo, read_photo
 from bokeh_runtime.resample import fit
 
 BUNDLED = Path(__file__).parent / "photos"
@@ -51,13 +51,15 @@ class SampleSet:
         depth: "none", "files", or "ramp" (no depth maps there: far above, near below).
         calibration: What the ranges of the activations are measured on.
         verification: What the result is judged on.
-        notes: What the user should know of the folder, in a line each.
+        passed_over: Photos that cannot be read, and why; they are in neither list.
+        notes: What the user should know of the folder and its photos, in a line each.
     """
 
     origin: str
     depth: str
     calibration: Sequence[Sample]
     verification: Sequence[Sample]
+    passed_over: Sequence[tuple[Path, str]] = ()
     notes: Sequence[str] = ()
 
 
@@ -106,8 +108,51 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
             f"put at least two there: one calibrates, another verifies{_told(notes)}"
         )
     held = min(held, len(chosen) - 1)
-    return SampleSet(
-        str(folder), "none" if channels == 3 else "files", chosen[held:], chosen[:held], notes
+    depth = "none" if channels == 3 else "files"
+    return SampleSet(str(folder), depth, chosen[held:], chosen[:held], notes=notes)
+
+
+def pass_over_unreadable(drawn: SampleSet, *, calibrates: bool) -> SampleSet:
+    """Leaves out the photos that cannot be read, so that one does not stop a conversion.
+
+    Args:
+        drawn: The photos of a conversion.
+        calibrates: Whether those that calibrate are needed; they are not read otherwise.
+
+    Raises:
+        InputError: If none is left to calibrate, or none to verify.
+    """
+    causes: dict[Path, str] = {}
+    notes: list[str] = []
+
+    def is_readable(sample: Sample) -> bool:
+        try:
+            notes.extend(f"{sample.photo}: {note}" for note in read_photo(sample.photo).notes)
+            if sample.depth is not None:
+                open_depth(sample.depth)
+        except InputError as error:
+            causes[sample.photo] = str(error)
+        return sample.photo not in causes
+
+    calibration, verification = list(drawn.calibration), list(drawn.verification)
+    verification = list(filter(is_readable, verification))
+    if calibrates or not verification:
+        calibration = list(filter(is_readable, calibration))
+    if not verification and len(calibration) > 1:
+        verification = [calibration.pop()]
+    elif not calibration and len(verification) > 1:
+        calibration = [verification.pop()]
+    if not calibration or not verification:
+        raise InputError(
+            f"{drawn.origin}: too few photos can be read, and at least one must calibrate and "
+            f"another verify; {next(iter(causes.values()))}"
+        )
+    return replace(
+        drawn,
+        calibration=calibration,
+        verification=verification,
+        passed_over=list(causes.items()),
+        notes=[*drawn.notes, *notes],
     )
 
 

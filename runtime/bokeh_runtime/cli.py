@@ -269,6 +269,7 @@ def _run(
                 "height": rendered.height,
                 "width": rendered.width,
                 "timings": dict(rendered.timings),
+                "notes": list(rendered.notes),
             }
             for rendered in results
         ],
@@ -347,6 +348,7 @@ def _tell(console: Console, rendered: Rendered) -> None:
     )
     size = f"{rendered.width} x {rendered.height}"
     click.echo(f"{rendered.output}: {size}; {stages}", file=stderr)
+    _tell_notes(console, rendered)
     click.echo(f"ran on {rendered.placement}", file=stderr)
     if rendered.placement.left:
         click.echo(f"left to the CPU: {', '.join(rendered.placement.left)}", file=stderr)
@@ -360,8 +362,15 @@ def _sum_up(
     click.echo(f"{len(results)} rendered{skipped}, {len(failures)} failed", file=stderr)
     if results:
         click.echo(f"ran on {results[0].placement}", file=stderr)
+    for rendered in results:
+        _tell_notes(console, rendered)
     for _, message in failures:
         click.echo(f"failed: {message}", file=stderr)
+
+
+def _tell_notes(console: Console, rendered: Rendered) -> None:
+    for note in rendered.notes:
+        click.echo(f"note: {rendered.photo}: {note}", file=console.file)
 
 
 def _list_delegates(console: Console) -> dict[str, Any]:

@@ -23,7 +23,7 @@ BAND_SIGMA = 0.8  # px; detail is what a Gaussian of this width takes away
 WINDOW = 5  # px; the neighbourhood over which detail is compared
 LEAST_KEPT, MOST_KEPT = 0.6, 0.9  # of the detail: below is blurred, above is in focus
 NOISE = 1e-5  # mean squared detail that counts as nothing to compare
-_STRIP_ROWS = 16  # the fastest of 8 to 128 at 12 megapixels
+_STRIP_ROWS = 16  # with 32 the fastest of 4 to 64 at 16 megapixels
 _WIDE_WINDOW = 17  # px; asked where the near neighbourhood is smooth
 
 
@@ -61,30 +61,54 @@ def join(
     # Both pictures are linear in the network's, so mixing is done where they are small.
     drawn = as_float(cv2.addWeighted(drawn, strength, seen, 1 - strength, 0))
     focus = np.repeat((strength * focus + (1 - strength))[..., np.newaxis], 3, axis=2)
-    # Across first, then down by one matrix for each strip: a large photo never stands as floats.
-    wide = [
-        as_float(cv2.resize(picture, (width, rows), interpolation=method)).reshape(rows, -1)
-        for picture, method in (
-            (drawn * top, cv2.INTER_CUBIC),
-            (seen * top, cv2.INTER_CUBIC),
-            (focus, cv2.INTER_LINEAR),
-        )
-    ]
-    cubic = _Upscaling.to(height, rows, cv2.INTER_CUBIC)
-    linear = _Upscaling.to(height, rows, cv2.INTER_LINEAR)
+    # Across first, then down in strips: a large photo never stands as floats.
+    both = np.empty((rows, 2 * width * 3), np.float32)
+    both[:, : width * 3] = _across(drawn * top, width, cv2.INTER_CUBIC)
+    both[:, width * 3 :] = _across(seen * top, width, cv2.INTER_CUBIC)
+    keep = _across(focus, width, cv2.INTER_LINEAR)
     result = np.empty_like(pixels) if out is None else out
-    flat, joined = pixels.reshape(height, -1), result.reshape(height, -1)
-    depth = cv2.CV_8U if pixels.dtype == np.uint8 else cv2.CV_16U
+    _down(both, keep, pixels.reshape(height, -1), result.reshape(height, -1))
+    return result
+
+
+def _across(image: FloatImage, width: int, method: int) -> FloatImage:
+    """Scales a picture to `width` pixels across, and returns its rows, [height, values]."""
+    scaled = as_float(cv2.resize(image, (width, image.shape[0]), interpolation=method))
+    return scaled.reshape(image.shape[0], -1)
+
+
+def _down(both: FloatImage, keep: FloatImage, photo: Pixels, result: Pixels) -> None:
+    """Scales the network's rows to the photo's height, and adds the photo's detail.
+
+    No matrix product: the threads of a BLAS spin for each other, and on a busy machine that takes
+    many times as long as the sums themselves.
+
+    Args:
+        both: [rows, 2 * values]: each row of the network's picture, then that of the photo blurred.
+        keep: [rows, values]: the share of the photo's detail that is kept.
+        photo: [height, values].
+        result: [height, values], which is written; may be `photo`.
+    """
+    height, values = photo.shape
+    cubic, linear = _Upscaling.to(height, len(both), 4), _Upscaling.to(height, len(keep), 2)
+    kept_rows = np.asarray(keep.any(axis=1))
+    depth = cv2.CV_8U if photo.dtype == np.uint8 else cv2.CV_16U
+    made = np.empty((_STRIP_ROWS, 2 * values), np.float32)
+    shares = np.empty((_STRIP_ROWS, values), np.float32)
+    nothing = np.zeros((_STRIP_ROWS, values), np.float32)
     for start in range(0, height, _STRIP_ROWS):
         strip = slice(start, min(start + _STRIP_ROWS, height))
-        picture, blurred, keep = (
-            upscaling.make(strip, source)
-            for upscaling, source in zip((cubic, cubic, linear), wide, strict=True)
-        )
-        detail = cv2.subtract(flat[strip], blurred, dtype=cv2.CV_32F)
-        cv2.multiply(detail, keep, dst=detail)
-        cv2.add(picture, detail, dst=joined[strip], dtype=depth)
-    return result
+        count = strip.stop - start
+        picture, detail = made[:count, :values], nothing[:count]
+        if kept_rows[linear.rows[strip]].any():
+            cubic.make(strip, both, made)
+            linear.make(strip, keep, shares)
+            detail = made[:count, values:]
+            cv2.subtract(photo[strip], detail, dst=detail, dtype=cv2.CV_32F)
+            cv2.multiply(detail, shares[:count], dst=detail)
+        else:
+            cubic.make(strip, both[:, :values], made[:, :values])
+        cv2.add(picture, detail, dst=result[strip], dtype=depth)
 
 
 def in_focus(seen: FloatImage, drawn: FloatImage) -> FloatImage:
@@ -128,21 +152,24 @@ class _Upscaling:
     weights: FloatImage
 
     @staticmethod
-    def to(height: int, rows: int, method: int) -> _Upscaling:
-        """Returns the weights that OpenCV's `resize` uses for `method`, cubic or linear."""
+    def to(height: int, rows: int, taps: int) -> _Upscaling:
+        """Returns the weights that OpenCV's `resize` uses: 4 taps are cubic, 2 are linear."""
         centre = (np.arange(height) + 0.5) * rows / height - 0.5
-        taps = np.floor(centre).astype(np.intp)[:, None] + np.arange(-1, 3)
-        x = np.abs(centre[:, None] - taps)
-        weights = _cubic(x) if method == cv2.INTER_CUBIC else np.maximum(1 - x, 0)
-        return _Upscaling(np.clip(taps, 0, rows - 1), weights.astype(np.float32))
+        first = np.floor(centre).astype(np.intp)[:, None] + 1 - taps // 2
+        near = first + np.arange(taps)
+        x = np.abs(centre[:, None] - near)
+        weights = _cubic(x) if taps == 4 else 1 - x
+        return _Upscaling(np.clip(near, 0, rows - 1), weights.astype(np.float32))
 
-    def make(self, strip: slice, source: FloatImage) -> FloatImage:
-        """Returns the rows `strip` of the tall picture; `source` is [rows, values]."""
-        taps, weights = self.rows[strip], self.weights[strip]
-        first, last = int(taps.min()), int(taps.max()) + 1
-        matrix = np.zeros((len(taps), last - first), np.float32)
-        np.add.at(matrix, (np.arange(len(taps))[:, None], taps - first), weights)
-        return matrix @ source[first:last]
+    def make(self, strip: slice, source: FloatImage, out: FloatImage) -> None:
+        """Writes the rows `strip` of the tall picture; `source` is [rows, values]."""
+        pair = np.empty_like(out[0])
+        taps, weights = self.rows[strip].tolist(), self.weights[strip].tolist()
+        for row, at, by in zip(out, taps, weights, strict=False):  # the last strip may be short
+            cv2.addWeighted(source[at[0]], by[0], source[at[1]], by[1], 0, dst=row)
+            for i in range(2, len(at), 2):
+                cv2.addWeighted(source[at[i]], by[i], source[at[i + 1]], by[i + 1], 0, dst=pair)
+                cv2.add(row, pair, dst=row)
 
 
 def _cubic(x: FloatImage) -> FloatImage:

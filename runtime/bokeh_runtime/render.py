@@ -68,6 +68,7 @@ class Rendered:
         height, width: Of the output, in pixels.
         timings: Milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`, `join_ms`, `encode_ms`.
         placement: Where the network ran.
+        notes: Of the photo; see `Photo.notes`.
     """
 
     photo: Path
@@ -76,6 +77,7 @@ class Rendered:
     width: int
     timings: Mapping[str, float]
     placement: Placement
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(
-            f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP or TIFF files"
+            f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP, AVIF or TIFF files"
         )
     named: dict[str, Path] = {}
     for photo in photos:
@@ -246,7 +248,8 @@ def _finish(
         gap = np.full((before.shape[0], _GAP, 3), 255, np.uint8)
         write_photo(comparison_path(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
     timings = {"decode_ms": opened.decode_ms, **rendering.timings, "encode_ms": encode_ms}
-    return Rendered(job.photo, job.output, height, width, timings, rendering.placement)
+    placement = rendering.placement
+    return Rendered(job.photo, job.output, height, width, timings, placement, photo.notes)
 
 
 def _reduced(pixels: Pixels) -> Pixels:

@@ -9,6 +9,7 @@ import pytest
 
 from bokeh_convert import Conversion, convert
 from bokeh_runtime import InputError, TfliteModel, psnr, read_metadata
+from helpers.commands import command
 from helpers.models import constant_model, small_model
 
 
@@ -223,13 +224,37 @@ def test_wrong_options_are_refused_and_leave_nothing(
 
 
 @pytest.mark.parametrize("spoilt", range(6))
-def test_a_photo_that_does_not_decode_is_named(
+def test_a_photo_that_does_not_decode_is_passed_over_and_named(
     spoilt: int, small_keras: Path, photos: Path, tmp_path: Path
 ) -> None:
     # Each in turn: some of them calibrate, the others verify.
     photo = sorted(photos.iterdir())[spoilt]
     photo.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=rf"{photo.name}: does not decode"):
+    (converted,) = convert(
+        small_keras,
+        quant=["int16x8"],
+        size=(32, 64),
+        representative_dataset=photos,
+        output_dir=tmp_path / "out",
+    )
+    report = converted.report
+    (passed_over,) = report.photos_passed_over
+    assert passed_over["photo"] == photo.name
+    assert "does not decode" in passed_over["cause"]
+    assert report.calibration is not None
+    assert report.fidelity is not None
+    assert photo.name not in report.calibration["names"]
+    used = report.calibration["count"] + len(report.fidelity["images"])
+    assert used == len(list(photos.iterdir())) - 1
+    assert len(report.reference["photos_sha256"]) == len(report.fidelity["images"])
+
+
+def test_too_few_photos_that_decode_are_refused(
+    small_keras: Path, photos: Path, tmp_path: Path
+) -> None:
+    for photo in sorted(photos.iterdir())[1:]:
+        photo.write_bytes(b"no picture" + photo.name.encode())
+    with pytest.raises(InputError, match=r"too few photos can be read.*does not decode"):
         convert(
             small_keras,
             quant=["int16x8"],
@@ -238,6 +263,20 @@ def test_a_photo_that_does_not_decode_is_named(
             output_dir=tmp_path / "out",
         )
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_calibration_photo_that_lacks_its_end_is_used_and_noted(
+    small_keras: Path, photos: Path, tmp_path: Path
+) -> None:
+    photo = photos / "a.jpg"
+    photo.write_bytes(photo.read_bytes()[:-2])
+    done = command(
+        "bokeh-convert", small_keras, "--quant", "int16x8", "--size", "32x64",
+        "--representative-dataset", photos, "-o", tmp_path / "out", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"note: {photo}: its end is missing" in done.stderr
+    assert "passed over" not in done.stderr
 
 
 def test_a_folder_without_photos_is_refused(small_keras: Path, tmp_path: Path) -> None:

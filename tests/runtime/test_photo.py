@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,16 +14,20 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, features
 
 from bokeh_runtime import InputError, Photo, open_photo, read_photo, save_photo, write_photo
+from bokeh_runtime.imaging import formats
 from helpers.skips import ELSEWHERE
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-TOLERANCE = {".jpg": 12, ".webp": 12, ".heic": 12}
+SUFFIXES = [".jpg", ".png", ".webp", ".tif", ".heic", ".avif"]
+TOLERANCE = {".jpg": 12, ".webp": 12, ".heic": 12, ".avif": 16}
 LOSSLESS = [".png", ".tif"]
 
 
-def heic_or_skip(suffix: str) -> None:
+def decoder_or_skip(suffix: str) -> None:
     if suffix == ".heic":
         pytest.importorskip("pillow_heif", reason=f"{ELSEWHERE}no HEIC decoder")
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip(f"{ELSEWHERE}this Pillow has no AVIF")
 
 
 def camera_exif(orientation: int = 1) -> Image.Exif:
@@ -48,12 +54,12 @@ def test_eight_bits_are_scaled_to_one(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(open_photo(tmp_path / name), [[[1, 0.2, 0], [0, 0.4, 1]]], atol=1e-6)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".heic"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_photo_is_read_upright_and_not_turned_again(
     suffix: str, orientation: int, tmp_path: Path
 ) -> None:
-    heic_or_skip(suffix)
+    decoder_or_skip(suffix)
     upright = smooth()
     # How a camera held so would have stored it; Pillow is the oracle on the way back.
     back = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
@@ -81,9 +87,9 @@ def _oracle(image: Image.Image, orientation: int) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".heic"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_profile_and_exif_are_carried_over(suffix: str, tmp_path: Path) -> None:
-    heic_or_skip(suffix)
+    decoder_or_skip(suffix)
     path, again = tmp_path / f"photo{suffix}", tmp_path / f"again{suffix}"
     Image.fromarray(smooth()).save(path, exif=camera_exif(6), icc_profile=SRGB)
     write_photo(again, read_photo(path))
@@ -197,12 +203,12 @@ def test_a_profile_of_other_channels_is_not_kept(tmp_path: Path) -> None:
     assert read_photo(tmp_path / "grey.png").icc is None
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".heic"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
 def test_a_photo_cut_short_is_refused(
     suffix: str, share: float, tmp_path: Path, scene: np.ndarray
 ) -> None:
-    heic_or_skip(suffix)
+    decoder_or_skip(suffix)
     thumbnail = camera_exif()
     Image.fromarray(scene).save(tmp_path / f"whole{suffix}", exif=thumbnail)
     content = (tmp_path / f"whole{suffix}").read_bytes()
@@ -243,8 +249,101 @@ def test_large_photos_are_read_without_a_warning_and_absurd_ones_refused(tmp_pat
     Image.new("L", (10_000, 10_000)).save(tmp_path / "large.png")  # 100 megapixels
     assert read_photo(tmp_path / "large.png").pixels.shape == (10_000, 10_000, 3)
     Image.new("1", (20_000, 20_000)).save(tmp_path / "absurd.png")
-    with pytest.raises(InputError, match="more than 178 megapixels"):
+    with pytest.raises(InputError, match="more than 256 megapixels"):
         read_photo(tmp_path / "absurd.png")
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def deep_png(pixels: np.ndarray, colour_type: int, chunks: bytes = b"") -> bytes:
+    """Written by hand from the standard (PNG 3rd edition, 5.3 and 9.2)."""
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    end = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + chunks + end
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_png_of_sixteen_bits(
+    colour_type: int, channels: int, transparent: bool, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    stored = rng.integers(0, 65536, (6, 8, channels)).astype(np.uint16)
+    chunks = png_chunk(b"gAMA", struct.pack(">I", 45_455))
+    if transparent and channels in (1, 3):
+        chunks += png_chunk(b"tRNS", stored[2, 3].astype(">u2").tobytes())
+    (tmp_path / "deep.png").write_bytes(deep_png(stored, colour_type, chunks))
+    photo = read_photo(tmp_path / "deep.png")
+    colour = stored[..., :1] if channels < 3 else stored[..., :3]
+    np.testing.assert_array_equal(photo.pixels, np.broadcast_to(colour, (6, 8, 3)))
+    assert photo.grey == (channels < 3)
+    if channels in (2, 4):
+        np.testing.assert_array_equal(photo.alpha, stored[..., -1])
+    elif transparent:
+        hidden = (stored == stored[2, 3]).all(axis=2)
+        np.testing.assert_array_equal(photo.alpha, np.where(hidden, 0, 65535))
+    else:
+        assert photo.alpha is None
+    write_photo(tmp_path / "again.png", photo)
+    again = read_photo(tmp_path / "again.png")
+    np.testing.assert_array_equal(again.pixels, photo.pixels)
+    assert again.grey == (photo.grey and photo.alpha is None)  # grey with alpha is written as RGBA
+
+
+@pytest.mark.parametrize(("primaries", "transfer", "told"), [(1, 13, 0), (9, 16, 1)])
+def test_a_colour_space_that_is_not_kept_is_noted(
+    primaries: int, transfer: int, told: int, tmp_path: Path
+) -> None:
+    chunk = png_chunk(b"cICP", bytes([primaries, transfer, 0, 1]))
+    content = deep_png(np.zeros((4, 4, 3), np.uint16), 2, chunk)
+    (tmp_path / "photo.png").write_bytes(content)
+    assert len(read_photo(tmp_path / "photo.png").notes) == told
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".png", {}), (".webp", {"lossless": True}), (".avif", {"quality": 100}), (".tif", {})],
+)
+def test_of_several_pictures_the_first_is_read(
+    suffix: str, options: dict[str, object], tmp_path: Path
+) -> None:
+    decoder_or_skip(suffix)
+    first, second = Image.fromarray(smooth()), Image.fromarray(smooth()[::-1].copy())
+    path = tmp_path / f"photo{suffix}"
+    first.save(path, save_all=True, append_images=[second], **options)
+    photo = read_photo(path)
+    tolerance = TOLERANCE.get(suffix, 0) if suffix == ".avif" else 0
+    np.testing.assert_allclose(photo.pixels.astype(int), smooth(), atol=tolerance)
+    (note,) = photo.notes
+    assert note.startswith("has several p")
+    assert note.endswith("the first is read")
+
+
+@pytest.mark.parametrize(
+    ("brand", "missing", "remedy"),
+    [(b"avif", "AVIF", "AVIF needs a Pillow"), (b"heic", "HEIF", "bokeh-tflite\\[heic\\]")],
+)
+def test_a_format_whose_decoder_is_missing_says_how_to_have_it(
+    brand: bytes, missing: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tuple(name for name in formats._FORMATS if name != missing)
+    monkeypatch.setattr("bokeh_runtime.imaging.formats._FORMATS", left)
+    (tmp_path / "photo.bin").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    with pytest.raises(InputError, match=remedy):
+        read_photo(tmp_path / "photo.bin")
+
+
+def test_a_heic_gain_map_is_noted(tmp_path: Path) -> None:
+    decoder_or_skip(".heic")
+    path = tmp_path / "photo.heic"
+    Image.fromarray(smooth()).save(path)
+    assert read_photo(path).notes == ()
+    # As in the property that marks an auxiliary picture (ISO/IEC 23008-12, 6.5.8).
+    path.write_bytes(path.read_bytes() + b"\0\0\0\x30freeurn:com:apple:photo:2020:aux:hdrgainmap\0")
+    assert "HDR gain map" in read_photo(path).notes[0]
 
 
 def test_several_threads_may_read(tmp_path: Path, scene: np.ndarray) -> None:

@@ -1,0 +1,1 @@
+"""Photo files: what the formats hold, read and written."""
