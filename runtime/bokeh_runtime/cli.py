@@ -6,7 +6,7 @@ import gc
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -220,9 +220,12 @@ def _run(
         open_depth_model: Opens the depth network, if one is used.
         done: Photos of the folder that were done before; None for a single photo.
     """
-    with _spinner(console, "opening the model"):
-        model, depth_model = open_model(), open_depth_model()
-    with model:
+    with ExitStack() as opened:
+        with _spinner(console, "opening the model"):
+            model = opened.enter_context(open_model())
+            depth_model = open_depth_model()
+            if depth_model is not None:
+                opened.callback(depth_model.close)
         if jobs:  # told before a folder is begun, not for each of its photos
             model.check_depth(given=depth_model is not None or jobs[0].depth is not None)
         for note in model.notes:
@@ -322,8 +325,8 @@ def _tell(console: Console, rendered: Rendered) -> None:
     size = f"{rendered.width} x {rendered.height}"
     click.echo(f"{rendered.output}: {size}; {stages}", file=stderr)
     click.echo(f"ran on {rendered.placement}", file=stderr)
-    if rendered.placement.left:
-        click.echo(f"left to the CPU: {', '.join(rendered.placement.left)}", file=stderr)
+    if rendered.placement.unsupported:
+        click.echo(f"left to the CPU: {rendered.placement.unsupported}", file=stderr)
 
 
 def _sum_up(

@@ -133,3 +133,7 @@ class DepthModel:
         depth = np.squeeze(self._model.run(np.ascontiguousarray(image)))
         depth = normalized(depth[..., np.newaxis])
         return 1 - depth if self._far_is_bright else depth
+
+    def close(self) -> None:
+        """Releases the network's memory; it cannot run any more."""
+        self._model.close()

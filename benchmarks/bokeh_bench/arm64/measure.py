@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.arm64.runner import ArmRunner
+from bokeh_bench.arm64.runner import CPU, ArmRunner
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.psnr import psnr
 from bokeh_runtime.reference import Reference
@@ -50,7 +50,8 @@ def measure(
         say: Told what is being done.
 
     Raises:
-        InputError: If a file is missing, does not run there, or the pack has a single photo.
+        InputError: If a file is missing, does not run there or draws NaN, or the pack has a single
+            photo.
     """
     photos = len(reference.inputs)
     if photos < 2:
@@ -67,6 +68,8 @@ def measure(
             raise InputError(f"{file}: cannot be read ({error.strerror})") from error
         except RuntimeError as error:
             raise InputError(f"{file}: {error}") from error
+        if not np.isfinite(every.outputs).all():
+            raise InputError(f"{file}: draws NaN or infinity on {CPU}; convert it again")
         drawn = zip(every.outputs, reference.outputs, strict=True)
         decibels = [psnr(np.clip(got, 0, 1), full, border_px=0) for got, full in drawn]
         instructions = round((every.instructions - first.instructions) / (photos - 1))

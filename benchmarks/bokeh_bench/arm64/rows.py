@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bokeh_bench import process
 from bokeh_bench.arm64.runner import CPU, ArmRunner, MissingEnvironmentError
 from bokeh_bench.expected import FullModel
 from bokeh_bench.matrix import fidelity_of, read_subject
@@ -23,14 +24,22 @@ def measure_arm64(
     full_model: FullModel,
     say: Callable[[str], None],
     folder: Path = FOLDER,
+    seconds: float = process.SECONDS,
 ) -> Iterator[Row]:
     """Yields fidelity and instructions of each model; never a time.
+
+    Args:
+        models: .tflite files.
+        full_model: What their pictures are held against.
+        say: Told what is being done.
+        folder: The environment.
+        seconds: See `ArmRunner`.
 
     Raises:
         HardwareError: If the environment has not been made.
     """
     try:
-        runner = ArmRunner(folder)
+        runner = ArmRunner(folder, seconds)
     except MissingEnvironmentError as error:
         raise HardwareError(str(error)) from error
     for path in models:
