@@ -17,6 +17,7 @@ from bokeh_convert.train.cli import main
 from bokeh_convert.train.evaluate import evaluate, masked_psnr, summary
 from bokeh_convert.train.pairs import find_pairs
 from bokeh_convert.train.trainer import Plan, averaged, train
+from bokeh_runtime import InputError
 
 PLAN = Plan(
     width=0.05,
@@ -205,3 +206,14 @@ def test_masked_psnr_matches_a_value_worked_out_by_hand() -> None:
     image[0], image[1] = 0.1, 0.9
     weight = np.array([[[1.0]], [[0.0]]], np.float32)
     assert masked_psnr(image, reference, weight) == pytest.approx(20, abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_model_that_draws_what_is_not_finite_has_no_score(value: float, dataset: Path) -> None:
+    def draw(tensor: np.ndarray) -> np.ndarray:
+        output = tensor[..., :3].copy()
+        output[3, 3] = value
+        return output
+
+    with pytest.raises(InputError, match=r"hat_1_sharp\.jpg: the model draws NaN or infinity"):
+        evaluate(draw, find_pairs(dataset, "heldout"), short_side=48, depth=False)
