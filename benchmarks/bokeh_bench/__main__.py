@@ -259,11 +259,17 @@ def agreement(model: Path | None, threads: int, turns: int, rounds: int) -> None
 @_ENVIRONMENT
 def arm64_costs(environment: Path) -> None:
     """Count the instructions of convolutions; hold the plan search's cost model against them."""
+    fault = ""
     runner = _arm_runner(environment)
     with quiet(verbose=False) as stderr:
         from bokeh_bench.arm64.costs import measure_costs, table
 
-        rows = measure_costs(runner, _teller(stderr))
+        try:
+            rows = measure_costs(runner, _teller(stderr))
+        except RuntimeError as error:
+            fault = str(error)
+    if fault:
+        _fail(fault)
     click.echo(table(rows))
 
 

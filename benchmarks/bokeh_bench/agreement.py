@@ -6,13 +6,13 @@ import itertools
 import os
 import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bokeh_bench import process
 from bokeh_bench.latency import Block, Ratio, ratio
 from bokeh_bench.one_measurement import Measurement
 from bokeh_bench.worker import Worker
@@ -21,6 +21,7 @@ from bokeh_runtime.errors import InputError
 _MEDIAN = re.compile(r"Inference \(median\): +([\d.]+) ms")
 _RUNS = 20
 _BLOCKS = 10
+_LITERT_SECONDS = _RUNS * process.SECONDS
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,15 @@ def _ours(model: Path, threads: int) -> float:
 
 
 def _litert(model: Path, threads: int) -> float:
-    done = subprocess.run(
-        [sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model", f"--model={model}",
-         f"--num_threads={threads}", f"--num_runs={_RUNS}", "--warmup_runs=6"],
-        capture_output=True, text=True, check=False, env={**os.environ, "VK_ICD_FILENAMES": ""},
-    )  # fmt: skip
+    command = [
+        *(sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model", f"--model={model}"),
+        *(f"--num_threads={threads}", f"--num_runs={_RUNS}", "--warmup_runs=6"),
+    ]
+    environment = {**os.environ, "VK_ICD_FILENAMES": ""}
+    try:
+        done = process.run(command, seconds=_LITERT_SECONDS, environment=environment)
+    except process.TimeLimitError as error:
+        raise InputError(f"{model}: LiteRT's benchmark {error}") from error
     found = _MEDIAN.search(done.stdout)
     if found is None:
         last = done.stderr.strip().splitlines() or ["no word why"]

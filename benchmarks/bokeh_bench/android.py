@@ -6,10 +6,10 @@ app's side of it in tests.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bokeh_bench import process
 from bokeh_bench.expected import FullModel
 from bokeh_bench.latency import Latency
 from bokeh_bench.matrix import WARM_UP_SECONDS, Cell, Subject, fidelity_of, read_subject
@@ -33,10 +34,10 @@ APK = "build/android/bokeh-demo.apk"
 REQUEST_SCHEMA = "bokeh-tflite/android-request/1"
 RESULT_SCHEMA = "bokeh-tflite/android-result/1"
 PUSHED = "/data/local/tmp/bokeh-bench"
+INTERRUPTED = "interrupted"
 WRITTEN = f"/sdcard/Android/data/{PACKAGE}/files/bench"
 _POLL_SECONDS = 1.0
-_SILENT_SECONDS = 300.0
-"""A phone that says nothing for so long is given up: an inference of PyNET takes seconds."""
+_CLEAN_UP_SECONDS = 30.0
 
 
 class Adb:
@@ -44,13 +45,15 @@ class Adb:
 
     Args:
         serial: Of the phone; None takes the only one.
+        seconds: The limit for each call of adb.
 
     Raises:
-        HardwareError: If adb is not installed, or the phone is not there or not ready.
+        HardwareError: If adb is not installed or hangs, or the phone is not there or not ready.
         InputError: If there are several phones and none was named.
     """
 
-    def __init__(self, serial: str | None) -> None:
+    def __init__(self, serial: str | None, seconds: float = process.SECONDS) -> None:
+        self._seconds = seconds
         program = shutil.which("adb")
         if program is None:
             raise HardwareError("android: adb is not installed; apt install adb")
@@ -70,10 +73,19 @@ class Adb:
         """Copies a folder from the phone into a folder."""
         self._run("pull", remote, str(local))
 
+    def remove(self, *remote: str) -> None:
+        """Removes folders from the phone, if it lets us in a while: at the end of all."""
+        self._seconds = min(self._seconds, _CLEAN_UP_SECONDS)
+        with contextlib.suppress(HardwareError):
+            self.shell(f"rm -rf {' '.join(remote)}")
+
     def _run(self, *words: str) -> str:
-        done = subprocess.run(
-            [*self._command, *words], capture_output=True, text=True, check=False, errors="replace"
-        )
+        try:
+            done = process.run([*self._command, *words], seconds=self._seconds)
+        except process.TimeLimitError as error:
+            raise HardwareError(
+                f"android: adb {words[0]} {error}; check the cable, or adb kill-server"
+            ) from error
         if done.returncode and words[0] != "shell":
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no word why"]
             raise HardwareError(f"android: adb {words[0]} failed ({lines[-1]}); check the cable")
@@ -88,18 +100,31 @@ def measure_android(
     full_model: FullModel,
     serial: str | None,
     say: Callable[[str], None],
+    timeout_seconds: float = process.SECONDS,
 ) -> Iterator[Report]:
     """Has the app measure, and yields the report with the phone's rows.
 
-    If the app ends before all is measured, as where a GPU's driver takes it down, the rows that it
-    wrote are kept and the others say why they are missing.
+    If the app ends before all is measured, as where a GPU's driver takes it down, or the phone
+    does not answer any more, the rows that it wrote are kept and the others say why they are
+    missing.
+
+    Args:
+        report: To which the rows are added.
+        matrix: What to measure.
+        runs: At least so many timed runs.
+        seconds: And for so long.
+        full_model: What the pictures are held against.
+        serial: Of the phone; None takes the only one.
+        say: Told what is being done.
+        timeout_seconds: The limit for each call of adb; and an app that says nothing of a row for
+            so long, beyond the time that it was asked to measure, is given up.
 
     Raises:
-        HardwareError: If there is no phone, no app on it, or the app ends without any row.
+        HardwareError: If there is no phone, no app on it, or what it writes cannot be read.
         InputError: If a model cannot be read.
     """
     subjects = {path: read_subject(path, full_model) for path in {cell.model for cell in matrix}}
-    phone = Adb(serial)
+    phone = Adb(serial, timeout_seconds)
     if not phone.shell(f"pm path {PACKAGE}").startswith("package:"):
         raise HardwareError(
             f"android: {PACKAGE} is not on {phone.serial}; make android, then adb install -r {APK}"
@@ -110,29 +135,54 @@ def measure_android(
         folder = Path(name)
         (folder / "pushed").mkdir()
         _write_request(folder / "pushed", matrix, subjects, runs, seconds)
+        environment, rows = report.environment, list[Row]()
         try:
             say(f"copying {len(subjects)} models to {phone.serial}")
-            phone.shell(f"mkdir -p {pushed}")
-            phone.push(folder / "pushed", pushed)
-            phone.shell(f"chmod -R a+rX {PUSHED}")
-            started = phone.shell(f"am start -n {ACTIVITY} --es request {pushed} --es result {run}")
-            if "Error" in started:
-                raise HardwareError(f"android: the app does not start ({started.splitlines()[-1]})")
-            try:
-                missing = _wait(phone, written, say)
-            except KeyboardInterrupt:
-                missing = "interrupted"
-            phone.pull(written, folder)
+            missing = _start(phone, folder / "pushed", pushed, run)
+            if not missing:
+                limit = timeout_seconds + WARM_UP_SECONDS + seconds
+                missing, found = _finish(phone, written, folder, limit, say)
+                if found:
+                    folder /= run
+                    environment, rows = _read_result(folder, phone.serial, matrix, subjects)
         finally:
-            phone.shell(f"rm -rf {pushed} {written}")
-        environment, rows = _read_result(folder / run, phone.serial, matrix, subjects)
+            phone.remove(pushed, written)
     failed = [
         replace(_empty(cell, subjects, phone.serial), failure=missing, failure_kind="hardware")
         for cell in matrix[len(rows) :]
     ]
     yield replace(report, environment=environment, rows=[*rows, *failed])
-    if missing == "interrupted":
+    if missing == INTERRUPTED:
         raise KeyboardInterrupt
+
+
+def _start(phone: Adb, local: Path, pushed: str, run: str) -> str:
+    """Starts the app, and returns why it does not start ("" if it does)."""
+    try:
+        phone.shell(f"mkdir -p {pushed}")
+        phone.push(local, pushed)
+        phone.shell(f"chmod -R a+rX {PUSHED}")
+        started = phone.shell(f"am start -n {ACTIVITY} --es request {pushed} --es result {run}")
+    except HardwareError as error:
+        return str(error)
+    lines = started.splitlines() if "Error" in started else []
+    return f"android: the app does not start ({lines[-1]})" if lines else ""
+
+
+def _finish(
+    phone: Adb, written: str, folder: Path, limit: float, say: Callable[[str], None]
+) -> tuple[str, bool]:
+    """Waits for the app; returns why it did not finish ("" if it did), and if its rows came."""
+    missing = ""
+    try:
+        missing = _wait(phone, written, limit, say)
+        phone.pull(written, folder)
+    except KeyboardInterrupt:
+        missing = INTERRUPTED
+        phone.pull(written, folder)
+    except HardwareError as error:  # adb does not answer
+        return missing or str(error), False
+    return missing, True
 
 
 def _choose(lines: Sequence[str], serial: str | None) -> str:
@@ -186,7 +236,7 @@ def _write_request(
     (folder / "request.json").write_text(json.dumps(request, indent=1), encoding="utf-8")
 
 
-def _wait(phone: Adb, written: str, say: Callable[[str], None]) -> str:
+def _wait(phone: Adb, written: str, limit: float, say: Callable[[str], None]) -> str:
     """Waits for the app, and returns why it did not finish ("" if it did)."""
     last, heard, gone = "", time.monotonic(), 0
     while True:
@@ -195,7 +245,9 @@ def _wait(phone: Adb, written: str, say: Callable[[str], None]) -> str:
             last, heard = status, time.monotonic()
         try:
             state = json.loads(status)
-        except ValueError:  # not there yet
+        except ValueError:
+            state = None
+        if not isinstance(state, dict):  # not there yet
             state = {}
         if state.get("finished"):
             return ""
@@ -206,10 +258,10 @@ def _wait(phone: Adb, written: str, say: Callable[[str], None]) -> str:
                 f"android: the app ended at {state.get('doing', 'its start')}; "
                 f"adb -s {phone.serial} logcat -b crash tells why"
             )
-        if time.monotonic() - heard > _SILENT_SECONDS:
+        if time.monotonic() - heard > limit:
             return (
-                f"android: {phone.serial} said nothing for {_SILENT_SECONDS:.0f} s; "
-                "keep its screen on and the app in front"
+                f"android: {phone.serial} said nothing for {limit:.0f} s; "
+                "keep its screen on and the app in front, or give more with --timeout"
             )
         time.sleep(_POLL_SECONDS)
 
@@ -246,8 +298,7 @@ def _empty(cell: Cell, subjects: dict[Path, Subject], serial: str) -> Row:
 def _row(row: Row, entry: dict[str, Any], subject: Subject, folder: Path) -> Row:
     if entry["failure"]:
         return replace(row, failure=entry["failure"], failure_kind="hardware")
-    known = {field.name for field in fields(Placement)}
-    placement = Placement(**{k: v for k, v in entry["placement"].items() if k in known})
+    placement = _placement(row, entry["placement"])
     latency = Latency(
         entry["load_ms"], entry["first_inference_ms"], entry["warm_up_runs"], entry["runs_ms"]
     )
@@ -255,9 +306,12 @@ def _row(row: Row, entry: dict[str, Any], subject: Subject, folder: Path) -> Row
     if entry.get("outputs"):
         values = np.fromfile(folder / entry["outputs"], "<f4")
         drawn = list(values.reshape(entry["output_shape"]))
-    fidelity, pictures, faults = fidelity_of(
-        "full_model", zip(subject.expectations, drawn, strict=True)
-    )
+    try:
+        fidelity, pictures, faults = fidelity_of(
+            "full_model", zip(subject.expectations, drawn, strict=True)
+        )
+    except InputError as error:
+        return replace(row, failure=str(error), failure_kind="input")
     return replace(
         row,
         placement=placement,
@@ -269,3 +323,19 @@ def _row(row: Row, entry: dict[str, Any], subject: Subject, folder: Path) -> Row
         operators_note="operators are not timed on phones",
         notes=[*subject.notes, *placement.notes, *latency.notes, *entry.get("notes", []), *faults],
     )
+
+
+def _placement(row: Row, entry: dict[str, Any]) -> Placement:
+    """Returns where the phone says that a row ran.
+
+    Raises:
+        ValueError: If that contradicts itself or what was asked for.
+    """
+    known = {field.name for field in fields(Placement)}
+    placement = Placement(**{k: v for k, v in entry.items() if k in known})
+    placed, total = placement.nodes_placed, placement.nodes_total
+    if placed is not None and not 0 <= placed <= total:
+        raise ValueError(f"{row.name}: {placed} of {total} operators")
+    if row.delegate not in ("auto", placement.delegate):
+        raise ValueError(f"{row.name}: ran on {placement.delegate}")
+    return placement

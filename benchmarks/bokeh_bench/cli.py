@@ -13,7 +13,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bokeh_bench.parameters import Choices, Counts, Share
+from bokeh_bench.parameters import Choices, Counts, Limit, Share
+from bokeh_bench.process import SECONDS
 from bokeh_runtime.delegates import DELEGATES
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interpreter import INTERPRETERS
@@ -63,6 +64,10 @@ _PATH = click.Path(path_type=Path)
 @click.option("--delegate-library", metavar="FILE", type=_PATH, help="See bokeh-render.")
 @click.option("--allow-partial", is_flag=True, help="See bokeh-render.")
 @click.option("--interpreter", type=click.Choice(list(INTERPRETERS)), help="See bokeh-render.")
+@click.option("--timeout", metavar="SECONDS", type=Limit(),
+              default=SECONDS, show_default=True,
+              help="Give a row up if its process, or adb, says nothing for so long: a driver that "
+              "hangs. An inference must fit in.")  # fmt: skip
 @click.option("--no-operators", is_flag=True, help="Do not time operators one by one.")
 @click.option("--compare", metavar="JSON", type=_PATH, help="An older report.json to hold up to.")
 @click.option("--max-slowdown", type=Share(), help="Such as 5%, with --compare.")
@@ -121,6 +126,7 @@ class _Asked:
     delegate_library: Path | None
     allow_partial: bool
     interpreter: str | None
+    timeout: float
     no_operators: bool
     compare: Path | None
     max_slowdown: float | None
@@ -232,7 +238,7 @@ def _measured(asked: _Asked, report: Any, say: Callable[[str], None]) -> Any:
     if asked.device == "arm64":
         from bokeh_bench.arm64.rows import measure_arm64
 
-        for row in measure_arm64(asked.paths, full_model, say):
+        for row in measure_arm64(asked.paths, full_model, say, seconds=asked.timeout):
             report = replace(report, rows=[*report.rows, row])
             yield report
         return
@@ -243,7 +249,7 @@ def _measured(asked: _Asked, report: Any, say: Callable[[str], None]) -> Any:
 
         serial = asked.device.partition(":")[2] or None
         yield from measure_android(
-            report, matrix, asked.runs, asked.seconds, full_model, serial, say
+            report, matrix, asked.runs, asked.seconds, full_model, serial, say, asked.timeout
         )
         return
     settings = Settings(
@@ -255,6 +261,7 @@ def _measured(asked: _Asked, report: Any, say: Callable[[str], None]) -> Any:
         interpreter=asked.interpreter,
         delegate_library=asked.delegate_library,
         allow_partial=asked.allow_partial,
+        timeout_seconds=asked.timeout,
     )
     if asked.pair:
         rows, pair = take_turns(matrix[0], matrix[-1], settings, say)

@@ -115,8 +115,7 @@ def _delegate(row: Row) -> str:
 
 
 def _placed(row: Row) -> str:
-    place = row.placement
-    return "" if place is None else f"{place.nodes_placed} of {place.nodes_total}"
+    return "" if row.placement is None else row.placement.share
 
 
 def _ms(of: Callable[[Latency], float | None]) -> Callable[[Row], str]:
@@ -160,8 +159,6 @@ def where(row: Row) -> list[str]:
         return []
     parts = "" if place.partitions in (None, 1) else f" in {place.partitions} parts"
     lines = [f"ran on {place.device}{parts}"]
-    if place.left:
-        reasons = [f"{name} ({place.reasons[name]})" if name in place.reasons else name
-                   for name in place.left]  # fmt: skip
-        lines.append(f"left to the CPU: {', '.join(reasons)}")
+    if place.unsupported:
+        lines.append(f"left to the CPU: {place.unsupported}")
     return lines

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bokeh_bench import process
 from bokeh_bench.arm64.runner import ArmRunner
 from bokeh_bench.one_conversion import OURS
 from bokeh_convert.report import fidelity_summary
@@ -32,6 +32,8 @@ from bokeh_runtime.reference import Reference, load_reference
 BASELINE = f"{OURS} float32"
 SLOW = (f"{OURS} int16x8",)
 """Of these no instructions are counted: the kernels are plain, and QEMU would take an hour."""
+CONVERSION_SECONDS = 2 * 3600.0
+"""Of one conversion: the plan search of the paper's network takes the better part of an hour."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,10 @@ def measure(
             if way not in SLOW:
                 say(f"instructions of {way}")
                 inputs = np.stack(reference.inputs[:2])
-                both, first = (runner.run(content, part) for part in (inputs, inputs[:1]))
+                try:
+                    both, first = (runner.run(content, part) for part in (inputs, inputs[:1]))
+                except RuntimeError as error:
+                    raise InputError(f"{path}: {way}: {error}") from error
                 instructions[way] = both.instructions - first.instructions
     rows = []
     for way, (content, figures) in made.items():
@@ -206,7 +211,10 @@ def _one(
         "out": str(out),
         "threads": threads,
     }
-    done = subprocess.run([*module, json.dumps(asked)], capture_output=True, text=True, check=False)
+    try:
+        done = process.run([*module, json.dumps(asked)], seconds=CONVERSION_SECONDS)
+    except process.TimeLimitError as error:
+        raise InputError(f"{path}: {way} {error}; leave it out with --only") from error
     if done.returncode:
         last = done.stderr.strip().splitlines() or ["killed"]
         raise InputError(f"{path}: {way} failed ({last[-1]})")

@@ -18,7 +18,7 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.folders import photos_in
 from bokeh_runtime.metadata import ModelMetadata
 from bokeh_runtime.photo import HEIC_SUFFIXES, PHOTO_SUFFIXES, FloatImage, open_photo
-from bokeh_runtime.reference import Reference, load_reference, reference_beside, reference_path
+from bokeh_runtime.reference import Reference, load_reference, pack_beside, reference_beside
 from bokeh_runtime.resample import fit
 
 
@@ -131,7 +131,7 @@ class FullModel:
 
 def _same_conversion(model: Path, metadata: ModelMetadata | None) -> bool:
     """Says whether the pack beside a model is the one its report names; True without a report."""
-    pack = reference_path(model, metadata)
+    pack = pack_beside(model, metadata)
     try:
         report = json.loads(model.with_suffix(".report.json").read_text(encoding="utf-8"))
         named = report["reference"]["sha256"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from bokeh_bench import process
 from bokeh_convert import convert
-from bokeh_runtime import InputError, TfliteModel, psnr
-from bokeh_runtime.accelerator import AcceleratedModel
+from bokeh_runtime import HardwareError, InputError, TfliteModel, psnr
 from bokeh_runtime.photo import to_unit
 from bokeh_runtime.psnr import psnr_text, summarize_psnr
 from bokeh_runtime.reference import load_reference
@@ -41,8 +44,8 @@ def measure(
     """Converts a trained model into every scheme, and draws the verification photos on both.
 
     Raises:
-        HardwareError: If there is no GPU.
-        InputError: If the model cannot be converted.
+        HardwareError: If there is no GPU, or its driver fails or hangs.
+        InputError: If the model cannot be converted, or draws NaN.
     """
     say("converting")
     conversions = convert(model, quant=list(SCHEMES), size=size, output_dir=folder)
@@ -51,29 +54,43 @@ def measure(
     for conversion in conversions:
         file = read_tflite(conversion.path)
         say(f"drawing with {file.path.name}")
-        gpu, cpu = AcceleratedModel(file, "gpu"), TfliteModel(file.content)
+        device, outputs = _on_gpu(file.path, pack.inputs, folder)
+        cpu = TfliteModel(file.content)
         distances = []
-        for photo, full in zip(pack.inputs, pack.outputs, strict=True):
-            tensor = to_unit(photo)
-            drawn = [one.run(tensor) for one in (gpu, cpu)]
-            if not all(np.isfinite(picture).all() for picture in drawn):
-                raise InputError(f"{file.path.name}: draws NaN or infinity; convert it again")
-            by_gpu, by_cpu = (np.clip(picture, 0, 1) for picture in drawn)
-            if np.array_equal(by_gpu, by_cpu):
+        for photo, output, full in zip(pack.inputs, outputs, pack.outputs, strict=True):
+            both = np.stack([output, cpu.run(to_unit(photo))])
+            if not np.isfinite(both).all():
+                raise InputError(f"{file.path.name}: draws NaN or infinity")
+            if np.array_equal(*both):
                 raise InputError(f"{file.path.name}: bit for bit the CPU's; it did not run there")
+            by_gpu, by_cpu = np.clip(both, 0, 1)
             pairs = ((by_gpu, by_cpu), (by_gpu, full), (by_cpu, full))
             distances.append([psnr(one, other, border_px=0) for one, other in pairs])
-        rows.append(
-            GpuRow(
-                conversion.report.scheme,
-                gpu.device.name,
-                gpu.nodes_placed,
-                len(file.operators),
-                *(summarize_psnr(side).mean for side in zip(*distances, strict=True)),
-            )
-        )
-        gpu.close()
+        total = len(file.operators)
+        # The GPU took it alone, so it runs all of it.
+        means = [summarize_psnr(side).mean for side in zip(*distances, strict=True)]
+        rows.append(GpuRow(conversion.report.scheme, device, total, total, *means))
     return rows
+
+
+def _on_gpu(
+    model: Path, photos: Sequence[npt.NDArray[np.uint8]], folder: Path
+) -> tuple[str, npt.NDArray[np.float32]]:
+    """Returns the device's name and what it draws; in a process of its own, which may hang."""
+    inputs, outputs = folder / "inputs.npy", folder / "outputs.npy"
+    np.save(inputs, np.stack(photos))
+    command = [sys.executable, "-m", "bokeh_bench.one_gpu", model, inputs, outputs]
+    try:
+        done = process.run(command, seconds=(len(photos) + 1) * process.SECONDS)
+    except process.TimeLimitError as error:
+        raise HardwareError(f"gpu: running {model.name} {error}; its driver hangs") from error
+    if done.returncode:
+        last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise HardwareError(f"gpu: running {model.name} failed ({last[-1]})")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if "fault" in answer:
+        raise HardwareError(answer["fault"])
+    return answer["device"], np.load(outputs)
 
 
 def table(rows: Sequence[GpuRow]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bokeh_bench import process
 from bokeh_bench.expected import Expectation, FullModel, GroundTruth
 from bokeh_bench.fidelity import PROTOCOLS, Fidelity, ImageFidelity, compare, protocols_for
 from bokeh_bench.latency import Block, Latency, ratio
@@ -52,6 +53,7 @@ class Settings:
         ground_truth: And against what else, if given.
         operators: Whether to time operators.
         interpreter, delegate_library, allow_partial: See `bokeh_runtime.delegates.Request`.
+        timeout_seconds: A process that says nothing for so long is given up.
     """
 
     runs: int
@@ -62,6 +64,7 @@ class Settings:
     interpreter: str | None = None
     delegate_library: Path | None = None
     allow_partial: bool = False
+    timeout_seconds: float = process.SECONDS
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ def measure(
                 row = _measured(row, worker, subject, settings)
             if settings.operators and row.placement is not None:
                 threads = cell.threads
-                found, why = measure_operators(cell.model, row.placement.delegate, threads)
+                found, why = measure_operators(
+                    cell.model, row.placement.delegate, threads, settings.timeout_seconds
+                )
                 row = replace(row, operators=found, operators_note=why)
         except InputError as error:
             row = replace(row, failure=str(error), failure_kind="input")
@@ -245,7 +250,8 @@ def fidelity_of(
         The fidelity in each protocol, the pictures if `vs` is "full_model", and notes.
 
     Raises:
-        InputError: If a picture has another shape than was expected.
+        InputError: If a picture has another shape than was expected, or is not finite: a number
+            for how near it comes would be made up.
     """
     found: dict[str, list[ImageFidelity]] = {}
     pictures, notes = [], []
@@ -257,8 +263,11 @@ def fidelity_of(
                 "give the reference pack of the model's own conversion"
             )
         if not np.isfinite(output).all():
-            notes.append(f"draws NaN or infinity for {expectation.name}")
-        picture = np.clip(np.nan_to_num(output, nan=0.0), 0, 1)
+            raise InputError(
+                f"draws NaN or infinity for {expectation.name}; convert the model again, or try "
+                "another --delegate"
+            )
+        picture = np.clip(output, 0, 1)
         for protocol in protocols_for(*wanted.shape[:2]):
             one = compare(expectation.name, picture, wanted, PROTOCOLS[protocol])
             found.setdefault(protocol, []).append(one)
@@ -333,4 +342,4 @@ def _worker(cell: Cell, settings: Settings) -> Worker:
     }
     if settings.delegate_library is not None:
         request["delegate_library"] = str(settings.delegate_library)
-    return Worker(request)
+    return Worker(request, settings.timeout_seconds)

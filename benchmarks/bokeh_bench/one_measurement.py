@@ -10,7 +10,8 @@ and a JSON line on standard output what came of it:
     {"do": "turn"}                                  -> ms
     {"do": "draw", "inputs": FILE, "outputs": FILE} -> nothing; .npy files
 
-or `fault` (the error's class) and `message`. Imports what the measurement needs, and no more.
+or `fault` (the error's class) and `message`. Before an answer, a line {"alive": true} each second
+or so says that runs end. Imports what the measurement needs, and no more.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bokeh_runtime.photo import FloatImage, to_unit
 from bokeh_runtime.tflite_file import read_tflite
 
 MOST_RUNS = 2000
+_ALIVE_SECONDS = 1.0
 _WINDOW, _STEADY = 3, 0.02
 """Steady: the medians of the last three runs and of the three before differ by 2 % at most."""
 
@@ -41,13 +43,18 @@ _WINDOW, _STEADY = 3, 0.02
 class Measurement:
     """The model, and the clock.
 
+    Args:
+        request: What to measure; see the module.
+        on_run: Called after each run, outside of what is timed.
+
     Attributes:
         image: What the timed runs are fed.
     """
 
     image: FloatImage
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], on_run: Callable[[], None] = lambda: None) -> None:
+        self._on_run = on_run
         self._path = Path(request.pop("model"))
         library = request.pop("delegate_library", None)
         self._request = Request(**request, library=None if library is None else Path(library))
@@ -55,6 +62,8 @@ class Measurement:
 
     def open(self) -> dict[str, Any]:
         """Opens the model; the clock runs from the file to the first run's beginning."""
+        if self._engine is not None:
+            self._engine.close()
         start = time.perf_counter()
         file = read_tflite(self._path)
         self._engine = open_engine(file, self._request)
@@ -88,11 +97,16 @@ class Measurement:
         run, image = self.ready.run, self.image
         start = time.perf_counter_ns()
         run(image)
-        return {"ms": (time.perf_counter_ns() - start) / 1e6}
+        milliseconds = (time.perf_counter_ns() - start) / 1e6
+        self._on_run()
+        return {"ms": milliseconds}
 
     def draw(self, inputs: str, outputs: str) -> dict[str, Any]:
         """Draws 8-bit pictures [n, height, width, channels]; writes float32, not clipped."""
-        pictures: list[FloatImage] = [self.ready.run(to_unit(one)) for one in np.load(inputs)]
+        pictures: list[FloatImage] = []
+        for one in np.load(inputs):
+            pictures.append(self.ready.run(to_unit(one)))
+            self._on_run()
         np.save(outputs, np.stack(pictures))
         return {}
 
@@ -117,7 +131,19 @@ def main() -> None:
     # LiteRT writes to both of them; the answers have a way of their own.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    measurement = Measurement(json.loads(sys.argv[1]))
+    told = time.monotonic()
+
+    def tell(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    def alive() -> None:
+        nonlocal told
+        if time.monotonic() - told > _ALIVE_SECONDS:
+            told = time.monotonic()
+            tell({"alive": True})
+
+    measurement = Measurement(json.loads(sys.argv[1]), alive)
     for line in sys.stdin:
         task = json.loads(line)
         do: Callable[..., dict[str, Any]] = getattr(measurement, task.pop("do"))
@@ -125,8 +151,7 @@ def main() -> None:
             answer = do(**task)
         except (InputError, HardwareError) as error:
             answer = {"fault": type(error).__name__, "message": str(error)}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        tell(answer)
 
 
 if __name__ == "__main__":

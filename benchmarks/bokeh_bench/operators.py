@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bokeh_bench import process
+
 _BEGIN, _END = "Summary by node type", "Delegate Statistics"
 _ROW = re.compile(r"\s*(?P<kind>\S.*?)\s+(?P<count>\d+)\s+(?P<ms>[\d.]+)\s+(?P<percent>[\d.]+)%\s")
-_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,15 @@ class OperatorTime:
 
 
 def measure_operators(
-    path: Path, delegate: str, threads: int | None
+    path: Path, delegate: str, threads: int | None, seconds: float = process.SECONDS
 ) -> tuple[list[OperatorTime], str]:
     """Times the operators of a model in a process of its own.
+
+    Args:
+        path: The .tflite file.
+        delegate: That runs it.
+        threads: Of the CPU; None takes all cores.
+        seconds: After these it is given up.
 
     Returns:
         The slowest kind first, and why there are none ("" if there are).
@@ -50,11 +56,9 @@ def measure_operators(
         str(count),
     ]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return [], f"timing the operators took more than {_SECONDS} s"
+        done = process.run(command, seconds=seconds)
+    except process.TimeLimitError as error:
+        return [], f"timing the operators {error}"
     if done.returncode:
         last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return [], f"LiteRT did not time the operators ({last[-1]})"

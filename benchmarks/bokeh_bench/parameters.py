@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+_LONGEST_LIMIT = 1e6  # s; what waits takes no infinity
+
 
 class Choices(click.ParamType):  # type: ignore[type-arg]
     """Several of a set, with commas."""
@@ -41,6 +43,23 @@ class Counts(click.ParamType):  # type: ignore[type-arg]
         if min(counts) < 1:
             self.fail(f"'{value}' is not one or more positive numbers, such as 1,2,4", param, ctx)
         return counts
+
+
+class Limit(click.ParamType):  # type: ignore[type-arg]
+    """A time limit in seconds."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= _LONGEST_LIMIT:
+            self.fail(f"'{value}' is no number of seconds, such as 600", param, ctx)
+        return seconds
 
 
 class Share(click.ParamType):  # type: ignore[type-arg]

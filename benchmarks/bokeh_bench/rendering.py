@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from bokeh_bench import process
 from bokeh_bench.one_rendering import BUSY_PROCESSES, STAGES
-from bokeh_runtime import BokehModel, Photo, psnr, read_photo, write_photo
+from bokeh_runtime import BokehModel, InputError, Photo, psnr, read_photo, write_photo
 from bokeh_runtime.join import in_focus
 from bokeh_runtime.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.resample import Frame, scale
@@ -112,18 +113,16 @@ def measure(
     runs: int,
     say: Callable[[str], None],
 ) -> list[RenderingRow]:
-    """Renders each photo through each model, each in a process of its own."""
+    """Renders each photo through each model, each in a process of its own.
+
+    Raises:
+        InputError: If one cannot be rendered, or not in time.
+    """
     rows = []
     for model in models:
         for photo in photos:
             say(f"rendering {photo.name} through {model.name}")
-            command = [sys.executable, "-m", "bokeh_bench.one_rendering"]
-            done = subprocess.run(
-                [*command, model, photo, folder, str(runs)],
-                stdout=subprocess.PIPE,
-                check=True,
-            )
-            found = json.loads(done.stdout)
+            found = _one(model, photo, folder, runs)
             height, width = read_photo(photo).pixels.shape[:2]
             rows.append(
                 RenderingRow(
@@ -144,11 +143,11 @@ def measure_kept(models: Sequence[Path], photos: Sequence[Path]) -> list[KeptRow
     """Compares each result with its photo, and with the network's picture."""
     rows = []
     for path in models:
-        model = BokehModel.open(path, "cpu")
         for photo in photos:
             pixels = read_photo(photo).pixels
-            result = model.render(pixels).pixels
-            drawn = to_unit(model.render(pixels, network_resolution=True).pixels)
+            with BokehModel.open(path, "cpu") as model:
+                result = model.render(pixels).pixels
+                drawn = to_unit(model.render(pixels, network_resolution=True).pixels)
             height, width = pixels.shape[:2]
             frame = Frame.within((height, width), (drawn.shape[0], drawn.shape[1]))
             focus = in_focus(scale(pixels, frame.height, frame.width), drawn)
@@ -221,6 +220,20 @@ def kept_table(rows: Sequence[KeptRow]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def _one(model: Path, photo: Path, folder: Path, runs: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bokeh_bench.one_rendering", model, photo, folder, runs]
+    try:
+        # Each run is three inferences: alone, in a photo, in a folder of photos.
+        done = process.run(command, seconds=(3 * runs + 1) * process.SECONDS)
+    except process.TimeLimitError as error:
+        raise InputError(f"{photo}: rendering it through {model} {error}") from error
+    if done.returncode:
+        last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise InputError(f"{photo}: cannot be rendered through {model} ({last[-1]})")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _box(photo: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -18,6 +18,7 @@ from bokeh_convert.cost import QUANTIZABLE, Precision, graph_cost
 from bokeh_convert.graph import Graph
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
 from bokeh_convert.quantize import quantize_convolutions
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.interpreter import TfliteModel
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.psnr import PsnrSummary, SummedUp, finite_db, psnr, summarize_psnr
@@ -29,6 +30,8 @@ WORST_BELOW_DB = 3.0
 MARGIN_DB = 1.0
 """What is asked beyond the target on the photos of the search, for photos that it has not seen."""
 SEARCH_PHOTOS = 4
+BROKEN_DB = 0.0
+"""Of a picture with NaN or infinity: the PSNR of black to white."""
 _SEGMENTS = 16
 _REFINEMENTS = 6
 _CURVE = 6
@@ -157,12 +160,18 @@ def search(
         whole_curve: Go on after the budget is met, to show what more would bring.
         threads: CPU threads.
         on_trial: Told of each plan tried.
+
+    Raises:
+        InputError: If the float32 file itself draws NaN or infinity.
     """
     graph = Graph(float32)
     names = _convolutions(graph)
     base_cost = graph_cost(graph, Precision.FLOAT32)
     model = TfliteModel(float32, threads=threads)
-    expected = [np.clip(model.run(photo), 0, 1) for photo in photos]
+    outputs = [model.run(photo) for photo in photos]
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise InputError("the float32 file draws NaN or infinity; give a trained model")
+    expected = [np.clip(output, 0, 1) for output in outputs]
     tried: dict[frozenset[str], Trial] = {}
 
     def attempt(in_float: frozenset[str]) -> Trial:
@@ -204,11 +213,11 @@ def search(
     return Plan(content, chosen, trials, bool(fitting), len(names))
 
 
-def _distance(output: FloatImage, expected: FloatImage) -> float:
-    # 0 dB is the PSNR of white against black: no picture in [0, 1] has a lower one.
+def _distance(output: FloatImage, picture: FloatImage) -> float:
+    """Returns the PSNR; of what is not finite as of a picture that is wrong everywhere."""
     if not np.isfinite(output).all():
-        return 0.0
-    return psnr(np.clip(output, 0, 1), expected, border_px=0)
+        return BROKEN_DB
+    return psnr(np.clip(output, 0, 1), picture, border_px=0)
 
 
 def _build(float32: bytes, in_float: Collection[str], merge: bool) -> tuple[bytes, float, int]:

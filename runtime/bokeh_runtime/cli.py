@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -234,9 +234,12 @@ def _run(
     """
     again = Counter[str]()
     done = 0
-    with _spinner(console, "opening the model"):
-        model, depth_model = open_model(), open_depth_model()
-    with model:
+    with ExitStack() as opened:
+        with _spinner(console, "opening the model"):
+            model = opened.enter_context(open_model())
+            depth_model = open_depth_model()
+            if depth_model is not None:
+                opened.callback(depth_model.close)
         check()
         if jobs:  # told before a folder is begun, not for each of its photos
             model.check_depth(given=depth_model is not None or jobs[0].depth is not None)
@@ -350,8 +353,8 @@ def _tell(console: Console, rendered: Rendered) -> None:
     click.echo(f"{rendered.output}: {size}; {stages}", file=stderr)
     _tell_notes(console, rendered)
     click.echo(f"ran on {rendered.placement}", file=stderr)
-    if rendered.placement.left:
-        click.echo(f"left to the CPU: {', '.join(rendered.placement.left)}", file=stderr)
+    if rendered.placement.unsupported:
+        click.echo(f"left to the CPU: {rendered.placement.unsupported}", file=stderr)
 
 
 def _sum_up(

@@ -22,6 +22,7 @@ from bokeh_runtime.tflite_file import TfliteFile, read_tflite
 
 DELEGATES = ("auto", "cpu", "gpu", "nnapi", "npu")
 LAST_ANDROID_WITH_NNAPI = 34  # API level; Android 15 (35) deprecates it
+_GETPROP_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,21 @@ def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> 
         interpreter=request.interpreter,
         name=str(file.path),
     )
-    left, partitions = model.nodes_left(file)
-    placed = len(file.operators) - len(left)
-    kernels = "XNNPACK" if placed else "built-in kernels"
-    return Engine(
-        model.run,
-        Placement(
-            asked=request.delegate,
-            delegate="cpu",
-            device=f"{cpu_name()}, {model.interpreter_name}, {kernels}",
-            nodes_placed=placed or len(file.operators),
-            nodes_total=len(file.operators),
+    total = len(file.operators)
+    device = f"{cpu_name()}, {model.interpreter_name}"
+    placement = Placement(request.delegate, "cpu", device, None, total, left=None, notes=notes)
+    found = model.nodes_left(file)
+    if found is not None:
+        left, partitions = found
+        placed = total - len(left)
+        placement = replace(
+            placement,
+            device=f"{device}, {'XNNPACK' if placed else 'built-in kernels'}",
+            nodes_placed=placed or total,
             left=names(left) if placed else (),
             partitions=partitions if placed else None,
-            notes=notes,
-        ),
-    )
+        )
+    return Engine(model.run, placement, model.close)
 
 
 def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
@@ -158,6 +158,19 @@ def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
         )
 
     model = compiled(False)
+    if request.delegate == "auto" and model.device.software:
+        model.close()
+        raise HardwareError(f"{kind}: {model.device.name} is a CPU that imitates a GPU")
+    precision, notes = "default", []
+    if kind == "gpu":
+        model, precision, note = check(
+            file, model, lambda: compiled(True), threads, allow_partial=request.allow_partial
+        )
+        notes = [note] if note else []
+        if model.device.software:
+            notes.append(
+                f"{model.device.name} is a CPU that imitates a GPU: its speed says nothing"
+            )
     placement = Placement(
         asked=request.delegate,
         delegate=kind,
@@ -167,17 +180,9 @@ def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
         left=model.left,
         partitions=model.partitions,
         reasons=model.reasons,
+        precision=precision,
+        notes=notes,
     )
-    if request.delegate == "auto" and model.device.software:
-        model.close()
-        raise HardwareError(f"{kind}: {model.device.name} is a CPU that imitates a GPU")
-    if kind == "gpu":
-        imitated = model.device.software
-        model, precision, note = check(file, model, lambda: compiled(True), threads)
-        notes = [note] if note else []
-        if imitated:
-            notes.append(f"{placement.device} is a CPU that imitates a GPU: its speed says nothing")
-        placement = replace(placement, precision=precision, notes=notes)
     return Engine(model.run, placement, model.close)
 
 
@@ -204,24 +209,26 @@ def _from_library(file: TfliteFile, request: Request) -> Engine:
         delegate_library=request.library,
         name=str(file.path),
     )
-    left, partitions = model.nodes_left(file)
-    if left and not request.allow_partial:
-        raise HardwareError(
-            f"{request.library}: would not run {', '.join(names(left))}; "
-            "--allow-partial leaves them to the CPU, --delegate cpu all of it"
+    asked, total = request.delegate, len(file.operators)
+    placement = Placement(asked, asked, request.library.name, None, total, left=None)
+    found = model.nodes_left(file)
+    if found is not None:
+        left, partitions = found
+        placement = replace(
+            placement, nodes_placed=total - len(left), left=names(left), partitions=partitions
         )
-    return Engine(
-        model.run,
-        Placement(
-            asked=request.delegate,
-            delegate=request.delegate,
-            device=request.library.name,
-            nodes_placed=len(file.operators) - len(left),
-            nodes_total=len(file.operators),
-            left=names(left),
-            partitions=partitions,
-        ),
-    )
+    if placement.nodes_placed != total and not request.allow_partial:
+        model.close()
+        what = (
+            "the interpreter does not tell what it runs"
+            if found is None
+            else f"would not run {placement.unsupported}"
+        )
+        raise HardwareError(
+            f"{request.library}: {what}; "
+            "--allow-partial leaves the rest to the CPU, --delegate cpu all of it"
+        )
+    return Engine(model.run, placement, model.close)
 
 
 def _why_no_nnapi() -> str:
@@ -240,9 +247,16 @@ def _android_level() -> int | None:
     command = shutil.which("getprop")
     if command is None:
         return None
-    done = subprocess.run(
-        [command, "ro.build.version.sdk"], capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            [command, "ro.build.version.sdk"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_GETPROP_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return None
     return int(done.stdout) if done.stdout.strip().isdigit() else None
 
 

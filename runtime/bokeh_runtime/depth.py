@@ -184,3 +184,7 @@ class DepthModel:
         depth = np.squeeze(self._model.run(np.ascontiguousarray(image)))[..., np.newaxis]
         # Turned before it is stretched: what is not finite is far either way.
         return normalized(-depth if self._far_is_bright else depth)
+
+    def close(self) -> None:
+        """Releases the network's memory; it cannot run any more."""
+        self._model.close()

@@ -61,6 +61,7 @@ class TfliteModel:
                     module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
                 ),
             }
+        self._interpreter: Any = None
         with _explained(name, self.interpreter_name):
             self._interpreter = module.Interpreter(
                 model_content=content,
@@ -92,8 +93,10 @@ class TfliteModel:
             are scaled by their quantization parameters.
 
         Raises:
-            InputError: If the interpreter fails on the file.
+            InputError: If the interpreter fails on the file, or the model is closed.
         """
+        if self._interpreter is None:
+            raise InputError(f"{self._name}: is closed; open it again")
         entry = self._inputs[0]
         with _explained(self._name, self.interpreter_name):
             self._interpreter.set_tensor(
@@ -103,16 +106,31 @@ class TfliteModel:
             values = self._interpreter.get_tensor(self._output["index"])[0]
         return from_tensor(values, self._output["quantization"])
 
-    def nodes_left(self, file: TfliteFile) -> tuple[list[Operator], int]:
+    def nodes_left(self, file: TfliteFile) -> tuple[list[Operator], int] | None:
         """Returns the operators of the file that no delegate took (XNNPACK is one).
 
         Returns:
-            Them, and of how many parts what was taken consists.
+            Them, and of how many parts what was taken consists; None where the interpreter does
+            not tell.
         """
-        # The only public trace of a delegate is the log; this is what the visualizers read.
-        nodes = self._interpreter._get_ops_details()[len(file.operators) :]
-        parts = [(node["inputs"], node["outputs"]) for node in nodes if len(node["outputs"])]
+        # The only public trace of a delegate is the log; this is what the visualizers read. It
+        # lists the file's operators, then what delegates put in the place of some.
+        try:
+            nodes = [
+                ([int(i) for i in node["inputs"]], [int(i) for i in node["outputs"]])
+                for node in self._interpreter._get_ops_details()
+            ]
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+            return None
+        count = len(file.operators)
+        if [outputs for _, outputs in nodes[:count]] != [list(o.outputs) for o in file.operators]:
+            return None
+        parts = [(inputs, outputs) for inputs, outputs in nodes[count:] if outputs]
         return nodes_left(file, parts), len(parts)
+
+    def close(self) -> None:
+        """Releases the interpreter's memory; the model cannot run any more."""
+        self._interpreter = None
 
 
 def installed() -> list[str]:

@@ -63,15 +63,15 @@ class BokehModel:
         self.metadata = metadata_of(file)
         self.input_shape = image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
+        _check_agreement(file, self.metadata, self.input_shape)
         self._engine = open_engine(file, request)
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         self.placement = self._engine.placement
         self.notes = list(self.placement.notes)
         if self.metadata is None:
             self.notes.append(
                 f"{file.path}: does not say what it is; taken as RGB in [0, 1] to bokeh in [0, 1]"
             )
-        _check_agreement(file, self.metadata, self.input_shape)
 
     @classmethod
     def open(
@@ -131,7 +131,9 @@ class BokehModel:
             in_place: Write the result into `image`, which saves its memory (not for float32).
 
         Raises:
-            InputError: If the image has another shape or type, or depth is missing or not wanted.
+            InputError: If the image has another shape or type or is not finite, depth is missing,
+                not wanted or not finite, the network's output is not finite, or the model is
+                closed.
         """
         pixels = _checked(image)
         if not 0 <= strength <= 1:
@@ -143,11 +145,14 @@ class BokehModel:
         tensor = frame.fill(self._with_depth(seen, depth), network)
         prepared = time.perf_counter()
         with self._lock:
+            if self._closed:
+                raise InputError(f"{self.path}: is closed; open it again")
             output = self._engine.run(tensor)
         inferred = time.perf_counter()
+        # Before anything is clipped or cut away: infinity would become white.
+        if not np.isfinite(output).all():
+            raise InputError(f"{self.path}: draws NaN or infinity; convert it again")
         drawn = np.clip(frame.scaled(output.shape[0] / network[0]).cut(output), 0, 1)
-        if not np.isfinite(drawn).all():
-            raise InputError(f"{self.path}: draws NaN; convert it again")
         if network_resolution:
             if strength < 1:
                 own = scale(pixels, *drawn.shape[:2]) if drawn.shape != seen.shape else seen
@@ -168,7 +173,10 @@ class BokehModel:
 
     def close(self) -> None:
         """Releases the device; the model cannot render any more."""
-        self._engine.close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._engine.close()
 
     def __enter__(self) -> BokehModel:
         return self
@@ -198,6 +206,8 @@ class BokehModel:
         self.check_depth(given=depth is not None)
         if depth is None:
             return seen
+        if not np.isfinite(depth).all():
+            raise InputError("the depth map holds NaN or infinity; give one that is finite")
         height, width = seen.shape[:2]
         return np.concatenate([seen, resized(depth, height, width)], axis=2)
 
@@ -259,6 +269,8 @@ def _checked(image: npt.NDArray[Any]) -> Pixels:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"a photo is [height, width, 3], not {list(image.shape)}; reshape it")
     if image.dtype == np.float32:
+        if not np.isfinite(image).all():
+            raise InputError("the photo holds NaN or infinity; give one that is finite")
         return from_unit(image, np.dtype(np.uint16))
     if image.dtype not in (np.uint8, np.uint16):
         raise InputError(f"a photo is uint8, uint16 or float32, not {image.dtype}; cast it")

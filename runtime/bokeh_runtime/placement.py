@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from bokeh_runtime.tflite_file import Operator, TfliteFile
 
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -16,9 +18,11 @@ class Placement:
         asked: The delegate that was asked for, "auto" included.
         delegate: The one that runs it: "cpu", "gpu", "nnapi" or "npu".
         device: Name of the device, as its driver gives it.
-        nodes_placed: Operators that the delegate runs.
+        nodes_placed: Operators that the delegate runs; None where it does not tell. It is never
+            taken for granted that those are all.
         nodes_total: Operators of the model.
-        left: Names of the operators that run elsewhere (the CPU's own kernels), each once.
+        left: Names of the operators that run elsewhere (the CPU's own kernels), each once; None
+            where the delegate does not tell.
         partitions: Parts of the graph that the delegate runs as one; None where it does not tell.
         reasons: Why operators were left, in the delegate's words, by name; empty where it gives
             none (XNNPACK does not).
@@ -29,18 +33,31 @@ class Placement:
     asked: str
     delegate: str
     device: str
-    nodes_placed: int
+    nodes_placed: int | None
     nodes_total: int
-    left: Sequence[str] = ()
+    left: Sequence[str] | None = ()
     partitions: int | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     precision: str = "default"
     notes: Sequence[str] = field(default_factory=tuple)
 
-    def __str__(self) -> str:
-        return (
-            f"{self.delegate} ({self.device}), {self.nodes_placed} of {self.nodes_total} operators"
+    @property
+    def share(self) -> str:
+        """How many of the operators the delegate runs, as text: "5 of 10", "unknown of 10"."""
+        placed = UNKNOWN if self.nodes_placed is None else self.nodes_placed
+        return f"{placed} of {self.nodes_total}"
+
+    @property
+    def unsupported(self) -> str:
+        """What is left to the CPU and why, as text; "" for nothing, "unknown" where it is."""
+        if self.left is None:
+            return UNKNOWN
+        return ", ".join(
+            f"{name} ({self.reasons[name]})" if name in self.reasons else name for name in self.left
         )
+
+    def __str__(self) -> str:
+        return f"{self.delegate} ({self.device}), {self.share} operators"
 
 
 def nodes_left(

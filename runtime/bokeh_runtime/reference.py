@@ -65,19 +65,20 @@ def load_reference(path: Path) -> Reference:
         raise InputError(f"{path}: is no reference pack; give a .reference.npz") from error
 
 
+def pack_beside(model: Path, metadata: ModelMetadata | None) -> Path | None:
+    """Returns where the pack is that the conversion wrote beside a model, None if it is not."""
+    if metadata is None:
+        return None
+    stem = model.stem.removesuffix(".failed").removesuffix(f"_{metadata.scheme}")
+    path = model.with_name(f"{stem}.reference.npz")
+    return path if path.is_file() else None
+
+
 def reference_beside(model: Path, metadata: ModelMetadata | None) -> Reference | None:
     """Returns the pack that the conversion wrote beside a model, None if it is not there.
 
     Raises:
         InputError: If it is there and cannot be read.
     """
-    path = reference_path(model, metadata)
-    return load_reference(path) if path is not None and path.is_file() else None
-
-
-def reference_path(model: Path, metadata: ModelMetadata | None) -> Path | None:
-    """Returns where a conversion writes the pack of a model; None if the model does not say."""
-    if metadata is None:
-        return None
-    stem = model.stem.removesuffix(".failed").removesuffix(f"_{metadata.scheme}")
-    return model.with_name(f"{stem}.reference.npz")
+    path = pack_beside(model, metadata)
+    return None if path is None else load_reference(path)

@@ -18,7 +18,7 @@ from bokeh_convert.quantize import quantize_convolutions
 from bokeh_convert.read import read_model
 from bokeh_convert.report import to_json
 from bokeh_convert.trade_off import save_trade_off
-from bokeh_runtime import InputError
+from bokeh_runtime import InputError, TfliteModel
 from helpers.models import small_model
 
 
@@ -232,3 +232,32 @@ def test_a_pass_that_is_left_out_leaves_no_mark(tmp_path: Path) -> None:
     assert without.operators != with_it.operators
     with pytest.raises(InputError, match="--no-pass speed: choose from"):
         convert(tmp_path / "small.keras", size=(32, 64), skip_passes=["speed"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_plan_that_draws_what_is_not_finite_is_never_chosen(
+    value: float, float32: bytes, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [rng.random((64, 96, 3), np.float32) for _ in range(2)]
+    run, first = TfliteModel.run, []
+
+    def broken(model: TfliteModel, photo: np.ndarray) -> np.ndarray:
+        first.append(model)
+        output = run(model, photo).copy()
+        if model is not first[0] and photo is photos[1]:  # the float32 file is the first
+            output[4, 4] = value
+        return output
+
+    monkeypatch.setattr(TfliteModel, "run", broken)
+    plan = search(float32, photos, Budget(psnr_db=20.0), threads=1)
+    assert not plan.within_budget
+    assert {trial.psnr_db_worst for trial in plan.trials} == {0.0}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_draws_what_is_not_finite_gets_no_plan(
+    value: float, float32: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TfliteModel, "run", lambda *_: np.full((64, 96, 3), value, np.float32))
+    with pytest.raises(InputError, match="draws NaN or infinity"):
+        search(float32, [np.zeros((64, 96, 3), np.float32)], Budget(), threads=1)

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from bokeh_runtime import BokehModel, HardwareError, InputError, delegates, probe
-from bokeh_runtime.interpreter import INTERPRETERS, installed
+from bokeh_runtime import BokehModel, HardwareError, InputError, cli, delegates, probe
+from bokeh_runtime.interpreter import INTERPRETERS, TfliteModel, installed
 from bokeh_runtime.placement import nodes_left
 from bokeh_runtime.tflite_file import read_tflite
 
@@ -143,3 +146,80 @@ def test_what_a_delegate_left_is_what_its_nodes_do_not_reach(data: Path) -> None
     assert nodes_left(file, whole) == []
     last = file.operators[-1]
     assert nodes_left(file, [(last.inputs, last.outputs)]) == list(file.operators[:-1])
+
+
+def without_details(model: TfliteModel) -> None:
+    """An interpreter without the private method, as a later one may be."""
+    real = model._interpreter
+
+    class Newer:
+        def __getattr__(self, name: str) -> object:
+            if name == "_get_ops_details":
+                raise AttributeError(name)
+            return getattr(real, name)
+
+    model._interpreter = Newer()
+
+
+def with_other_keys(model: TfliteModel) -> None:
+    model._interpreter._get_ops_details = lambda: [{"in": [], "out": []}]
+
+
+def with_fewer_nodes(model: TfliteModel) -> None:
+    model._interpreter._get_ops_details = lambda: []
+
+
+def with_other_nodes(model: TfliteModel) -> None:
+    nodes = list(reversed(model._interpreter._get_ops_details()))
+    model._interpreter._get_ops_details = lambda: nodes
+
+
+@pytest.mark.parametrize(
+    "change", [without_details, with_other_keys, with_fewer_nodes, with_other_nodes]
+)
+def test_an_interpreter_that_does_not_tell_what_xnnpack_took_is_unknown(
+    change: Callable[[TfliteModel], None],
+    small: Path,
+    library: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scene: np.ndarray,
+) -> None:
+    opened = TfliteModel.__init__
+
+    def open_changed(self: TfliteModel, *arguments: object, **options: object) -> None:
+        opened(self, *arguments, **options)  # type: ignore[arg-type]
+        change(self)
+
+    monkeypatch.setattr(TfliteModel, "__init__", open_changed)
+    with BokehModel.open(small, "cpu") as model:
+        placement = model.render(scene).placement
+    assert (placement.nodes_placed, placement.left, placement.partitions) == (None, None, None)
+    assert str(placement).endswith(f"unknown of {placement.nodes_total} operators")
+    assert "XNNPACK" not in placement.device
+    # Of a library it is no proof that it runs the whole model.
+    with pytest.raises(HardwareError, match="does not tell what it runs; --allow-partial"):
+        BokehModel.open(small, "gpu", delegate_library=library)
+    partial = BokehModel.open(small, "gpu", delegate_library=library, allow_partial=True)
+    assert partial.placement.nodes_placed is None
+
+
+def test_a_depth_network_that_fails_to_open_closes_the_model(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    close = BokehModel.close
+    monkeypatch.setattr(BokehModel, "close", lambda self: (closed.append(self), close(self)))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 40, 3), np.uint8))
+    asked = [
+        tmp_path / "a.png",
+        "-m",
+        small,
+        "-d",
+        "cpu",
+        "--depth-model",
+        tmp_path / "none.tflite",
+    ]
+    done = CliRunner().invoke(cli.main, list(map(str, asked)))
+    assert done.exit_code == 2
+    assert "none.tflite: cannot be read" in done.output
+    assert len(closed) == 1

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from bokeh_runtime import BokehModel, InputError, TfliteModel, read_metadata
 from bokeh_runtime.depth import resized
 from bokeh_runtime.model import shipped_model
 from bokeh_runtime.resample import Frame, scale
+from helpers.fake_litert import FakeLitert, Outcome, adapter
 
 
 @pytest.fixture
@@ -159,3 +162,78 @@ def test_the_shipped_models_draw_what_their_pack_says(name: str) -> None:
 def test_a_model_without_its_pack_is_fine(data: Path, tmp_path: Path) -> None:
     shutil.copy(data / "small_float16.tflite", tmp_path / "renamed.tflite")
     BokehModel.open(tmp_path / "renamed.tflite", "cpu").close()
+
+
+def left_half(output: np.ndarray) -> np.ndarray:
+    return output[:, : output.shape[1] // 2]
+
+
+def margin(output: np.ndarray) -> np.ndarray:
+    """What a photo of 300 x 400 does not fill of 64 x 96: it is cut away from the picture."""
+    return output[:, :2]
+
+
+def one_value(output: np.ndarray) -> np.ndarray:
+    return output[5:6, 5:6, :1]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("where", [left_half, margin, one_value])
+@pytest.mark.parametrize("network_resolution", [True, False])
+def test_what_is_not_finite_is_no_picture(
+    value: float,
+    where: Callable[[np.ndarray], np.ndarray],
+    network_resolution: bool,
+    model: BokehModel,
+    scene: np.ndarray,
+) -> None:
+    run = model._engine.run
+
+    def broken(tensor: np.ndarray) -> np.ndarray:
+        output = run(tensor).copy()
+        where(output)[:] = value
+        return output
+
+    model._engine = replace(model._engine, run=broken)
+    with pytest.raises(InputError, match="draws NaN or infinity; convert it again"):
+        model.render(scene, network_resolution=network_resolution)
+
+
+def test_a_photo_or_a_depth_map_that_is_not_finite_is_refused(
+    data: Path, model: BokehModel, scene: np.ndarray
+) -> None:
+    photo = (scene / 255).astype(np.float32)
+    photo[7, 7, 1] = np.inf
+    with pytest.raises(InputError, match="the photo holds NaN or infinity"):
+        model.render(photo)
+    depth = np.full((9, 9, 1), np.nan, np.float32)
+    with (
+        BokehModel.open(data / "small_rgbd.tflite", "cpu", threads=1) as takes_depth,
+        pytest.raises(InputError, match="the depth map holds NaN or infinity"),
+    ):
+        takes_depth.render(scene, depth)
+
+
+def test_a_closed_model_says_so_and_may_be_closed_again(
+    model: BokehModel, scene: np.ndarray
+) -> None:
+    model.close()
+    model.close()
+    with pytest.raises(InputError, match=r"small_float16\.tflite: is closed; open it again"):
+        model.render(scene)
+
+
+def test_a_model_whose_metadata_contradicts_its_graph_leaves_nothing_open(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    litert = FakeLitert().install(monkeypatch)
+    litert.on = lambda *_: Outcome(adapter())
+    litert.draw = lambda tensor, _: tensor * np.float32(0.9)
+    content = (data / "small_float16.tflite").read_bytes()
+    # Of the same length, so that the file's offsets hold.
+    other = content.replace(b'"input_height": 64', b'"input_height": 32')
+    assert other != content
+    (tmp_path / "other.tflite").write_bytes(other)
+    with pytest.raises(InputError, match="contradict each other"):
+        BokehModel.open(tmp_path / "other.tflite", "gpu")
+    assert litert.closed == litert.opened

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from bokeh_bench import process
 from offline_build.errors import BuildError
 
+SECONDS = 3600.0
+"""How long a tool may take; some download."""
 _MOST_LINES = 60
 
 
-def run(what: str, command: Sequence[object], *, folder: Path | None = None) -> str:
+def run(
+    what: str,
+    command: Sequence[object],
+    *,
+    folder: Path | None = None,
+    seconds: float = SECONDS,
+) -> str:
     """Runs a command and returns what it prints.
 
     Args:
         what: For the error: "compiling core".
         command: The program and its arguments, each as its text.
         folder: Where to run it.
+        seconds: After these it is killed, with all that it started.
 
     Raises:
-        BuildError: If it is not there or fails; with the last lines of what it said.
+        BuildError: If it is not there, fails or does not end; with the last lines of what it said.
     """
     try:
-        done = subprocess.run(
-            [str(word) for word in command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-            cwd=folder,
-        )
+        done = process.run(command, seconds=seconds, folder=folder, merge_stderr=True)
+    except process.TimeLimitError as error:
+        raise BuildError(f"{what} {error}") from error
     except FileNotFoundError as error:
         raise BuildError(f"{what}: {command[0]} is not installed") from error
     if done.returncode:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from bokeh_bench import process
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.staging import Staging, held
 
@@ -28,6 +28,8 @@ _WHEELS = (
     "numpy==1.26.4", "flatbuffers==25.12.19", "protobuf==7.36.2", "backports.strenum==1.2.8",
 )  # fmt: skip
 _COUNT = Path(__file__).parent / "count.c"
+_SECONDS = 3600.0
+"""Of each program; some download."""
 _PLATFORMS = ("manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
 # XNNPACK reads the processor's kind here, and stops on an x86 one. A Cortex-A76 (ARM, part 0xd0b).
@@ -141,7 +143,10 @@ def _install(packages: Sequence[str]) -> None:
 
 def _run(command: Sequence[str | None]) -> None:
     words = [word for word in command if word is not None]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        done = process.run(words, seconds=_SECONDS)
+    except process.TimeLimitError as error:
+        raise InputError(f"{Path(words[0]).name}: {error}; look at the network") from error
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines() or ["no word why"]
         raise InputError(f"{Path(words[0]).name}: failed ({last[-1]}); mend that and call again")

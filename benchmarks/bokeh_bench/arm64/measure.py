@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.arm64.runner import ArmRunner
+from bokeh_bench.arm64.runner import CPU, ArmRunner
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.psnr import finite_db, psnr, psnr_text, summarize_psnr
 from bokeh_runtime.reference import Reference
@@ -70,7 +70,7 @@ def measure(
         except RuntimeError as error:
             raise InputError(f"{file}: {error}") from error
         if not np.isfinite(every.outputs).all():
-            raise InputError(f"{file}: draws NaN or infinity there; use a file of another scheme")
+            raise InputError(f"{file}: draws NaN or infinity on {CPU}; convert it again")
         drawn = zip(every.outputs, reference.outputs, strict=True)
         decibels = [psnr(np.clip(got, 0, 1), full, border_px=0) for got, full in drawn]
         found = summarize_psnr(decibels)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bokeh_bench import process
 from bokeh_bench.arm64.runner import CPU, ArmRunner, MissingEnvironmentError
 from bokeh_bench.expected import FullModel
 from bokeh_bench.matrix import Subject, fidelity_of, read_subject
@@ -23,8 +24,16 @@ def measure_arm64(
     full_model: FullModel,
     say: Callable[[str], None],
     folder: Path = FOLDER,
+    seconds: float = process.SECONDS,
 ) -> Iterator[Row]:
     """Yields fidelity and instructions of each model; never a time.
+
+    Args:
+        models: .tflite files.
+        full_model: What their pictures are held against.
+        say: Told what is being done.
+        folder: The environment.
+        seconds: See `ArmRunner`.
 
     Raises:
         HardwareError: If the environment has not been made.
@@ -35,15 +44,15 @@ def measure_arm64(
         row = Row(ModelFile(path.name), "cpu", threads=1, device="arm64", notes=[NOTE])
         try:
             subject = read_subject(path, full_model)
-            runner = runner or _runner(folder)
+            runner = runner or _runner(folder, seconds)
             yield _measured(row, path, subject, runner)
         except InputError as error:
             yield replace(row, failure=str(error), failure_kind="input")
 
 
-def _runner(folder: Path) -> ArmRunner:
+def _runner(folder: Path, seconds: float) -> ArmRunner:
     try:
-        return ArmRunner(folder)
+        return ArmRunner(folder, seconds)
     except MissingEnvironmentError as error:
         raise HardwareError(str(error)) from error
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from bokeh_bench import process
 
 CPU = "cortex-a76"
 _NEEDED = ("root", "site", "cpuinfo", "count.so")
@@ -38,15 +39,16 @@ class ArmRunner:
 
     Args:
         folder: Made by `bokeh_bench.arm64.environment`.
+        seconds: The limit for loading a model, and again for each photo.
 
     Raises:
         MissingEnvironmentError: If it has not been made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seconds: float = process.SECONDS) -> None:
         if not all((folder / name).exists() for name in _NEEDED):
             raise MissingEnvironmentError(f"{folder}: no ARM environment there; run: make arm64")
-        self._folder = folder.resolve()
+        self._folder, self._seconds = folder.resolve(), seconds
 
     def run(self, content: bytes, inputs: npt.NDArray[np.uint8]) -> ArmRun:
         """Runs a model on photos, once each.
@@ -56,13 +58,17 @@ class ArmRunner:
             inputs: uint8 [n, height, width, channels], standing for 0 to 1.
 
         Raises:
-            RuntimeError: If the model does not run there.
+            RuntimeError: If the model does not run there, or not in time.
         """
+        limit = (len(inputs) + 1) * self._seconds
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
             (work / "model.tflite").write_bytes(content)
             np.save(work / "inputs.npy", inputs)
-            done = subprocess.run(self._command(work), capture_output=True, text=True, check=False)
+            try:
+                done = process.run(self._command(work), seconds=limit)
+            except process.TimeLimitError as error:
+                raise RuntimeError(f"the model {error} on {CPU}") from error
             if done.returncode:
                 last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
                 raise RuntimeError(f"the model does not run on {CPU}: {last[-1]}")

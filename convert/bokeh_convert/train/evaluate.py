@@ -14,6 +14,7 @@ import numpy as np
 from bokeh_convert.train.batches import resize
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.depth import open_depth
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.photo import FloatImage, open_photo, save_photo
 from bokeh_runtime.psnr import finite_db, psnr, summarize_psnr
 from bokeh_runtime.resample import fit
@@ -65,6 +66,9 @@ def evaluate(
 
     Returns:
         One score for each pair. "Output = input" is the photo scaled to the output's size.
+
+    Raises:
+        InputError: If the model draws NaN or infinity.
     """
     scores, strips = [], []
     for pair in pairs:
@@ -76,7 +80,10 @@ def evaluate(
             if pair.depth is None:
                 raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
             planes.append(fit(open_depth(pair.depth), height, width))
-        output = np.clip(draw(np.concatenate(planes, axis=-1)), 0, 1)
+        output = draw(np.concatenate(planes, axis=-1))
+        if not np.isfinite(output).all():  # before it is clipped: infinity would become white
+            raise InputError(f"{pair.sharp}: the model draws NaN or infinity; train it again")
+        output = np.clip(output, 0, 1)
         out_height, out_width = output.shape[:2]
         given = np.clip(resize(photo, out_height, out_width), 0, 1)
         target = fit(bokeh, out_height, out_width)

@@ -294,3 +294,14 @@ def test_a_table_that_lists_no_pairs_is_refused(table: bytes, said: str, tmp_pat
 def test_an_unknown_split_is_refused(dataset: Path) -> None:
     with pytest.raises(ValueError, match="split 'test' is unknown; use train or heldout"):
         find_pairs(dataset, "test")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_model_that_draws_what_is_not_finite_has_no_score(value: float, dataset: Path) -> None:
+    def draw(tensor: np.ndarray) -> np.ndarray:
+        output = tensor[..., :3].copy()
+        output[3, 3] = value
+        return output
+
+    with pytest.raises(InputError, match=r"hat_1_sharp\.jpg: the model draws NaN or infinity"):
+        evaluate(draw, find_pairs(dataset, "heldout"), short_side=48, depth=False)

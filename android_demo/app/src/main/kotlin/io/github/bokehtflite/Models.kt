@@ -25,7 +25,9 @@ class Models(private val context: Context) {
     )
 
     val policy: DelegatePolicy by lazy {
-        DelegatePolicy(runners, reference(), Verdicts(context), Build.VERSION.SDK_INT, Build.FINGERPRINT)
+        // The app's version tells which interpreter it has; the fingerprint is of the system, drivers included.
+        val version = context.packageManager.getPackageInfo(context.packageName, 0).versionName
+        DelegatePolicy(runners, reference(), Verdicts(context), Build.VERSION.SDK_INT, "${Build.FINGERPRINT} app $version")
     }
 
     /** Opens a bundled model; assets of models are stored as they are, so the file is mapped and not copied. */

@@ -121,7 +121,10 @@ class Studio private constructor(private val context: Context) {
     ): String {
         val place = opened.runner.placement
         val lines = mutableListOf(
-            context.getString(R.string.ran_on, place.delegate.uppercase(), place.device, place.nodesPlaced, place.nodesTotal),
+            context.getString(
+                R.string.ran_on, place.delegate.uppercase(), place.device,
+                place.nodesPlaced?.toString() ?: context.getString(R.string.unknown), place.nodesTotal,
+            ),
         )
         if (place.delegate != place.asked) lines += context.getString(R.string.asked_for, place.asked.uppercase())
         lines += place.notes

@@ -45,17 +45,18 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
     override val placement: Placement
 
     init {
+        var opened: Interpreter? = null
         try {
             val asked = Interpreter.Options().setNumThreads(threads)
             // Else XNNPACK takes what a delegate leaves, and nobody could tell them apart.
             asked.setUseXNNPACK(delegate == null)
             delegate?.let(asked::addDelegate)
             file.content.rewind()
-            interpreter = Interpreter(file.content, asked)
+            opened = Interpreter(file.content, asked)
+            interpreter = opened
             interpreter.allocateTensors()
             val plan = planLength(interpreter)
             if (delegate != null && plan != 1) {
-                interpreter.close()
                 throw DelegateException(
                     "${options.delegate.label}: takes this model in part alone ($plan nodes are left of ${file.operators})",
                 )
@@ -64,10 +65,13 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
                 asked = options.delegate.label,
                 delegate = options.delegate.label,
                 device = device(options.delegate, threads, whole = plan == 1),
-                nodesPlaced = file.operators,
+                // Of a plan in parts the interpreter does not tell what XNNPACK took.
+                nodesPlaced = if (plan == 1) file.operators else null,
                 nodesTotal = file.operators,
+                left = if (plan == 1) emptyList() else null,
             )
         } catch (error: Throwable) {
+            opened?.close()
             delegate?.close()
             throw error
         }

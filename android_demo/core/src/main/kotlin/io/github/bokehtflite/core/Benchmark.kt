@@ -169,9 +169,9 @@ class Benchmark(
             .put("asked", placement.asked)
             .put("delegate", placement.delegate)
             .put("device", placement.device)
-            .put("nodes_placed", placement.nodesPlaced)
+            .put("nodes_placed", placement.nodesPlaced ?: JSONObject.NULL)
             .put("nodes_total", placement.nodesTotal)
-            .put("left", JSONArray(placement.left))
+            .put("left", placement.left?.let { JSONArray(it) } ?: JSONObject.NULL)
             .put("precision", placement.precision)
             .put("notes", JSONArray(placement.notes))
 

@@ -18,6 +18,8 @@ class DelegateException(message: String) : Exception(message)
 /**
  * Where a model runs; the fields of `bokeh_runtime.Placement`.
  *
+ * @property nodesPlaced operators that the delegate runs; null where it does not tell, which is never all.
+ * @property left names of the operators that run elsewhere; null where the delegate does not tell.
  * @property precision "float32" if half precision was ruled out, "default" else.
  * @property notes what was refused or changed, and why.
  */
@@ -25,9 +27,9 @@ data class Placement(
     val asked: String,
     val delegate: String,
     val device: String,
-    val nodesPlaced: Int,
+    val nodesPlaced: Int?,
     val nodesTotal: Int,
-    val left: List<String> = emptyList(),
+    val left: List<String>? = emptyList(),
     val precision: String = "default",
     val notes: List<String> = emptyList(),
 )
@@ -67,6 +69,9 @@ class CheckedRunner(val runner: Runner, val placement: Placement, val psnr: Doub
 /** A picture as near as this to the full model's is right. */
 const val RIGHT_DB = 40.0
 
+/** Counted up when [DelegatePolicy] judges otherwise, so that older verdicts do not hold any more. */
+const val CHECK_VERSION = 2
+
 /** A file that is further away by itself may be this much worse on a GPU. */
 const val MARGIN_DB = 1.0
 
@@ -79,7 +84,7 @@ const val MARGIN_DB = 1.0
  * wrong too, the CPU takes over.
  *
  * @param sdk the system's API level.
- * @param device what tells phones and drivers apart.
+ * @param device what tells phones, drivers and interpreters apart.
  */
 class DelegatePolicy(
     private val factory: RunnerFactory,
@@ -108,7 +113,7 @@ class DelegatePolicy(
     private fun onCpu(file: TfliteFile, asked: Delegate, threads: Int?, refused: List<String>): CheckedRunner {
         val runner = factory.open(file, RunnerOptions(Delegate.CPU, threads))
         val known = remembered(file, Delegate.CPU)
-        val psnr = known?.second ?: distance(file, runner)?.also { remember(file, Delegate.CPU, "default", it) }
+        val psnr = known?.second ?: distanceOrClosed(file, runner)?.also { remember(file, Delegate.CPU, "default", it) }
         return CheckedRunner(runner, runner.placement.copy(asked = asked.label, notes = refused), psnr)
     }
 
@@ -122,13 +127,13 @@ class DelegatePolicy(
         var runner = factory.open(file, RunnerOptions(asked, threads, float32))
         var psnr = known?.second
         if (known == null) {
-            psnr = distance(file, runner)
+            psnr = distanceOrClosed(file, runner)
             if (psnr != null && !right(file, psnr)) {
                 notes += "${asked.label}: half precision draws a wrong picture (${text(psnr)} from the full model)"
                 runner.close()
                 float32 = true
                 runner = factory.open(file, RunnerOptions(asked, threads, float32 = true))
-                psnr = distance(file, runner)
+                psnr = distanceOrClosed(file, runner)
             }
             val isRight = psnr == null || right(file, psnr)
             if (psnr != null) remember(file, asked, if (!isRight) WRONG else if (float32) "float32" else "default", psnr)
@@ -146,6 +151,15 @@ class DelegatePolicy(
         )
         return CheckedRunner(runner, placement, psnr)
     }
+
+    /** As [distance]; a runner that fails is closed. */
+    private fun distanceOrClosed(file: TfliteFile, runner: Runner): Double? =
+        try {
+            distance(file, runner)
+        } catch (error: Throwable) {
+            runner.close()
+            throw error
+        }
 
     /** PSNR from the full model in dB, 0 for a picture with NaN; null where there is nothing to hold it against. */
     private fun distance(file: TfliteFile, runner: Runner): Double? {
@@ -169,18 +183,21 @@ class DelegatePolicy(
     private fun remembered(file: TfliteFile, delegate: Delegate): Pair<String, Double>? {
         val words = store.read(key(file, delegate))?.split(" ") ?: return null
         val psnr = words.getOrNull(1)?.toDoubleOrNull() ?: return null
-        return words[0] to psnr
+        return if (words[0] in VERDICTS) words[0] to psnr else null
     }
 
     private fun remember(file: TfliteFile, delegate: Delegate, verdict: String, psnr: Double) =
         store.write(key(file, delegate), "$verdict $psnr")
 
-    private fun key(file: TfliteFile, delegate: Delegate) = "${file.sha256} ${delegate.label} $device"
+    /** What a verdict depends on. */
+    private fun key(file: TfliteFile, delegate: Delegate) =
+        "${file.sha256} ${delegate.label} $device check $CHECK_VERSION limits $RIGHT_DB $MARGIN_DB reference ${reference?.sourceSha256}"
 
     private fun text(psnr: Double) = "%.1f dB".format(java.util.Locale.ROOT, psnr)
 
     private companion object {
         const val WRONG = "wrong"
+        val VERDICTS = setOf("default", "float32", WRONG)
     }
 }
 

@@ -27,7 +27,9 @@ class BenchmarkTest {
     private val phone = RunnerFactory { file, options ->
         if (options.delegate == Delegate.GPU) throw DelegateException("gpu: not on this phone")
         object : Runner {
-            override val placement = Placement("", "cpu", "a device", 5, file.operators, left = listOf("ADD"))
+            override val placement =
+                if (options.delegate == Delegate.NNAPI) Placement("", "nnapi", "a device", null, file.operators, left = null)
+                else Placement("", "cpu", "a device", 5, file.operators, left = listOf("ADD"))
             override fun run(input: FloatImage) =
                 FloatImage(64, 96, 3, FloatArray(64 * 96 * 3) { input.values[it] * 2 })
             override fun close() = Unit
@@ -72,6 +74,16 @@ class BenchmarkTest {
         assertEquals(2 * 7 / 255f, drawn.getFloat(7 * 4), 1e-6f)
         assertTrue(JSONObject(File(result, "status.json").readText()).getBoolean("finished"))
         assertTrue(result.listFiles()!!.none { it.name.endsWith(".part") })
+    }
+
+    @Test
+    fun `what a delegate does not tell is null`() {
+        run(listOf("small.tflite" to "cpu", "small.tflite" to "nnapi"))
+        val (known, unknown) = List(2) { rows().getJSONObject(it).getJSONObject("placement") }
+        assertEquals(5, known.getInt("nodes_placed"))
+        assertEquals("ADD", known.getJSONArray("left").getString(0))
+        assertTrue(unknown.has("nodes_placed") && unknown.isNull("nodes_placed"))
+        assertTrue(unknown.has("left") && unknown.isNull("left"))
     }
 
     @Test

@@ -115,9 +115,38 @@ class DelegatePolicyTest {
     }
 
     @Test
-    fun `a broken store is no obstacle`() {
-        store.entries["${file.sha256} gpu a phone"] = "nonsense"
-        assertEquals("gpu", policy { 0.001f }.open(file, Delegate.GPU).placement.delegate)
+    fun `another reference is checked anew`() {
+        policy { 0.001f }.open(file, Delegate.GPU)
+        val other = Reference(reference.input, picture, "another")
+        DelegatePolicy(phone { 0.001f }, other, store, 34, "a phone").open(file, Delegate.GPU)
+        assertEquals(2, store.entries.size)
+    }
+
+    @Test
+    fun `a verdict of an older check, or none that is known, does not hold`() {
+        store.entries["${file.sha256} gpu a phone"] = "default 99.0"
+        val wrong = policy { if (it.delegate == Delegate.CPU) 0f else 0.2f }
+        assertEquals("cpu", wrong.open(file, Delegate.GPU).placement.delegate)
+        for (entry in listOf("nonsense", "nonsense 99.0", "default", "default many", "")) {
+            store.entries.keys.forEach { store.entries[it] = entry }
+            assertEquals("cpu", wrong.open(file, Delegate.GPU).placement.delegate, entry)
+        }
+    }
+
+    @Test
+    fun `a runner that fails at the check is closed`() {
+        val failing = RunnerFactory { _, options ->
+            opened += options.delegate.label
+            object : Runner {
+                override val placement = Placement("", options.delegate.label, "a device", 5, 5)
+                override fun run(input: FloatImage): FloatImage = throw DelegateException("fails while it runs")
+                override fun close() { opened += "closed" }
+            }
+        }
+        assertThrows(DelegateException::class.java) {
+            DelegatePolicy(failing, reference, store, 34, "a phone").open(file, Delegate.GPU)
+        }
+        assertEquals(listOf("gpu", "closed", "cpu", "closed"), opened)
     }
 
     @Test

@@ -1,0 +1,216 @@
+"""The process's standard output and error are what they were, whatever overlaps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bokeh_runtime import BokehModel, HardwareError
+from bokeh_runtime.quiet import held_back, quiet
+from bokeh_runtime.tflite_file import read_tflite
+from helpers.fake_litert import FakeLitert, Outcome
+
+LONG = 60.0  # s; nothing waits for so long unless it fails
+A_MOMENT = 0.5  # s; for a thread to come where it must not
+
+
+def files() -> list[tuple[int, int]]:
+    """What standard output and error are."""
+    return [(status.st_dev, status.st_ino) for status in map(os.fstat, (1, 2))]
+
+
+def program(text: str, **how: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", f"import os, sys, threading\n{text}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONG,
+        **how,  # type: ignore[call-overload]
+    )
+
+
+def test_what_native_code_writes_is_held_back_and_read() -> None:
+    before = files()
+    with held_back() as log:
+        os.write(2, b"one\n")
+        assert log() == "one\n"
+        os.write(2, b"two\n")
+        with held_back() as inner:
+            os.write(2, b"three\n")
+            assert inner() == "three\n"
+        os.write(2, b"four\n")
+        assert log() == "one\ntwo\nfour\n"
+    assert files() == before
+
+
+def test_overlapping_threads_leave_the_descriptors_as_they_were() -> None:
+    before = files()
+    entered, leave = threading.Event(), threading.Event()
+    logs: list[str] = []
+
+    def second() -> None:
+        with held_back() as log:
+            entered.set()
+            os.write(2, b"second\n")
+            assert leave.wait(LONG)
+            logs.append(log())
+
+    thread = threading.Thread(target=second)
+    with held_back() as log:
+        os.write(2, b"first\n")
+        thread.start()
+        entered.wait(A_MOMENT)
+        logs.append(log())
+    # Had the second begun before the first ended, it would have kept the first one's file.
+    assert entered.wait(LONG)
+    leave.set()
+    thread.join(LONG)
+    assert files() == before
+    assert logs == ["first\n", "second\n"]
+
+
+@pytest.mark.parametrize("first_ends_first", [True, False])
+@pytest.mark.parametrize("inner", [lambda: quiet(verbose=False), held_back])
+def test_a_command_and_a_thread_may_end_in_any_order(
+    first_ends_first: bool, inner: Callable[[], object]
+) -> None:
+    before = files()
+    there, end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with inner():  # type: ignore[attr-defined]
+            there.set()
+            assert end.wait(LONG)
+        ended.set()
+
+    thread = threading.Thread(target=other)
+    with quiet(verbose=False):
+        thread.start()
+        assert there.wait(LONG)
+        if not first_ends_first:
+            end.set()
+            assert ended.wait(LONG)
+    end.set()
+    thread.join(LONG)
+    assert files() == before
+
+
+def test_two_threads_may_open_models_and_none_loses_a_line(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    litert = FakeLitert().install(monkeypatch)
+    litert.like_the_cpu(read_tflite(data / "small_float16.tflite"))
+    together = threading.Barrier(2, timeout=LONG)
+    litert.on = lambda *_: Outcome("INFO: [a.cc:1] a line of LiteRT's\n", accelerated=False)
+    before = files()
+    capfd.readouterr()
+
+    def opened(number: int) -> None:
+        together.wait()
+        for turn in range(20):
+            with pytest.raises(HardwareError):
+                BokehModel.open(data / "small_float16.tflite", "gpu")
+            os.write(1, f"{number} {turn}\n".encode())
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(opened, range(2)))
+    assert files() == before
+    out, err = capfd.readouterr()
+    assert sorted(out.splitlines()) == sorted(f"{n} {turn}" for n in range(2) for turn in range(20))
+    assert "OpenCL" not in out
+    assert "a line of LiteRT's" not in err
+
+
+def test_the_programs_own_output_is_passed_on() -> None:
+    done = program(
+        "from bokeh_runtime.quiet import held_back\n"
+        "print('before')\n"
+        "with held_back() as log:\n"
+        "    print('within')\n"
+        "    os.write(1, b'INFO: Failed to load OpenCL library with dlopen: none\\n')\n"
+        "    os.write(1, b'from a thread\\n')\n"
+        "    os.write(2, b'native\\n')\n"
+        "    assert 'native' in log() and 'OpenCL' in log()\n"
+        "print('after')\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["after", "before", "from a thread", "within"]
+    assert done.stdout.startswith("before\n")
+    assert done.stdout.endswith("after\n")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        "sys.stdout = sys.stderr = None",  # pythonw
+        "sys.stdout.close(); sys.stderr.close()",
+        "os.close(1)",
+        "os.close(2)",
+        "os.close(0); os.close(1); os.close(2); sys.stdin = sys.stdout = sys.stderr = None",
+    ],
+)
+def test_a_process_without_standard_streams_reads_the_log_all_the_same(
+    without: str, tmp_path: Path
+) -> None:
+    done = program(
+        "from bokeh_runtime.quiet import held_back, quiet\n"
+        "def open_ones():\n"
+        "    found = []\n"
+        "    for number in (0, 1, 2):\n"
+        "        try:\n"
+        "            found.append((number, os.fstat(number).st_ino))\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    return found\n"
+        f"{without}\n"
+        "before, seen = open_ones(), []\n"
+        "for _ in range(2):\n"
+        "    with quiet(False) as stderr:\n"
+        "        stderr.write('told')\n"
+        "        with held_back() as log:\n"
+        "            os.write(2, b'native')\n"
+        "            seen.append(log())\n"
+        "with quiet(True):\n"
+        "    pass\n"
+        "after = open_ones()\n"
+        f"with open({str(tmp_path / 'seen')!r}, 'w') as file:\n"
+        "    file.write(f'{seen} {after == before}')\n"
+    )
+    # A closed stream that Python would flush at its end is this program's doing.
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "seen").read_text() == "['native', 'native'] True"
+
+
+def test_silence_at_the_end_is_asked_for_once() -> None:
+    done = program(
+        "import atexit\n"
+        "from bokeh_runtime.quiet import quiet\n"
+        "asked = []\n"
+        "atexit.register = asked.append\n"
+        "for _ in range(3):\n"
+        "    with quiet(False):\n"
+        "        pass\n"
+        "print(len(asked))\n"
+    )
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_an_unforeseen_error_shows_what_was_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+    def fails() -> None:
+        with quiet(verbose=False) as stderr:
+            stderr.write("told\n")
+            os.write(2, b"why\n")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert capfd.readouterr().err == "told\nwhy\n"
