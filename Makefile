@@ -92,7 +92,7 @@ bench-conversion-full: .venv/ready  ## The same at the paper's width and size: h
 	    --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
 
 arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `python -m bokeh_bench arm64`
-	$(BIN)/python -m bokeh_bench.arm64.environment build/arm64
+	$(BIN)/python -m bokeh_bench.devices.arm64.environment build/arm64
 
 android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk
 	PYTHONPATH=android_demo/offline $(BIN)/python -m offline_build --output build/android

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_runtime import BokehModel, read_photo
+from bokeh_runtime.imaging.resample import RESAMPLING, Frame, scale
 from bokeh_runtime.model import shipped_model
-from bokeh_runtime.resample import RESAMPLING, Frame, scale
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = REPOSITORY / "tests/data/small_float32.tflite"

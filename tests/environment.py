@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokeh_bench.arm64.environment import PROGRAMS as ARM64_PROGRAMS
+from bokeh_bench.devices.arm64.environment import PROGRAMS as ARM64_PROGRAMS
 from offline_build.fetch import FRAMEWORK, FRAMEWORK_PACKAGE
 from offline_build.fetch import PROGRAMS as ANDROID_PROGRAMS
 
@@ -63,7 +63,7 @@ NEEDS = (
     Need(
         "ARM kernels under QEMU",
         ARM64_PROGRAMS,
-        ("-m", "bokeh_bench.arm64.environment", "build/arm64"),
+        ("-m", "bokeh_bench.devices.arm64.environment", "build/arm64"),
     ),
     Need(
         "the Android app",

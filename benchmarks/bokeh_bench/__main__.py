@@ -12,13 +12,13 @@ from typing import NoReturn, TextIO
 
 import click
 
-from bokeh_bench.arm64.runner import ArmRunner, MissingEnvironmentError
-from bokeh_bench.one_conversion import WAYS
+from bokeh_bench.devices.arm64.runner import ArmRunner, MissingEnvironmentError
+from bokeh_bench.workers.conversion import WAYS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
+from bokeh_runtime.backends.native_log import quiet
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interrupt import interruptible
-from bokeh_runtime.quiet import quiet
 
 ARM64_FOLDER = Path("build/arm64")
 _ENVIRONMENT = click.option(
@@ -82,7 +82,7 @@ def conversion(
     runner = _arm_runner(ARM64_FOLDER) if arm64 else None
     with quiet(verbose) as stderr, tempfile.TemporaryDirectory() as folder:
         # Late, so that what TensorFlow logs while it loads is held back.
-        from bokeh_bench.conversion import BASELINE, measure, table
+        from bokeh_bench.studies.conversion import BASELINE, measure, table
         from bokeh_convert.report import to_json
 
         # Latency is a ratio to the baseline, which also draws the reference.
@@ -131,10 +131,10 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
     """
     fault, exit_code = "", 2
     with quiet(verbose=False) as stderr:
-        from bokeh_bench.arm64.measure import measure, table
+        from bokeh_bench.devices.arm64.measure import measure, table
         from bokeh_convert.report import to_json
-        from bokeh_runtime.reference import load_reference
-        from bokeh_runtime.tflite_file import read_tflite
+        from bokeh_runtime.tflite.file import read_tflite
+        from bokeh_runtime.tflite.reference_pack import load_reference
 
         try:
             reference = load_reference(pack)
@@ -176,7 +176,7 @@ def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> 
     """
     fault = ""
     with quiet(verbose=False) as stderr, tempfile.TemporaryDirectory() as folder:
-        from bokeh_bench import rendering
+        from bokeh_bench.studies import rendering
         from bokeh_runtime.model import shipped_model
 
         say = _teller(stderr)
@@ -206,10 +206,10 @@ def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> 
 @click.argument("pairs", type=click.Path(path_type=Path))
 def join(pairs: Path) -> None:
     """Compare ways of joining on PAIRS of sharp photos and targets, an ideal network between."""
-    from bokeh_bench import joining
+    from bokeh_bench.studies import detail_fusion
 
     try:
-        click.echo(joining.table(joining.compare(pairs)))
+        click.echo(detail_fusion.table(detail_fusion.compare(pairs)))
     except InputError as error:
         _fail(str(error))
 
@@ -221,7 +221,7 @@ def gpu(model: Path | None, size: tuple[int, int]) -> None:
     """Draw with every scheme on the GPU and the CPU; say which is nearer to the full model."""
     fault, exit_code = "", 2
     with quiet(verbose=False) as stderr, tempfile.TemporaryDirectory() as folder:
-        from bokeh_bench.gpu import measure, table
+        from bokeh_bench.studies.gpu import measure, table
 
         try:
             rows = measure(model or demo_model(), size, Path(folder), _teller(stderr))
@@ -243,7 +243,7 @@ def agreement(model: Path | None, threads: int, turns: int, rounds: int) -> None
     """Hold bokeh-bench's latency against a bare loop's and LiteRT's own benchmark's."""
     fault = ""
     with quiet(verbose=False) as stderr:
-        from bokeh_bench.agreement import measure, table
+        from bokeh_bench.studies.agreement import measure, table
         from bokeh_runtime.model import shipped_model
 
         try:
@@ -262,7 +262,7 @@ def arm64_costs(environment: Path) -> None:
     fault = ""
     runner = _arm_runner(environment)
     with quiet(verbose=False) as stderr:
-        from bokeh_bench.arm64.costs import measure_costs, table
+        from bokeh_bench.devices.arm64.costs import measure_costs, table
 
         try:
             rows = measure_costs(runner, _teller(stderr))
@@ -301,7 +301,7 @@ def _fail(fault: str, exit_code: int = 2) -> NoReturn:
 
 
 def _untrained(width: float, folder: Path) -> Path:
-    from bokeh_convert.pynet import pynet
+    from bokeh_convert.pynet.network import pynet
 
     path = folder / "untrained.keras"
     pynet(width=width).save(path)

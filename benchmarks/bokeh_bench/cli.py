@@ -13,14 +13,14 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bokeh_bench.child_process import SECONDS
 from bokeh_bench.parameters import Choices, Counts, Limit, Share
-from bokeh_bench.process import SECONDS
-from bokeh_runtime.delegates import DELEGATES
+from bokeh_runtime.backends.delegates import DELEGATES
+from bokeh_runtime.backends.interpreter import INTERPRETERS
+from bokeh_runtime.backends.native_log import quiet
 from bokeh_runtime.errors import HardwareError, InputError
-from bokeh_runtime.interpreter import INTERPRETERS
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
-from bokeh_runtime.quiet import quiet
 
 SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
 WIDTH_IN_A_PIPE = 200
@@ -184,15 +184,15 @@ def _run(asked: _Asked, console: Console, check: Callable[[], None]) -> tuple[in
 
     `check` ends the work if a Ctrl-C was lost.
     """
-    from bokeh_bench import gates
-    from bokeh_bench.console import markdown, print_report
-    from bokeh_bench.html import write_html
-    from bokeh_bench.machine import environment
-    from bokeh_bench.report import Report
-    from bokeh_runtime.staging import Staging
+    from bokeh_bench.measure.machine import environment
+    from bokeh_bench.report import regression
+    from bokeh_bench.report.console import markdown, print_report
+    from bokeh_bench.report.html import write_html
+    from bokeh_bench.report.rows import Report
+    from bokeh_runtime.atomic_output import Staging
 
     asked.check()
-    old = None if asked.compare is None else gates.read_report(asked.compare)
+    old = None if asked.compare is None else regression.read_report(asked.compare)
     report = Report(datetime.now(timezone.utc).isoformat(timespec="seconds"), environment(), [])
 
     def keep(report: Report) -> None:
@@ -231,12 +231,12 @@ def _run(asked: _Asked, console: Console, check: Callable[[], None]) -> tuple[in
 
 def _measured(asked: _Asked, report: Any, say: Callable[[str], None]) -> Any:
     """Yields the report with one row more each time."""
-    from bokeh_bench.expected import FullModel, GroundTruth
-    from bokeh_bench.matrix import Settings, cells, measure, take_turns
+    from bokeh_bench.measure.matrix import Settings, cells, measure, take_turns
+    from bokeh_bench.measure.references import FullModel, GroundTruth
 
     full_model = FullModel(asked.reference, asked.source, asked.photos, say)
     if asked.device == "arm64":
-        from bokeh_bench.arm64.rows import measure_arm64
+        from bokeh_bench.devices.arm64.rows import measure_arm64
 
         for row in measure_arm64(asked.paths, full_model, say, seconds=asked.timeout):
             report = replace(report, rows=[*report.rows, row])
@@ -245,7 +245,7 @@ def _measured(asked: _Asked, report: Any, say: Callable[[str], None]) -> Any:
     threads: Sequence[int | None] = asked.threads or [None]
     matrix = cells(asked.paths, asked.delegates, threads)
     if asked.device != "host":
-        from bokeh_bench.android import measure_android
+        from bokeh_bench.devices.android import measure_android
 
         serial = asked.device.partition(":")[2] or None
         yield from measure_android(
@@ -273,12 +273,14 @@ def _measured(asked: _Asked, report: Any, say: Callable[[str], None]) -> Any:
 
 
 def _judged(old: Any, report: Any, asked: _Asked, console: Console) -> list[str]:
-    from bokeh_bench import gates
+    from bokeh_bench.report import regression
 
     new = report.to_data()
-    for warning in gates.warnings(old, new):
+    for warning in regression.warnings(old, new):
         console.file.write(f"note: {warning}\n")
-    failed = gates.failures(old, new, gates.Limits(asked.max_slowdown, asked.max_psnr_drop))
+    failed = regression.failures(
+        old, new, regression.Limits(asked.max_slowdown, asked.max_psnr_drop)
+    )
     for line in failed:
         console.file.write(f"gate: {line}\n")
     if not failed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bokeh_convert.process_state import keras_on_tensorflow
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.resample import RESAMPLING
+from bokeh_runtime.imaging.resample import RESAMPLING
 
 if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
@@ -100,7 +100,7 @@ def convert(
         min_psnr_db_worst: A file does not pass if the PSNR of its worst verification photo is
             lower; None is 3 dB under `min_psnr_db`. For int8, also what its plan is searched for.
         max_latency: For int8: the most that the plan may cost on a phone's CPU, in instructions,
-            over the float32 file (an estimate; see `bokeh_convert.cost`).
+            over the float32 file (an estimate; see `bokeh_convert.quantize.cost_model`).
         trade_off: For int8: try plans beyond the first that is good enough, and draw the curve.
         level: Of a model with several outputs, take the one of this level's size: one of
             `LEVELS`. Without it and `output_name`, the largest is taken, if no other is as large.
@@ -146,10 +146,10 @@ def convert(
     # Imported late: TensorFlow takes seconds, and a wrong option should not.
     progress("loading TensorFlow", 0, 1)
     keras_on_tensorflow()  # first, since TensorFlow imports it
-    from bokeh_convert.plan import TARGET_DB, Budget
-    from bokeh_convert.read import SourceOptions
+    from bokeh_convert.quantize.mixed_precision_search import TARGET_DB, Budget
     from bokeh_convert.run import Run
-    from bokeh_convert.verify import FidelityLimits
+    from bokeh_convert.sources import SourceOptions
+    from bokeh_convert.verify.verification import FidelityLimits
 
     options = SourceOptions(
         level,

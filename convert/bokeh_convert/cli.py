@@ -17,11 +17,11 @@ from rich.table import Table
 
 from bokeh_convert.api import LEVELS, PASS_NAMES, SCHEME_NAMES, Conversion, convert, demo_model
 from bokeh_convert.api import Progress as OnProgress
+from bokeh_runtime.backends.native_log import quiet
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
-from bokeh_runtime.psnr import psnr_text
-from bokeh_runtime.quiet import quiet
-from bokeh_runtime.resample import RESAMPLING
+from bokeh_runtime.metrics.psnr import psnr_text
 
 if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport

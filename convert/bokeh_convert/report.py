@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bokeh_convert.verify import Fidelity
-from bokeh_runtime.psnr import PsnrSummary, finite_db
+from bokeh_convert.verify.verification import Fidelity
+from bokeh_runtime.metrics.psnr import PsnrSummary, finite_db
 
 SCHEMA = "bokeh-tflite/conversion/1"
 _TOOLS = ("bokeh-tflite", "tensorflow", "keras", "tf-keras", "ai-edge-litert", "litert-quantizer")
@@ -21,7 +21,7 @@ class ConversionReport:
 
     Attributes:
         file: Name of the .tflite file, beside the report.
-        scheme: See `bokeh_convert.quantize.SCHEMES`.
+        scheme: See `bokeh_convert.quantize.schemes.SCHEMES`.
         timings: Seconds of each stage, in `read_s`, `reference_s` (the full model's pictures),
             `lower_s`, `ranges_s`, `quantize_s`, `verify_s`; the first four serve all files.
         passed: False if the picture is broken or under the asked PSNR.
@@ -33,13 +33,15 @@ class ConversionReport:
             and of its photos.
         photos_passed_over: Photos that cannot be read, by name, and why.
         half_precision: Of a float16 file: whether it is marked for native half precision on ARM
-            CPUs, and the PSNR of the rehearsal (`bokeh_convert.half`) that decided it.
+            CPUs, and the PSNR of the rehearsal (`bokeh_convert.quantize.fp16_arithmetic`) that
+            decided it.
         plan: Of an int8 file: which convolutions stay in float, the estimated cost relative to the
-            float32 file, and the trade-off of every plan tried; see `bokeh_convert.plan.Plan`.
+            float32 file, and the trade-off of every plan tried; see
+            `bokeh_convert.quantize.mixed_precision_search.Plan`.
         passes: Rewrites of the graph and what each changed; see `bokeh_convert.passes`.
         operators: How often each stands in the file.
         placement: For each kind of operator, what keeps it from the GPU delegate and which NNAPI
-            level it needs; see `bokeh_convert.placement.OperatorRow`.
+            level it needs; see `bokeh_convert.graph.delegate_compatibility.OperatorRow`.
         gpu_objections: What would keep the file from the GPU delegate; empty if nothing.
         notes: What the user should know of the run, in a line each.
     """

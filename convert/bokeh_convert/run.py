@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from bokeh_convert.api import DEMO_SIZE, Conversion, Progress, demo_model
-from bokeh_convert.comparison import save_comparison
-from bokeh_convert.describe import describe
-from bokeh_convert.half import MIN_PSNR_DB, mark_half, rehearse_half
-from bokeh_convert.int16 import MOST_MULTIPLY_ACCUMULATES
-from bokeh_convert.lower import lower
-from bokeh_convert.operators import count_operators, multiply_accumulates
+from bokeh_convert.data.calibration_data import (
+    Sample,
+    SampleSet,
+    draw_samples,
+    pass_over_unreadable,
+    to_input,
+)
+from bokeh_convert.graph.delegate_compatibility import gpu_objections, placement
+from bokeh_convert.graph.model_metadata import describe
+from bokeh_convert.graph.op_inventory import count_operators, multiply_accumulates
+from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes import FOR_EVERY_SCHEME, MERGE_CONVOLUTIONS, PassResult, apply_passes
-from bokeh_convert.placement import gpu_objections, placement
-from bokeh_convert.plan import SEARCH_PHOTOS, Budget, Plan, Trial, search
-from bokeh_convert.quantize import SCHEMES, Scheme, quantize
-from bokeh_convert.ranges import ActivationRanges, measure_ranges
-from bokeh_convert.read import SourceOptions, read_model
-from bokeh_convert.read.float_model import FloatModel, SizedModel
+from bokeh_convert.quantize.activation_calibration import ActivationRanges, measure_ranges
+from bokeh_convert.quantize.fp16_arithmetic import MIN_PSNR_DB, mark_half, rehearse_half
+from bokeh_convert.quantize.int16_emulation import MOST_MULTIPLY_ACCUMULATES
+from bokeh_convert.quantize.mixed_precision_search import SEARCH_PHOTOS, Budget, Plan, Trial, search
+from bokeh_convert.quantize.schemes import SCHEMES, Scheme, quantize
 from bokeh_convert.report import (
     ConversionReport,
     fidelity_summary,
@@ -32,9 +36,11 @@ from bokeh_convert.report import (
     tool_versions,
     without_images,
 )
-from bokeh_convert.samples import Sample, SampleSet, draw_samples, pass_over_unreadable, to_input
-from bokeh_convert.trade_off import save_trade_off
-from bokeh_convert.verify import (
+from bokeh_convert.sources import SourceOptions, read_model
+from bokeh_convert.sources.float_model import FloatModel, SizedModel
+from bokeh_convert.verify.comparison import save_comparison
+from bokeh_convert.verify.trade_off import save_trade_off
+from bokeh_convert.verify.verification import (
     BrokenPictureError,
     Fidelity,
     FidelityLimits,
@@ -42,12 +48,12 @@ from bokeh_convert.verify import (
     sized_sample,
     verify,
 )
+from bokeh_runtime.atomic_output import Staging, refuse_folder
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.metadata import ModelMetadata
-from bokeh_runtime.photo import FloatImage
-from bokeh_runtime.psnr import psnr_text
-from bokeh_runtime.reference import Reference, save_reference
-from bokeh_runtime.staging import Staging, refuse_folder
+from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.metrics.psnr import psnr_text
+from bokeh_runtime.tflite.metadata import ModelMetadata
+from bokeh_runtime.tflite.reference_pack import Reference, save_reference
 
 
 class Run:

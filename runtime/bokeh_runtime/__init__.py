@@ -1,14 +1,14 @@
 """Runs bokeh models: .tflite file and photo in, photo out. Needs no TensorFlow."""
 
-from bokeh_runtime.delegates import Probe, probe
+from bokeh_runtime.backends.delegates import Probe, probe
+from bokeh_runtime.backends.interpreter import TfliteModel
+from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError
-from bokeh_runtime.interpreter import TfliteModel
-from bokeh_runtime.metadata import ModelMetadata, read_metadata
+from bokeh_runtime.imaging.photo import Photo, open_photo, read_photo, save_photo, write_photo
+from bokeh_runtime.imaging.resample import fit
+from bokeh_runtime.metrics.psnr import psnr
 from bokeh_runtime.model import BokehModel, Rendering
-from bokeh_runtime.photo import Photo, open_photo, read_photo, save_photo, write_photo
-from bokeh_runtime.placement import Placement
-from bokeh_runtime.psnr import psnr
-from bokeh_runtime.resample import fit
+from bokeh_runtime.tflite.metadata import ModelMetadata, read_metadata
 
 __all__ = [
     "BokehModel",

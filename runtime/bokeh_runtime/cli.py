@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bokeh_runtime.delegates import DELEGATES, probe
-from bokeh_runtime.depth import DEPTH_INPUTS, DepthModel
+from bokeh_runtime.backends.delegates import DELEGATES, probe
+from bokeh_runtime.backends.interpreter import INTERPRETERS
+from bokeh_runtime.backends.native_log import quiet
 from bokeh_runtime.errors import HardwareError, InputError
-from bokeh_runtime.interpreter import INTERPRETERS
+from bokeh_runtime.imaging.depth import DEPTH_INPUTS, DepthModel
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
-from bokeh_runtime.quiet import quiet
 from bokeh_runtime.render import (
     Job,
     Options,

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_runtime.delegates import Request, open_engine
-from bokeh_runtime.depth import resized
+from bokeh_runtime.backends.delegates import Request, open_engine
+from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.join import join
-from bokeh_runtime.metadata import ModelMetadata, metadata_of
-from bokeh_runtime.photo import FloatImage, Pixels, from_unit
-from bokeh_runtime.placement import Placement
-from bokeh_runtime.resample import Frame, scale
-from bokeh_runtime.tflite_file import TfliteFile, read_tflite
+from bokeh_runtime.imaging.depth import resized
+from bokeh_runtime.imaging.detail_fusion import join
+from bokeh_runtime.imaging.photo import FloatImage, Pixels, from_unit
+from bokeh_runtime.imaging.resample import Frame, scale
+from bokeh_runtime.tflite.file import TfliteFile, read_tflite
+from bokeh_runtime.tflite.metadata import ModelMetadata, metadata_of
 
 SHIPPED_MODEL = "demo_pynet_float16.tflite"
 

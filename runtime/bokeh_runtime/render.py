@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_runtime.depth import DEPTH_SUFFIXES, DepthModel, open_depth
+from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.folders import photos_in
-from bokeh_runtime.model import BokehModel
-from bokeh_runtime.photo import (
+from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES, DepthModel, open_depth
+from bokeh_runtime.imaging.folders import photos_in
+from bokeh_runtime.imaging.photo import (
     HEIC_SUFFIXES,
     PHOTO_SUFFIXES,
     FloatImage,
@@ -26,8 +26,8 @@ from bokeh_runtime.photo import (
     read_photo,
     write_photo,
 )
-from bokeh_runtime.placement import Placement
-from bokeh_runtime.resample import Frame, scale
+from bokeh_runtime.imaging.resample import Frame, scale
+from bokeh_runtime.model import BokehModel
 
 COMPARISON_SUFFIX = ".compare.jpg"
 _COMPARISON_HEIGHT, _GAP = 1080, 8  # px

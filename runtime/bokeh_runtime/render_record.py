@@ -11,11 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bokeh_runtime.depth import DepthModel
+from bokeh_runtime.atomic_output import Staging
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.depth import DepthModel
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import Job, Options, comparison_path
-from bokeh_runtime.staging import Staging
 
 RECORD = ".bokeh-render.json"
 SCHEMA = "bokeh-tflite/render-record/1"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_bench import android
-from bokeh_bench.expected import FullModel
-from bokeh_bench.matrix import Cell
-from bokeh_bench.report import Report
+from bokeh_bench.devices import android
+from bokeh_bench.measure.matrix import Cell
+from bokeh_bench.measure.references import FullModel
+from bokeh_bench.report.rows import Report
 from offline_build import fetch, kotlin
 
 

@@ -11,14 +11,14 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from bokeh_bench.__main__ import ARM64_FOLDER, main
-from bokeh_bench.arm64 import guest
-from bokeh_bench.arm64.measure import measure
-from bokeh_bench.arm64.runner import ArmRun, ArmRunner
-from bokeh_convert.half import mark_half
+from bokeh_bench.devices.arm64 import guest
+from bokeh_bench.devices.arm64.measure import measure
+from bokeh_bench.devices.arm64.runner import ArmRun, ArmRunner
 from bokeh_convert.passes import FOR_EVERY_SCHEME, apply_passes
-from bokeh_convert.quantize import SCHEMES, quantize
+from bokeh_convert.quantize.fp16_arithmetic import mark_half
+from bokeh_convert.quantize.schemes import SCHEMES, quantize
 from bokeh_runtime import InputError, TfliteModel
-from bokeh_runtime.reference import Reference, save_reference
+from bokeh_runtime.tflite.reference_pack import Reference, save_reference
 from helpers import commands
 
 ENVIRONMENT = Path(__file__).parents[2] / ARM64_FOLDER

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bokeh_bench.operators import measure_operators
-from bokeh_runtime.reference import load_reference
+from bokeh_bench.measure.operator_times import measure_operators
+from bokeh_runtime.tflite.reference_pack import load_reference
 from helpers import commands
 from helpers.skips import ELSEWHERE
 
@@ -268,8 +268,8 @@ def test_operators_of_a_gpu_are_not_timed_and_a_broken_file_is_told(tmp_path: Pa
 
 
 def test_the_shipped_pack_says_what_it_was_made_from() -> None:
-    from bokeh_runtime.metadata import read_metadata
     from bokeh_runtime.model import shipped_model
+    from bokeh_runtime.tflite.metadata import read_metadata
 
     pack = load_reference(shipped_model("demo_pynet.reference.npz"))
     assert pack.source_sha256 == read_metadata(shipped_model()).source["sha256"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_bench.arm64.environment import _step
+from bokeh_bench.devices.arm64.environment import _step
 
 
 class Make:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bokeh_bench.expected import GroundTruth
+from bokeh_bench.measure.references import GroundTruth
 from bokeh_runtime.errors import InputError
 
 

@@ -5,8 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from bokeh_bench.fidelity import SMALLEST_MS_SSIM_PX, Fidelity, compare, ms_ssim, protocols_for
-from bokeh_convert.ssim import ssim
+from bokeh_bench.measure.fidelity import (
+    SMALLEST_MS_SSIM_PX,
+    Fidelity,
+    compare,
+    ms_ssim,
+    protocols_for,
+)
+from bokeh_convert.verify.ssim import ssim
 from helpers.skips import ELSEWHERE
 
 

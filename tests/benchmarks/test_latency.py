@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bokeh_bench import matrix
-from bokeh_bench.agreement import blocks
-from bokeh_bench.console import markdown
-from bokeh_bench.expected import FullModel
-from bokeh_bench.latency import Block, Latency, Ratio, ratio
-from bokeh_bench.matrix import Cell, Settings
-from bokeh_bench.report import ModelFile, Report, Row
-from bokeh_runtime.placement import Placement
+from bokeh_bench.measure import matrix
+from bokeh_bench.measure.latency import Block, Latency, Ratio, ratio
+from bokeh_bench.measure.matrix import Cell, Settings
+from bokeh_bench.measure.references import FullModel
+from bokeh_bench.report.console import markdown
+from bokeh_bench.report.rows import ModelFile, Report, Row
+from bokeh_bench.studies.agreement import blocks
+from bokeh_runtime.backends.placement import Placement
 
 
 def latency(*runs_ms: float) -> Latency:

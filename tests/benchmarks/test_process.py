@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bokeh_bench import agreement, conversion, process, rendering
-from bokeh_bench.arm64.runner import ArmRunner
-from bokeh_bench.operators import measure_operators
-from bokeh_bench.worker import Worker
+from bokeh_bench import child_process
+from bokeh_bench.devices.arm64.runner import ArmRunner
+from bokeh_bench.measure.operator_times import measure_operators
+from bokeh_bench.studies import agreement, conversion, rendering
+from bokeh_bench.workers.process import Worker
 from bokeh_runtime import HardwareError, InputError
 from helpers import commands
 from offline_build import run as offline
@@ -56,31 +57,31 @@ def life(tmp_path: Path) -> Life:
 
 def test_a_child_that_ends_returns_what_it_printed(tmp_path: Path) -> None:
     program = "import os, sys; print(os.getcwd(), os.environ['WORD']); sys.exit('no')"
-    done = process.run(
+    done = child_process.run(
         [sys.executable, "-c", program],
         seconds=LONG,
         folder=tmp_path,
         environment={**os.environ, "WORD": "a word"},
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, f"{tmp_path} a word\n", "no\n")
-    assert process.run(["sh", "-c", "read x; echo $?"], seconds=LONG).stdout == "1\n"
-    merged = process.run(["sh", "-c", "echo a; echo b >&2"], seconds=LONG, merge_stderr=True)
+    assert child_process.run(["sh", "-c", "read x; echo $?"], seconds=LONG).stdout == "1\n"
+    merged = child_process.run(["sh", "-c", "echo a; echo b >&2"], seconds=LONG, merge_stderr=True)
     assert merged.stdout == "a\nb\n"
     with pytest.raises(FileNotFoundError):
-        process.run([tmp_path / "nothing"], seconds=LONG)
+        child_process.run([tmp_path / "nothing"], seconds=LONG)
 
 
 def test_a_child_that_hangs_ends_with_all_that_it_started(life: Life) -> None:
     # Bound to the pipe by three generations, of which one ignores what it is sent.
     script = f"exec 9>{life.path}; trap '' TERM INT HUP; sh -c 'sleep 100000 & wait' & {HANGING}"
-    with pytest.raises(process.TimeLimitError, match="did not end within 2 s"):
-        process.run(["sh", "-c", script], seconds=SHORT)
+    with pytest.raises(child_process.TimeLimitError, match="did not end within 2 s"):
+        child_process.run(["sh", "-c", script], seconds=SHORT)
     assert life.has_ended()
 
 
 def test_a_child_that_ends_while_others_hold_its_output_hangs_too(life: Life) -> None:
-    with pytest.raises(process.TimeLimitError):
-        process.run(["sh", "-c", f"exec 9>{life.path}; sleep 100000 &"], seconds=SHORT)
+    with pytest.raises(child_process.TimeLimitError):
+        child_process.run(["sh", "-c", f"exec 9>{life.path}; sleep 100000 &"], seconds=SHORT)
     assert life.has_ended()
 
 
@@ -93,7 +94,7 @@ def test_an_interrupted_wait_ends_the_child(life: Life) -> None:
     threading.Thread(target=interrupt).start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            process.run(["sh", "-c", f"exec 9>{life.path}; {HANGING}"], seconds=LONG)
+            child_process.run(["sh", "-c", f"exec 9>{life.path}; {HANGING}"], seconds=LONG)
     finally:
         signal.signal(signal.SIGINT, old)
     assert life.has_ended()
@@ -137,7 +138,7 @@ def test_a_worker_that_dies_says_how() -> None:
 
 def test_a_measurement_says_each_second_that_it_lives(data: Path) -> None:
     request = {"model": str(data / "small_float16.tflite"), "delegate": "cpu", "threads": 1}
-    program = [sys.executable, "-m", "bokeh_bench.one_measurement", json.dumps(request)]
+    program = [sys.executable, "-m", "bokeh_bench.workers.latency", json.dumps(request)]
     tasks = '{"do": "open"}\n{"do": "time", "runs": 5, "seconds": 3}\n'
     done = subprocess.run(
         program, input=tasks, capture_output=True, text=True, check=True, timeout=LONG
@@ -194,7 +195,7 @@ def test_other_programs_that_hang_are_told(
     hanging_python: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = data / "small_int8.tflite"
-    monkeypatch.setattr(process, "SECONDS", SHORT / 10)
+    monkeypatch.setattr(child_process, "SECONDS", SHORT / 10)
     monkeypatch.setattr(conversion, "CONVERSION_SECONDS", SHORT)
     monkeypatch.setattr(agreement, "_LITERT_SECONDS", SHORT)
     ways: list[tuple[Any, str]] = [

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bokeh_bench import android, matrix
-from bokeh_bench.arm64.measure import measure
-from bokeh_bench.arm64.rows import measure_arm64
-from bokeh_bench.arm64.runner import ArmRun
-from bokeh_bench.console import markdown, print_report, where
-from bokeh_bench.expected import Expectation, FullModel
-from bokeh_bench.html import write_html
-from bokeh_bench.matrix import Cell, fidelity_of, read_subject
-from bokeh_bench.report import ModelFile, Report, Row
+from bokeh_bench.devices import android
+from bokeh_bench.devices.arm64.measure import measure
+from bokeh_bench.devices.arm64.rows import measure_arm64
+from bokeh_bench.devices.arm64.runner import ArmRun
+from bokeh_bench.measure import matrix
+from bokeh_bench.measure.matrix import Cell, fidelity_of, read_subject
+from bokeh_bench.measure.references import Expectation, FullModel
+from bokeh_bench.report.console import markdown, print_report, where
+from bokeh_bench.report.html import write_html
+from bokeh_bench.report.rows import ModelFile, Report, Row
 from bokeh_runtime import HardwareError, InputError, Placement
-from bokeh_runtime.reference import Reference
+from bokeh_runtime.tflite.reference_pack import Reference
 from helpers import commands
 
 UNKNOWN = Placement("gpu", "gpu", "a GPU", None, 43, left=None)
@@ -146,7 +147,7 @@ def test_on_a_phones_kernels_too(
     (tmp_path / "a.tflite").write_bytes(b"any")
     with pytest.raises(InputError, match=r"a\.tflite: draws NaN or infinity on cortex-a76"):
         measure([tmp_path / "a.tflite"], pack, Broken(), print)
-    monkeypatch.setattr("bokeh_bench.arm64.rows.ArmRunner", Broken)
+    monkeypatch.setattr("bokeh_bench.devices.arm64.rows.ArmRunner", Broken)
     full_model = FullModel(None, None, None, print)
     (row,) = measure_arm64([data / "small_float16.tflite"], full_model, print)
     assert row.failure.startswith("draws NaN or infinity for ")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bokeh_convert import Conversion, convert
-from bokeh_runtime import InputError, TfliteModel, psnr, read_metadata
+from bokeh_runtime import InputError, TfliteModel, read_metadata
+from bokeh_runtime.metrics.psnr import psnr
 from helpers.commands import command
 from helpers.models import constant_model, small_model
 
@@ -185,7 +186,7 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
     small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bokeh_convert import run
-    from bokeh_convert.read import read_model
+    from bokeh_convert.sources import read_model
 
     def break_float16(content, scheme, *measured):
         whole = original(content, scheme, *measured)

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from bokeh_convert.read import SourceOptions, read_model
+from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_runtime import InputError
 from helpers.models import small_model
 
@@ -118,7 +118,7 @@ def test_a_class_of_an_unknown_module_is_not_imported(tmp_path: Path) -> None:
     small_model().save(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    config = parts["config.json"].replace(b"bokeh_convert.layers", b"somebody.elses")
+    config = parts["config.json"].replace(b"bokeh_convert.pynet.layers", b"somebody.elses")
     assert config != parts["config.json"]
     parts["config.json"] = config
     with zipfile.ZipFile(tmp_path / "evil.keras", "w") as archive:

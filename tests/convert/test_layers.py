@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bokeh_convert.layers import InstanceNormalization, SpaceToDepth
+from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
 from helpers.models import small_model
 
 

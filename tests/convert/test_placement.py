@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_convert.lower import lower
-from bokeh_convert.placement import gpu_objections, placement
-from bokeh_convert.quantize import SCHEMES, quantize
-from bokeh_convert.ranges import measure_ranges
-from bokeh_convert.read import read_model
+from bokeh_convert.graph.delegate_compatibility import gpu_objections, placement
+from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.quantize.activation_calibration import measure_ranges
+from bokeh_convert.quantize.schemes import SCHEMES, quantize
+from bokeh_convert.sources import read_model
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def _levels(content: bytes) -> dict[tuple[str, str], int | None]:
 
 
 def test_every_operator_is_in_a_row(float32: bytes) -> None:
-    from bokeh_convert.operators import count_operators
+    from bokeh_convert.graph.op_inventory import count_operators
 
     counts: dict[str, int] = {}
     for row in placement(float32):

@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 
 from bokeh_convert import convert
-from bokeh_convert.cost import Precision, convolution_cost, elementwise_cost, graph_cost
-from bokeh_convert.graph import Graph, Op
-from bokeh_convert.lower import lower
-from bokeh_convert.operators import read_operators
-from bokeh_convert.plan import Budget, Plan, Trial, search
-from bokeh_convert.quantize import quantize_convolutions
-from bokeh_convert.read import read_model
+from bokeh_convert.graph.editor import Graph, Op
+from bokeh_convert.graph.op_inventory import read_operators
+from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.quantize.cost_model import (
+    Precision,
+    convolution_cost,
+    elementwise_cost,
+    graph_cost,
+)
+from bokeh_convert.quantize.mixed_precision_search import Budget, Plan, Trial, search
+from bokeh_convert.quantize.schemes import quantize_convolutions
 from bokeh_convert.report import to_json
-from bokeh_convert.trade_off import save_trade_off
+from bokeh_convert.sources import read_model
+from bokeh_convert.verify.trade_off import save_trade_off
 from bokeh_runtime import InputError, TfliteModel
 from helpers.models import small_model
 

@@ -66,9 +66,11 @@ def convert_it(**options):
 
 
 def imports():
-    import bokeh_bench.report, bokeh_convert.pynet, bokeh_convert.read, bokeh_convert.run
+    import bokeh_bench.report.rows, bokeh_convert.pynet.network
+    import bokeh_convert.sources, bokeh_convert.run
     import bokeh_convert.train.trainer, bokeh_runtime
-    from bokeh_bench import html, matrix
+    from bokeh_bench.report import html
+    from bokeh_bench.measure import matrix
 
 
 def converting():
@@ -78,7 +80,7 @@ def converting():
 def converting_in_threads():
     # Two at a time, several times: what each finds may be what the other is about to put back.
     def quantize_often():
-        from bokeh_convert.quantize import SCHEMES, quantize
+        from bokeh_convert.quantize.schemes import SCHEMES, quantize
 
         for _ in range(30):
             quantize(content, SCHEMES["float16"])
@@ -90,13 +92,13 @@ def converting_in_threads():
 
 
 def reading_keras_2():
-    from bokeh_convert.read import SourceOptions, read_model
+    from bokeh_convert.sources import SourceOptions, read_model
 
     read_model(work / "users.h5", SourceOptions(custom_objects=("users_layers:Double",)))
 
 
 def failing():
-    from bokeh_convert.read import SourceOptions, read_model
+    from bokeh_convert.sources import SourceOptions, read_model
     from bokeh_runtime import InputError
 
     try:
@@ -129,11 +131,11 @@ def rendering():
 
 
 def benchmarking():
-    from bokeh_bench.expected import FullModel
-    from bokeh_bench.html import write_html
-    from bokeh_bench.machine import environment
-    from bokeh_bench.matrix import Settings, cells, measure
-    from bokeh_bench.report import Report
+    from bokeh_bench.measure.references import FullModel
+    from bokeh_bench.report.html import write_html
+    from bokeh_bench.measure.machine import environment
+    from bokeh_bench.measure.matrix import Settings, cells, measure
+    from bokeh_bench.report.rows import Report
 
     settings = Settings(
         runs=5, seconds=0, full_model=FullModel(None, None, None, print), operators=False

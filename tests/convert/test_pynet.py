@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_convert.pynet import HEADS, pynet, pynet_in_order
+from bokeh_convert.pynet.network import HEADS, pynet, pynet_in_order
 
 
 @pytest.fixture(scope="module")

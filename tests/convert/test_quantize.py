@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_convert.half import mark_half, rehearse_half
-from bokeh_convert.int16 import rehearse_int16
-from bokeh_convert.lower import lower
-from bokeh_convert.operators import (
+from bokeh_convert.graph.op_inventory import (
     count_operators,
     float_operators,
     multiply_accumulates,
 )
-from bokeh_convert.quantize import SCHEMES, quantize
-from bokeh_convert.ranges import ActivationRanges, measure_ranges
-from bokeh_convert.read import read_model
-from bokeh_runtime import InputError, TfliteModel, psnr
+from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.quantize.activation_calibration import ActivationRanges, measure_ranges
+from bokeh_convert.quantize.fp16_arithmetic import mark_half, rehearse_half
+from bokeh_convert.quantize.int16_emulation import rehearse_int16
+from bokeh_convert.quantize.schemes import SCHEMES, quantize
+from bokeh_convert.sources import read_model
+from bokeh_runtime import InputError, TfliteModel
+from bokeh_runtime.metrics.psnr import psnr
 from helpers.models import small_model
 
 

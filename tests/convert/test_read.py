@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from bokeh_convert.read import SourceOptions, read_model
+from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_runtime.errors import InputError
 from helpers.models import small_model
 

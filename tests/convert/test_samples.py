@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bokeh_convert.samples import draw_samples, read_sample
+from bokeh_convert.data.calibration_data import draw_samples, read_sample
 from bokeh_runtime.errors import InputError
 
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 import tf_keras
 
 from bokeh_convert import convert
-from bokeh_convert.lower import lower
-from bokeh_convert.operators import count_operators
-from bokeh_convert.pynet import HEADS, pynet
-from bokeh_convert.read import SourceOptions, read_model
+from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.pynet.network import HEADS, pynet
+from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_runtime import InputError, TfliteModel, read_metadata
 from helpers.authors_graph import variable_shapes, write_checkpoint
 from helpers.models import small_model

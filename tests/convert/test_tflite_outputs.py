@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bokeh_bench.expected import FullModel
-from bokeh_bench.matrix import read_subject
+from bokeh_bench.measure.matrix import read_subject
+from bokeh_bench.measure.references import FullModel
 from bokeh_runtime import BokehModel, HardwareError, InputError, TfliteModel
-from bokeh_runtime.delegates import Request, open_engine
-from bokeh_runtime.depth import DepthModel
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime.backends.delegates import Request, open_engine
+from bokeh_runtime.imaging.depth import DepthModel
+from bokeh_runtime.tflite.file import read_tflite
 
 SHAPE = [1, 32, 48, 3]
 Outputs = Callable[[Any], dict[str, Any]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bokeh_convert.report import fidelity_summary, to_json
-from bokeh_convert.verify import Fidelity, FidelityLimits, ImageFidelity, compare
+from bokeh_convert.verify.verification import Fidelity, FidelityLimits, ImageFidelity, compare
 
 
 def test_comparison_matches_values_worked_out_by_hand() -> None:

@@ -1,7 +1,7 @@
 """PyNET as a TensorFlow 1 graph: the oracle for the authors' checkpoints.
 
 Written from the paper's description and the published order of the variables alone, in plain
-TensorFlow operators, so that it shares nothing with `bokeh_convert.pynet`.
+TensorFlow operators, so that it shares nothing with `bokeh_convert.pynet.network`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from bokeh_runtime.tflite_file import TfliteFile
+from bokeh_runtime.tflite.file import TfliteFile
 
 
 def adapter(name: str = "Test GPU", kind: str = "Discrete GPU") -> str:
@@ -126,7 +126,7 @@ class FakeLitert:
 
     def like_the_cpu(self, file: TfliteFile, *, off_by: float = 1e-4) -> None:
         """Draws what the CPU does, in sums of another order."""
-        from bokeh_runtime.interpreter import TfliteModel
+        from bokeh_runtime.backends.interpreter import TfliteModel
 
         model = TfliteModel(file.content, threads=1)
         self.draw = lambda tensor, _: model.run(tensor) + np.float32(off_by)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.android import ACTIVITY, PACKAGE, REQUEST_SCHEMA, RESULT_SCHEMA
-from bokeh_runtime.delegates import Request, open_engine
+from bokeh_bench.devices.android import ACTIVITY, PACKAGE, REQUEST_SCHEMA, RESULT_SCHEMA
+from bokeh_runtime.backends.delegates import Request, open_engine
 from bokeh_runtime.errors import HardwareError
-from bokeh_runtime.photo import to_unit
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime.imaging.photo import to_unit
+from bokeh_runtime.tflite.file import read_tflite
 
 VERSION, MOST_BYTES = 0x01000000, 4096
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from bokeh_convert.layers import InstanceNormalization, SpaceToDepth
+from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
 
 
 def small_model(channels: int = 3, size: tuple[int | None, int | None] = (None, None)):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_runtime.interpreter import installed
+from bokeh_runtime.backends.interpreter import installed
 from helpers.skips import ELSEWHERE
 
 # A Vulkan driver in software, which Chromium brings (Debian: chromium-common).

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_runtime import BokehModel, HardwareError, InputError, cli
-from bokeh_runtime.accelerator import AcceleratedModel
-from bokeh_runtime.interpreter import TfliteModel, installed
-from bokeh_runtime.tflite_file import Operator, TfliteFile, read_tflite
+from bokeh_runtime.backends.accelerator import AcceleratedModel
+from bokeh_runtime.backends.interpreter import TfliteModel, installed
+from bokeh_runtime.tflite.file import Operator, TfliteFile, read_tflite
 from helpers.fake_litert import (
     NO_ADAPTER,
     NOT_ALL,

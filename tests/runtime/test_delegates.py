@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bokeh_runtime import BokehModel, HardwareError, InputError, cli, delegates, probe
-from bokeh_runtime.interpreter import INTERPRETERS, TfliteModel, installed
-from bokeh_runtime.placement import nodes_left
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime import BokehModel, HardwareError, InputError, cli, probe
+from bokeh_runtime.backends import delegates
+from bokeh_runtime.backends.interpreter import INTERPRETERS, TfliteModel, installed
+from bokeh_runtime.backends.placement import nodes_left
+from bokeh_runtime.tflite.file import read_tflite
 
 
 @pytest.fixture

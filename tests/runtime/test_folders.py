@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bokeh_runtime.folders import photos_in
+from bokeh_runtime.imaging.folders import photos_in
 
 GREY = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
 COLOUR = np.dstack([GREY, GREY[:, ::-1], GREY // 2])

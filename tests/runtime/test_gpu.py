@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_runtime import BokehModel, HardwareError, gpu_check, probe, psnr
-from bokeh_runtime.accelerator import AcceleratedModel
-from bokeh_runtime.interpreter import TfliteModel
-from bokeh_runtime.metadata import metadata_of
-from bokeh_runtime.reference import reference_beside
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime import BokehModel, HardwareError, probe
+from bokeh_runtime.backends import gpu_check
+from bokeh_runtime.backends.accelerator import AcceleratedModel
+from bokeh_runtime.backends.interpreter import TfliteModel
+from bokeh_runtime.metrics.psnr import psnr
+from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.metadata import metadata_of
+from bokeh_runtime.tflite.reference_pack import reference_beside
 from helpers.skips import ELSEWHERE
 
 pytestmark = pytest.mark.usefixtures("vulkan")
@@ -94,7 +96,7 @@ def test_a_wrong_picture_in_half_precision_turns_to_float32(
     data: Path, monkeypatch: pytest.MonkeyPatch, scene: np.ndarray
 ) -> None:
     HalfWrong.opened = []
-    monkeypatch.setattr("bokeh_runtime.delegates.AcceleratedModel", HalfWrong)
+    monkeypatch.setattr("bokeh_runtime.backends.delegates.AcceleratedModel", HalfWrong)
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"
         assert any("runs in float32" in note for note in model.notes)
@@ -117,7 +119,7 @@ def test_a_picture_that_is_wrong_in_float32_too_is_an_error(
         def run(self, image: np.ndarray) -> np.ndarray:
             return super().run(image) * 0.5
 
-    monkeypatch.setattr("bokeh_runtime.delegates.AcceleratedModel", Wrong)
+    monkeypatch.setattr("bokeh_runtime.backends.delegates.AcceleratedModel", Wrong)
     with pytest.raises(HardwareError, match=r"draws a wrong picture .* in float32 too"):
         BokehModel.open(data / "small_float16.tflite", "gpu")
 
@@ -129,7 +131,7 @@ def test_the_cpus_own_picture_is_no_proof(data: Path, monkeypatch: pytest.Monkey
         def run(self, image: np.ndarray) -> np.ndarray:
             return TfliteModel(file.content, threads=2).run(image)
 
-    monkeypatch.setattr("bokeh_runtime.delegates.AcceleratedModel", Pretender)
+    monkeypatch.setattr("bokeh_runtime.backends.delegates.AcceleratedModel", Pretender)
     with pytest.raises(HardwareError, match="bit for bit, so it did not run"):
         BokehModel.open(file.path, "gpu", threads=2)
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_runtime import BokehModel, HardwareError, InputError, gpu_check
-from bokeh_runtime.interpreter import TfliteModel
-from bokeh_runtime.reference import Reference, load_reference, save_reference
-from bokeh_runtime.tflite_file import read_tflite
-from bokeh_runtime.vulkan import driver_of
+from bokeh_runtime import BokehModel, HardwareError, InputError
+from bokeh_runtime.backends import gpu_check
+from bokeh_runtime.backends.interpreter import TfliteModel
+from bokeh_runtime.backends.vulkan import driver_of
+from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.reference_pack import Reference, load_reference, save_reference
 from helpers.fake_litert import NOT_ALL, Accelerator, FakeLitert, Outcome, adapter
 
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bokeh_runtime.join import in_focus, join
-from bokeh_runtime.psnr import psnr
-from bokeh_runtime.resample import scale
+from bokeh_runtime.imaging.detail_fusion import in_focus, join
+from bokeh_runtime.imaging.resample import scale
+from bokeh_runtime.metrics.psnr import psnr
 
 FACTOR = 6
 

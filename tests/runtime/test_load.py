@@ -18,9 +18,9 @@ import json, sys, time
 from pathlib import Path
 import cv2
 import numpy as np
-from bokeh_runtime.join import join
-from bokeh_runtime.photo import Photo, read_photo, write_photo
-from bokeh_runtime.resample import scale
+from bokeh_runtime.imaging.detail_fusion import join
+from bokeh_runtime.imaging.photo import Photo, read_photo, write_photo
+from bokeh_runtime.imaging.resample import scale
 
 noise = np.random.default_rng(0).integers(0, 256, (125, 188, 3)).astype(np.uint8)
 photo = cv2.resize(noise, (3000, 2000), interpolation=cv2.INTER_CUBIC)

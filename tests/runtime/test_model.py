@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from bokeh_runtime import BokehModel, InputError, TfliteModel, read_metadata
-from bokeh_runtime.depth import resized
+from bokeh_runtime.imaging.depth import resized
+from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.model import shipped_model
-from bokeh_runtime.resample import Frame, scale
 from helpers.fake_litert import FakeLitert, Outcome, adapter
 
 
@@ -147,8 +147,8 @@ def test_the_resampling_of_the_metadata_is_used(
 
 @pytest.mark.parametrize("name", ["demo_pynet_float16.tflite", "demo_pynet_int8.tflite"])
 def test_the_shipped_models_draw_what_their_pack_says(name: str) -> None:
-    from bokeh_runtime.psnr import psnr
-    from bokeh_runtime.reference import reference_beside
+    from bokeh_runtime.metrics.psnr import psnr
+    from bokeh_runtime.tflite.reference_pack import reference_beside
 
     metadata = read_metadata(shipped_model(name))
     pack = reference_beside(shipped_model(name), metadata)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_runtime import InputError, TfliteModel, gpu_check, read_metadata
-from bokeh_runtime.reference import load_reference, save_reference
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime import InputError, TfliteModel, read_metadata
+from bokeh_runtime.backends import gpu_check
+from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.reference_pack import load_reference, save_reference
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bokeh_runtime import psnr
-from bokeh_runtime.psnr import finite_db, psnr_text, summarize_psnr
+from bokeh_runtime.metrics.psnr import finite_db, psnr, psnr_text, summarize_psnr
 
 
 @pytest.mark.parametrize(("error", "decibels"), [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0)])

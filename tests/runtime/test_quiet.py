@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bokeh_runtime import BokehModel, HardwareError
-from bokeh_runtime.quiet import held_back, quiet
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime.backends.native_log import held_back, quiet
+from bokeh_runtime.tflite.file import read_tflite
 from helpers.fake_litert import FakeLitert, Outcome
 
 LONG = 60.0  # s; nothing waits for so long unless it fails
@@ -131,7 +131,7 @@ def test_two_threads_may_open_models_and_none_loses_a_line(
 
 def test_the_programs_own_output_is_passed_on() -> None:
     done = program(
-        "from bokeh_runtime.quiet import held_back\n"
+        "from bokeh_runtime.backends.native_log import held_back\n"
         "print('before')\n"
         "with held_back() as log:\n"
         "    print('within')\n"
@@ -162,7 +162,7 @@ def test_a_process_without_standard_streams_reads_the_log_all_the_same(
     without: str, tmp_path: Path
 ) -> None:
     done = program(
-        "from bokeh_runtime.quiet import held_back, quiet\n"
+        "from bokeh_runtime.backends.native_log import held_back, quiet\n"
         "def open_ones():\n"
         "    found = []\n"
         "    for number in (0, 1, 2):\n"
@@ -193,7 +193,7 @@ def test_a_process_without_standard_streams_reads_the_log_all_the_same(
 def test_silence_at_the_end_is_asked_for_once() -> None:
     done = program(
         "import atexit\n"
-        "from bokeh_runtime.quiet import quiet\n"
+        "from bokeh_runtime.backends.native_log import quiet\n"
         "asked = []\n"
         "atexit.register = asked.append\n"
         "for _ in range(3):\n"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
-from bokeh_runtime.photo import read_photo as real_read_photo
+from bokeh_runtime.imaging.photo import read_photo as real_read_photo
 from bokeh_runtime.render import Job, Options, jobs_for_folder, render_files
 from bokeh_runtime.render_record import RECORD
 from helpers import commands

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
-from bokeh_runtime.depth import DepthModel
-from bokeh_runtime.photo import can_write
+from bokeh_runtime.imaging.depth import DepthModel
+from bokeh_runtime.imaging.photo import can_write
 from bokeh_runtime.render import (
     COMPARISON_SUFFIX,
     Job,

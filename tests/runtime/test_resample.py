@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bokeh_runtime import InputError
-from bokeh_runtime.resample import Frame, fit, scale
+from bokeh_runtime.imaging.resample import Frame, fit, scale
 
 
 @pytest.mark.parametrize("size", [(256, 341), (100, 150), (299, 399), (1, 1)])

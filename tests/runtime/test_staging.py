@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_runtime import staging as module
+from bokeh_runtime import atomic_output as module
+from bokeh_runtime.atomic_output import Staging
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.staging import Staging
 
 NOTHING = "nothing was changed there"
 
@@ -87,7 +87,7 @@ def test_a_file_whose_name_a_folder_has_stops_all(tmp_path: Path) -> None:
 AT_EACH_STEP = """
 import errno, os, pathlib, signal, sys
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.staging import Staging
+from bokeh_runtime.atomic_output import Staging
 
 folder, how, links = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "links"
 NAMES = ("a", "b", "c")
@@ -182,7 +182,7 @@ def test_a_killed_run_is_finished_or_removed_by_the_next(tmp_path: Path) -> None
     write(tmp_path, a="old")
     program = (
         "import sys, pathlib, os, signal\n"
-        "from bokeh_runtime.staging import Staging\n"
+        "from bokeh_runtime.atomic_output import Staging\n"
         "with Staging(pathlib.Path(sys.argv[1])) as staging:\n"
         "    staging.path('a').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -233,7 +233,7 @@ def test_the_files_of_a_run_that_lives_are_left_alone(tmp_path: Path, elsewhere:
     before = namespaces() if elsewhere else ()
     program = (
         "import sys, pathlib\n"
-        "from bokeh_runtime.staging import Staging\n"
+        "from bokeh_runtime.atomic_output import Staging\n"
         "with Staging(pathlib.Path(sys.argv[1])) as staging:\n"
         "    staging.path('b').write_text('other')\n"
         "    staging.commit()\n"
@@ -252,7 +252,7 @@ def test_the_files_of_a_run_that_lives_are_left_alone(tmp_path: Path, elsewhere:
 def test_runs_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib\n"
-        "from bokeh_runtime.staging import Staging\n"
+        "from bokeh_runtime.atomic_output import Staging\n"
         "for i in range(30):\n"
         "    with Staging(pathlib.Path(sys.argv[1])) as staging:\n"
         "        for name in 'ab':\n"

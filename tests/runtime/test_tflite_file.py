@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bokeh_runtime import InputError
-from bokeh_runtime.interpreter import TfliteModel, installed
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime.backends.interpreter import TfliteModel, installed
+from bokeh_runtime.tflite.file import read_tflite
 from helpers.skips import ELSEWHERE
 
 # Damages a file in many ways; what passes the check goes to the interpreter in a child process.
@@ -17,8 +17,8 @@ import os, random, sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.interpreter import TfliteModel
-from bokeh_runtime.tflite_file import read_tflite
+from bokeh_runtime.backends.interpreter import TfliteModel
+from bokeh_runtime.tflite.file import read_tflite
 import numpy as np
 
 whole, path = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from bokeh_runtime.atomic_output import Staging
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.staging import Staging
 from offline_build import fetch, kotlin, package, verify
 from offline_build.assets import LISTING, write_assets
 from offline_build.errors import ANDROID, REPOSITORY, BuildError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bokeh_bench import process
+from bokeh_bench import child_process
 from offline_build.errors import BuildError
 
 SECONDS = 3600.0
@@ -32,8 +32,8 @@ def run(
         BuildError: If it is not there, fails or does not end; with the last lines of what it said.
     """
     try:
-        done = process.run(command, seconds=seconds, folder=folder, merge_stderr=True)
-    except process.TimeLimitError as error:
+        done = child_process.run(command, seconds=seconds, folder=folder, merge_stderr=True)
+    except child_process.TimeLimitError as error:
         raise BuildError(f"{what} {error}") from error
     except FileNotFoundError as error:
         raise BuildError(f"{what}: {command[0]} is not installed") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from bokeh_convert.graph import Graph
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.passes.instance_norm import rewrite_instance_norm
 
 
@@ -32,7 +32,9 @@ FOR_EVERY_SCHEME = (
     Pass("instance-norm", "instance norms written in one form", rewrite_instance_norm),
 )
 MERGE_CONVOLUTIONS = "merge-convolutions"
-"""Done within `bokeh_convert.plan`, which knows the convolutions that are int8."""
+"""Done within `bokeh_convert.quantize.mixed_precision_search`, which knows the convolutions that
+are int8.
+"""
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from bokeh_convert.graph import Graph, Kind, Op
-from bokeh_convert.kernels import OPERATORS, evaluate
+from bokeh_convert.graph.editor import Graph, Kind, Op
+from bokeh_convert.graph.numpy_evaluator import OPERATORS, evaluate
 
 _Doubles = npt.NDArray[np.float64]
 

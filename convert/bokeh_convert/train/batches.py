@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from bokeh_convert.train.pairs import Pair
-from bokeh_runtime.depth import open_depth
-from bokeh_runtime.photo import FloatImage, open_photo
+from bokeh_runtime.imaging.depth import open_depth
+from bokeh_runtime.imaging.photo import FloatImage, open_photo
 
 _DECODED_AHEAD = 3
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import bokeh_convert.layers  # noqa: F401  (registers our layers with Keras)
+import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
 from bokeh_convert.train.trainer import averaged
-from bokeh_runtime.photo import FloatImage
+from bokeh_runtime.imaging.photo import FloatImage
 
 
 def drawing(model: Path) -> tuple[Callable[[FloatImage], FloatImage], bool]:

@@ -13,11 +13,11 @@ import numpy as np
 
 from bokeh_convert.train.batches import resize
 from bokeh_convert.train.pairs import Pair
-from bokeh_runtime.depth import open_depth
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.photo import FloatImage, open_photo, save_photo
-from bokeh_runtime.psnr import finite_db, psnr, summarize_psnr
-from bokeh_runtime.resample import fit
+from bokeh_runtime.imaging.depth import open_depth
+from bokeh_runtime.imaging.photo import FloatImage, open_photo, save_photo
+from bokeh_runtime.imaging.resample import fit
+from bokeh_runtime.metrics.psnr import finite_db, psnr, summarize_psnr
 
 _MULTIPLE = 32
 _DECIBELS = ("whole", "whole_input", "subject", "background", "background_input")
@@ -100,8 +100,9 @@ def evaluate(
 def summary(scores: Sequence[Score]) -> dict[str, Any]:
     """Returns the means over all photos as JSON data; a field that some photo lacks is None.
 
-    `whole_pooled`, `whole_worst` and `identical_photos` are as in `bokeh_runtime.psnr.PsnrSummary`;
-    photos whose two pictures are identical are left out of a mean of PSNR.
+    `whole_pooled`, `whole_worst` and `identical_photos` are as in
+    `bokeh_runtime.metrics.psnr.PsnrSummary`; photos whose two pictures are identical are left out
+    of a mean of PSNR.
     """
     means: dict[str, Any] = {"photos": len(scores)}
     for field in (f for f in Score.__dataclass_fields__ if f != "name"):

@@ -10,9 +10,9 @@ from typing import Any
 import h5py
 import keras
 
-from bokeh_convert.pynet import pynet
+from bokeh_convert.pynet.network import pynet
 from bokeh_convert.train.trainer import Plan
-from bokeh_runtime.staging import Staging
+from bokeh_runtime.atomic_output import Staging
 
 _COMPRESS_FROM_BYTES = 1024
 

@@ -17,12 +17,12 @@ import numpy as np
 from keras import ops
 
 from bokeh_convert.process_state import random_state
-from bokeh_convert.pynet import HEADS, pynet
+from bokeh_convert.pynet.network import HEADS, pynet
 from bokeh_convert.train.batches import Recipe, batches, resize
 from bokeh_convert.train.pairs import Pair
+from bokeh_runtime.atomic_output import Staging, held
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.photo import FloatImage
-from bokeh_runtime.staging import Staging, held
+from bokeh_runtime.imaging.photo import FloatImage
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.jsonl"
@@ -33,7 +33,7 @@ class Plan:
     """Everything that decides a run. It is stored in the checkpoint and must not change later.
 
     Attributes:
-        width, input_channels, residual: See `bokeh_convert.pynet.pynet`.
+        width, input_channels, residual: See `bokeh_convert.pynet.network.pynet`.
         head: The finest head to train, one of `HEADS`.
         by_level: Add the heads one after the other from the coarsest, as the paper does, instead
             of training all of them from the start. A step of a coarse level costs a fraction of

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bokeh_convert.graph import Graph, Op
-from bokeh_convert.kernels import evaluate
-from bokeh_convert.operators import count_operators
+from bokeh_convert.graph.editor import Graph, Op
+from bokeh_convert.graph.numpy_evaluator import evaluate
+from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.passes.instance_norm import find_instance_norms, rewrite_instance_norm
-from bokeh_convert.quantize import quantize_convolutions
+from bokeh_convert.quantize.schemes import quantize_convolutions
 from bokeh_runtime import TfliteModel
 
 CHANNELS = 4

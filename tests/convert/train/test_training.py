@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bokeh_convert.pynet import pynet
+from bokeh_convert.pynet.network import pynet
 from bokeh_convert.train.batches import Recipe, batches, example
 from bokeh_convert.train.cli import main
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary

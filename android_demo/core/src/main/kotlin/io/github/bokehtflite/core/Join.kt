@@ -3,7 +3,7 @@ package io.github.bokehtflite.core
 import kotlin.math.exp
 
 /**
- * Joins a network's small picture with its photo at the photo's full size, as `bokeh_runtime.join` does: the network
+ * Joins a network's small picture with its photo at the photo's full size, as `bokeh_runtime.imaging.detail_fusion` does: the network
  * decides what is in focus at its own resolution; where it kept the finest detail that it could see, the detail that was
  * too fine for it is taken from the photo.
  *
@@ -75,7 +75,7 @@ private fun downRow(image: FloatImage, tap: Taps): FloatArray {
 
 /**
  * How far each pixel is in focus, `[height, width, 1]` in 0 to 1: the slope of a least-squares fit of the detail drawn to
- * the detail seen, over a window, through a smooth step. See `bokeh_runtime.join.in_focus`.
+ * the detail seen, over a window, through a smooth step. See `bokeh_runtime.imaging.detail_fusion.in_focus`.
  */
 internal fun inFocus(seen: FloatImage, drawn: FloatImage): FloatImage {
     val before = detail(seen)
@@ -151,7 +151,7 @@ private fun reflected(index: Int, size: Int): Int {
     return if (around < size) around else 2 * size - 2 - around
 }
 
-// As in bokeh_runtime.join; a golden test holds the two together.
+// As in bokeh_runtime.imaging.detail_fusion; a golden test holds the two together.
 private const val BAND_SIGMA = 0.8
 private const val REACH = 3 // OpenCV's choice for floats of this sigma
 private const val WINDOW = 5

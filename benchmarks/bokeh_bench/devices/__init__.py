@@ -1,0 +1,1 @@
+"""What rows are measured on besides this machine: a phone over adb, ARM kernels under QEMU."""

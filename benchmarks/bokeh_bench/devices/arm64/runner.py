@@ -1,0 +1,96 @@
+"""Runs a .tflite file on XNNPACK's ARM kernels and counts instructions."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bokeh_bench import child_process
+
+CPU = "cortex-a76"
+_NEEDED = ("root", "site", "cpuinfo", "count.so")
+
+
+class MissingEnvironmentError(Exception):
+    """The environment has not been made. The message says how."""
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """What a model did on the ARM kernels.
+
+    Attributes:
+        outputs: float32 [n, height, width, 3], not clipped.
+        instructions: Of the whole process, Python's start included.
+    """
+
+    outputs: npt.NDArray[np.float32]
+    instructions: int
+
+
+class ArmRunner:
+    """Runs models as on a Cortex-A76, with one thread.
+
+    Args:
+        folder: Made by `bokeh_bench.devices.arm64.environment`.
+        seconds: The limit for loading a model, and again for each photo.
+
+    Raises:
+        MissingEnvironmentError: If it has not been made.
+    """
+
+    def __init__(self, folder: Path, seconds: float = child_process.SECONDS) -> None:
+        if not all((folder / name).exists() for name in _NEEDED):
+            raise MissingEnvironmentError(f"{folder}: no ARM environment there; run: make arm64")
+        self._folder, self._seconds = folder.resolve(), seconds
+
+    def run(self, content: bytes, inputs: npt.NDArray[np.uint8]) -> ArmRun:
+        """Runs a model on photos, once each.
+
+        Args:
+            content: The .tflite file.
+            inputs: uint8 [n, height, width, channels], standing for 0 to 1.
+
+        Raises:
+            RuntimeError: If the model does not run there, or not in time.
+        """
+        limit = (len(inputs) + 1) * self._seconds
+        with tempfile.TemporaryDirectory() as name:
+            work = Path(name)
+            (work / "model.tflite").write_bytes(content)
+            np.save(work / "inputs.npy", inputs)
+            try:
+                done = child_process.run(self._command(work), seconds=limit)
+            except child_process.TimeLimitError as error:
+                raise RuntimeError(f"the model {error} on {CPU}") from error
+            if done.returncode:
+                last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+                raise RuntimeError(f"the model does not run on {CPU}: {last[-1]}")
+            instructions = int((work / "count").read_text())
+            return ArmRun(np.load(work / "outputs.npy"), instructions)
+
+    def _command(self, work: Path) -> list[str]:
+        folder = self._folder
+        guest = Path(__file__).with_name("guest.py")
+        environment = {
+            "PYTHONHOME": folder / "root/usr",
+            "PYTHONPATH": folder / "site",
+            "OPENBLAS_NUM_THREADS": 1,
+        }
+        emulator = [
+            *("qemu-aarch64", "-cpu", CPU, "-L", folder / "root"),
+            *("-plugin", f"{folder / 'count.so'},count={work / 'count'}"),
+            *(word for item in environment.items() for word in ("-E", "=".join(map(str, item)))),
+            *(folder / "root/usr/bin/python3.11", guest),
+            *(work / "model.tflite", work / "inputs.npy", work / "outputs.npy"),
+        ]
+        # Only this process sees the other /proc/cpuinfo.
+        inside = f"mount --bind {shlex.quote(str(folder / 'cpuinfo'))} /proc/cpuinfo && exec "
+        private = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        return [*private, "sh", "-c", inside + shlex.join(str(word) for word in emulator)]

@@ -1,0 +1,72 @@
+"""What the machine tells of itself; None where it does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bokeh_runtime.backends.delegates import cpu_name
+
+_TOOLS = ("bokeh-tflite", "ai-edge-litert", "tflite-runtime", "tensorflow", "numpy")
+_CPU = Path("/sys/devices/system/cpu")
+_THERMAL = Path("/sys/class/thermal")
+
+
+def environment() -> dict[str, Any]:
+    """Returns the machine and the tools' versions, as JSON data."""
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "governor": governor(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "tools": _versions(),
+    }
+
+
+def governor() -> str | None:
+    """Returns the CPUs' frequency governors, each once."""
+    found = {_read(path) for path in _CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    return ", ".join(sorted(name for name in found if name)) or None
+
+
+def temperature_c() -> float | None:
+    """Returns the hottest thermal zone's temperature, in degrees Celsius."""
+    found = [_read(path) for path in _THERMAL.glob("thermal_zone*/temp")]
+    degrees = [int(text) / 1000 for text in found if text and text.lstrip("-").isdigit()]
+    return max(degrees, default=None)
+
+
+def peak_rss_bytes() -> int:
+    """Returns the most memory that this process had.
+
+    Linux's `ru_maxrss` remembers the parent's size across `exec`; its `VmHWM` does not.
+    """
+    for line in (_read(Path("/proc/self/status")) or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for tool in _TOOLS:
+        try:
+            versions[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None

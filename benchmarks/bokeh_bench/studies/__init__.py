@@ -1,0 +1,1 @@
+"""Comparisons behind the documentation's tables, each run by hand."""

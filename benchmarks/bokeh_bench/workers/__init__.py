@@ -1,0 +1,1 @@
+"""Processes of their own, so that memory, caches and crashes do not reach the next measurement."""

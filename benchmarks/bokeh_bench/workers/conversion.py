@@ -1,0 +1,138 @@
+"""One conversion in a process of its own: its time, its peak memory, its file.
+
+`python -m bokeh_bench.workers.conversion JSON` prints JSON; `bokeh_bench.studies.conversion` calls
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bokeh_bench.measure.machine import peak_rss_bytes
+from bokeh_convert.api import SCHEME_NAMES
+
+if TYPE_CHECKING:
+    from bokeh_convert.sources.float_model import SizedModel
+
+OURS, PLAIN, ENGINE = "bokeh-convert", "TFLiteConverter", "litert-quantizer"
+WAYS = (
+    *(f"{OURS} {scheme}" for scheme in SCHEME_NAMES),
+    *(f"{PLAIN} {kind}" for kind in ("float16", "dynamic", "int8", "full-integer")),
+    *(f"{ENGINE} {recipe}" for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32")),
+)
+
+
+def ours(
+    path: Path,
+    scheme: str,
+    size: tuple[int, int],
+    photos: Path | None,
+    out: Path,
+    threads: int,
+) -> dict[str, Any]:
+    """Converts as the command does, the proof included."""
+    from bokeh_convert import convert
+
+    (made,) = convert(
+        path,
+        quant=[scheme],
+        size=size,
+        representative_dataset=photos,
+        output_dir=out,
+        threads=threads,
+    )
+    timings = made.report.timings
+    if made.report.fidelity is None:
+        raise RuntimeError(f"broken picture: {made.report.failure}")
+    return {
+        "file": str(made.path),
+        "convert_s": sum(timings.get(stage, 0) for stage in ("lower_s", "ranges_s", "quantize_s")),
+        "fidelity": made.report.fidelity,
+    }
+
+
+def plain(
+    path: Path, kind: str, size: tuple[int, int], photos: Path | None, out: Path
+) -> dict[str, Any]:
+    """Converts as TensorFlow's guides say.
+
+    The "int8" file may fall back to float operators, as the guides' default does; the
+    "full-integer" file may not, and has uint8 in and out.
+    """
+    import tensorflow as tf
+
+    from bokeh_convert.graph.to_tflite import frozen_converter
+    from bokeh_convert.sources import read_model
+
+    sized = read_model(path).at(*size)
+    began = time.monotonic()
+    converter = frozen_converter(sized)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind in ("int8", "full-integer"):
+        converter.representative_dataset = lambda: ([x] for x in _inputs(sized, photos))
+    if kind == "full-integer":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+    file = out / f"plain_{kind}.tflite"
+    file.write_bytes(converter.convert())
+    return {"file": str(file), "convert_s": time.monotonic() - began}
+
+
+def engine(
+    path: Path, name: str, size: tuple[int, int], photos: Path | None, out: Path
+) -> dict[str, Any]:
+    """Converts with one of litert-quantizer's recipes, as it is shipped."""
+    from litert_quantizer import quantizer, recipe
+
+    from bokeh_convert.graph.to_tflite import SIGNATURE, lower
+    from bokeh_convert.sources import read_model
+    from bokeh_convert.sources.float_model import INPUT_NAME
+
+    sized = read_model(path).at(*size)
+    began = time.monotonic()
+    tool = quantizer.Quantizer(lower(sized), getattr(recipe, name)())
+    ranges = None
+    if tool.need_calibration:
+        inputs = [{INPUT_NAME: x} for x in _inputs(sized, photos)]
+        ranges = tool.calibrate({SIGNATURE: inputs})
+    file = out / f"{name}.tflite"
+    file.write_bytes(tool.quantize(ranges).quantized_model)
+    return {"file": str(file), "convert_s": time.monotonic() - began}
+
+
+def _inputs(sized: SizedModel, photos: Path | None) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields [1, height, width, channels] of the photos with which ours calibrates."""
+    from bokeh_convert.data.calibration_data import draw_samples, to_input
+    from bokeh_convert.verify.verification import sized_sample
+
+    drawn = draw_samples(photos, channels=sized.model.channels, count=100, seed=0)
+    for sample in drawn.calibration:
+        pixels = sized_sample(sample, sized)
+        yield np.expand_dims(to_input(pixels), 0)
+
+
+def main() -> None:
+    """Does what the first argument says, as JSON, and prints what came of it."""
+    asked = json.loads(sys.argv[1])
+    path, out, size = Path(asked["path"]), Path(asked["out"]), tuple(asked["size"])
+    tool, setting = asked["way"].split()
+    photos = Path(asked["photos"]) if asked["photos"] else None
+    if tool == OURS:
+        figures = ours(path, setting, size, photos, out, asked["threads"])
+    else:
+        figures = (plain if tool == PLAIN else engine)(path, setting, size, photos, out)
+    sys.stdout.write(json.dumps({**figures, "peak_rss_bytes": peak_rss_bytes()}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

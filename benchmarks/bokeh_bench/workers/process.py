@@ -1,0 +1,121 @@
+"""One measurement's process, seen from outside: it does what it is told, line by line.
+
+A process of its own, so that neither memory nor caches nor a crash of a driver reach the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from bokeh_bench import child_process
+from bokeh_runtime.errors import HardwareError, InputError
+
+FAULTS = {"InputError": InputError, "HardwareError": HardwareError}
+PROGRAM = (sys.executable, "-m", "bokeh_bench.workers.latency")
+
+
+class Worker:
+    """A process that holds one model; see `bokeh_bench.workers.latency` for what it is told.
+
+        with Worker({"model": "a.tflite", "delegate": "cpu"}) as worker:
+            opened = worker.ask("open")
+
+    Args:
+        request: What to measure, as JSON data.
+        seconds: A process that says nothing for so long hangs: it says each second that a run
+            has ended, so this is the limit of opening a model and of one inference.
+        program: What to run.
+    """
+
+    def __init__(
+        self,
+        request: Mapping[str, Any],
+        seconds: float = child_process.SECONDS,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
+        self._seconds = seconds
+        self._received = b""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._process = subprocess.Popen(
+            [*program, json.dumps(request)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+    def ask(self, do: str, **how: Any) -> dict[str, Any]:
+        """Has something done, and returns what came of it.
+
+        Raises:
+            InputError: If the model cannot be run.
+            HardwareError: If the hardware is not here, its driver ended the process, or nothing
+                is heard for too long.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **how}).encode() + b"\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # the latter: it was killed before
+            raise self._ended() from None
+        answer: dict[str, Any] = {"alive": True}
+        while "alive" in answer:
+            answer = json.loads(self._line(do))
+        if "fault" in answer:
+            raise FAULTS[answer["fault"]](answer["message"])
+        return answer
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        child_process.kill(self._process)
+        self._log.close()
+
+    def _line(self, do: str) -> bytes:
+        """Returns the next line of the process."""
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + self._seconds
+        while b"\n" not in self._received:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._process.stdout], [], [], left)[0]:
+                child_process.kill(self._process)
+                raise HardwareError(
+                    f"nothing was heard for {self._seconds:g} s while it was told to {do}: the "
+                    "driver or the interpreter hangs; try another --delegate, or a longer --timeout"
+                )
+            more = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not more:
+                raise self._ended()
+            self._received += more
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def _ended(self) -> HardwareError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(self._seconds)
+        code = self._process.poll()
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        last = f" ({lines[-1]})" if lines else ""
+        how = "no exit code" if code is None else f"exit code {code}"
+        if code is not None and code < 0:
+            how = f"signal {-code}"
+        return HardwareError(
+            f"the process that ran the model ended with {how}{last}; try another --delegate"
+        )

@@ -1,0 +1,67 @@
+"""The stages of one photo's way through the pipeline, in a process of its own.
+
+`python -m bokeh_bench.workers.rendering MODEL PHOTO FOLDER RUNS` prints JSON;
+`bokeh_bench.studies.rendering` calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bokeh_bench.measure.machine import peak_rss_bytes
+from bokeh_bench.workers.load import busy_processes
+from bokeh_runtime import BokehModel
+from bokeh_runtime.render import Job, Options, Rendered, render_file, render_files
+
+STAGES = ("decode_ms", "prepare_ms", "infer_ms", "join_ms", "encode_ms")
+BUSY_PROCESSES = 2
+
+
+def measure(model_path: Path, photo: Path, folder: Path, runs: int) -> dict[str, float]:
+    """Returns medians in ms, `alone_ms` for the inference by itself, and the peak memory.
+
+    Runs take turns (inference alone, one photo), so that a noisy machine hurts all alike.
+    `in_a_folder_ms` is the time of a photo among several, the next being read meanwhile.
+    `loaded_decode_ms` and so on are the stages' while `BUSY_PROCESSES` others keep the CPU busy.
+    """
+    model = BokehModel.open(model_path, "cpu")
+    tensor = np.random.default_rng(0).random(model.input_shape, np.float32)
+    options = Options()
+    job = Job(photo, folder / photo.name)
+    alone, rendered = [], []
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        model._engine.run(tensor)
+        alone.append((time.perf_counter() - start) * 1000)
+        rendered.append(render_file(model, job, options))
+    jobs = [Job(photo, folder / f"{i}{photo.suffix}") for i in range(runs + 1)]
+    ends = []
+    for outcome in render_files(model, jobs, options):
+        if not isinstance(outcome, Rendered):
+            raise outcome
+        ends.append(time.perf_counter())
+    with busy_processes(BUSY_PROCESSES):
+        loaded = [render_file(model, job, options) for _ in range(runs + 1)]
+    # The first of each is left out: kernels are prepared in it.
+    stages = {
+        prefix + stage: statistics.median(one.timings[stage] for one in found[1:])
+        for prefix, found in (("", rendered), ("loaded_", loaded))
+        for stage in STAGES
+    }
+    return {
+        **stages,
+        "alone_ms": statistics.median(alone[1:]),
+        "in_a_folder_ms": (ends[-1] - ends[0]) * 1000 / runs,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+
+
+if __name__ == "__main__":
+    model_file, photo_file, out, count = sys.argv[1:]
+    print(json.dumps(measure(Path(model_file), Path(photo_file), Path(out), int(count))))

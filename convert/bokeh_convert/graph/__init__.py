@@ -1,0 +1,1 @@
+"""The float32 flatbuffer: made, inspected, edited and evaluated."""

@@ -1,0 +1,134 @@
+"""Which operators of a file a delegate would not take, by the delegate's own rules.
+
+Whether a device takes the rest is settled by running there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from bokeh_convert.graph.op_inventory import Operator, read_operators
+
+# What the GPU delegate checks for by name (tensorflow/lite/tools/versioning/gpu_compatibility.cc).
+# TensorFlow 2.21's own analyzer is no help: it calls every file compatible, TOPK_V2 included.
+GPU_OPERATORS = frozenset(
+    """
+    ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM
+    DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU
+    EMBEDDING_LOOKUP EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER
+    GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC LSTM MAXIMUM
+    MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU QUANTIZE
+    REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT
+    SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE STABLEHLO_CLAMP STRIDED_SLICE SUB SUM TANH TILE
+    TRANSPOSE TRANSPOSE_CONV
+    """.split()  # noqa: SIM905
+)
+
+
+_NNAPI_FIRST, _NNAPI_1_1, _NNAPI_1_2, _NNAPI_1_3 = 27, 28, 29, 30
+
+# Lowest Android API level at which the NNAPI delegate takes an operator: on float values, and on
+# 8-bit ones; None is never (tensorflow/lite/delegates/nnapi/nnapi_delegate.cc, `Validate`).
+# Operators that are not here are never taken, SQUARED_DIFFERENCE among them.
+NNAPI_LEVELS: dict[str, tuple[int | None, int | None]] = {
+    **dict.fromkeys(
+        ("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "DEPTH_TO_SPACE", "HARD_SWISH", "LOGISTIC",
+         "MAX_POOL_2D", "MUL", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "SOFTMAX",
+         "SPACE_TO_DEPTH"),
+        (_NNAPI_FIRST, _NNAPI_FIRST),
+    ),
+    # Of 8-bit files these have a scale for each channel.
+    **dict.fromkeys(
+        ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TANH", "RESIZE_BILINEAR"),
+        (_NNAPI_FIRST, _NNAPI_1_2),
+    ),
+    **dict.fromkeys(("STRIDED_SLICE", "TRANSPOSE", "SQUEEZE"), (_NNAPI_1_1, _NNAPI_1_1)),
+    **dict.fromkeys(("MEAN", "PAD", "SUB"), (_NNAPI_1_1, _NNAPI_1_2)),
+    **dict.fromkeys(("DIV", "NEG"), (_NNAPI_1_1, None)),
+    **dict.fromkeys(
+        ("EXPAND_DIMS", "GATHER", "LEAKY_RELU", "MAXIMUM", "MINIMUM", "PADV2", "PRELU",
+         "REDUCE_MAX", "REDUCE_MIN", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "TILE", "TOPK_V2",
+         "TRANSPOSE_CONV"),
+        (_NNAPI_1_2, _NNAPI_1_2),
+    ),
+    **dict.fromkeys(("CAST", "SPLIT"), (_NNAPI_1_2, _NNAPI_1_3)),
+    **dict.fromkeys(
+        ("ABS", "EXP", "LOG", "POW", "REDUCE_PROD", "RSQRT", "SIN", "SQRT", "SUM"),
+        (_NNAPI_1_2, None),
+    ),
+    "PACK": (_NNAPI_1_3, _NNAPI_1_3),
+    "ELU": (_NNAPI_1_3, None),
+}  # fmt: skip
+_NNAPI_UINT8_ENDS = {"QUANTIZE": _NNAPI_1_2, "DEQUANTIZE": _NNAPI_FIRST}
+_DIMENSIONS = 4
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """Operators of one kind in a file, and where they may run.
+
+    Attributes:
+        operator: Such as "CONV_2D".
+        type: Of the values that it works on, such as "float32", or "float32 -> int8".
+        count: How often it stands in the file.
+        gpu: Why LiteRT's GPU delegate would not take it; None if it would.
+        nnapi_level: Lowest Android API level at which the NNAPI delegate takes it; None is never.
+    """
+
+    operator: str
+    type: str
+    count: int
+    gpu: str | None
+    nnapi_level: int | None
+
+
+def placement(content: bytes) -> list[OperatorRow]:
+    """Returns a row for each kind of operator in a .tflite file, most frequent first."""
+    kinds = Counter(
+        (operator.name, _value_type(operator), _gpu_objection(operator), _nnapi_level(operator))
+        for operator in read_operators(content)
+    )
+    return [
+        OperatorRow(name, kind, count, gpu, nnapi)
+        for (name, kind, gpu, nnapi), count in kinds.most_common()
+    ]
+
+
+def gpu_objections(rows: list[OperatorRow]) -> list[str]:
+    """Returns why operators of a file would stay off a GPU, one line for each kind."""
+    return [f"{row.operator}: {row.gpu} ({row.count} times)" for row in rows if row.gpu]
+
+
+def _value_type(operator: Operator) -> str:
+    # One that only turns a constant into float, such as float16 weights, has no other input.
+    types = dict.fromkeys(
+        (*(operator.constant_types if len(operator.types) == 1 else ()), *operator.types)
+    )
+    if operator.name in ("QUANTIZE", "DEQUANTIZE", "CAST"):
+        return " -> ".join(types)
+    return next(kind for kind in (*operator.types, "none") if kind != "int32")
+
+
+def _gpu_objection(operator: Operator) -> str | None:
+    if operator.name not in GPU_OPERATORS:
+        return "not an operator of the GPU delegate"
+    if operator.most_dimensions > _DIMENSIONS:
+        return f"works on {operator.most_dimensions} dimensions, the GPU delegate on {_DIMENSIONS}"
+    if "int16" in operator.types:
+        return "works on int16, the GPU delegate on float and 8 bits"
+    return None
+
+
+def _nnapi_level(operator: Operator) -> int | None:
+    every = {*operator.types, *operator.constant_types}
+    if operator.most_dimensions > _DIMENSIONS or "int16" in every:
+        return None
+    if operator.name in _NNAPI_UINT8_ENDS:
+        if "float16" in every:
+            return None
+        return _NNAPI_1_3 if "int8" in every else _NNAPI_UINT8_ENDS[operator.name]
+    on_float, on_8_bits = NNAPI_LEVELS.get(operator.name, (None, None))
+    # Float values with 8-bit weights are taken from the level of 8-bit values on.
+    return on_8_bits if every & {"int8", "uint8"} else on_float

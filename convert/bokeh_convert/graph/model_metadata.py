@@ -1,0 +1,13 @@
+"""Writes into a .tflite file what it is."""
+
+from __future__ import annotations
+
+from bokeh_convert.graph.editor import Graph
+from bokeh_runtime.tflite.metadata import ENTRY, ModelMetadata
+
+
+def describe(content: bytes, metadata: ModelMetadata) -> bytes:
+    """Returns the file with `metadata` in its metadata entry `bokeh_tflite`."""
+    graph = Graph(content)
+    graph.set_metadata(ENTRY, metadata.to_json().encode())
+    return graph.to_bytes()

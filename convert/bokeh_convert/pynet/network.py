@@ -1,0 +1,228 @@
+"""PyNET (Ignatov, Patel, Timofte, 2020, arXiv 2006.05698) as a Keras 3 model.
+
+Five levels work at 1/2 to 1/32 of the input's size, from the coarsest up; each hands its result to
+the next finer one. Names follow the authors' code, whose level N is the paper's level N + 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
+
+HEADS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
+"""The seven outputs, coarsest first. `l0` has the input's size, `l_up` twice that."""
+
+SIZE_MULTIPLE = 32
+LEAKY_SLOPE = 0.2
+MIN_CHANNELS = 8
+
+
+def channels(authors: int, width: float) -> int:
+    """Returns the channels of a layer that has `authors` channels at width 1.0.
+
+    Never below 8: at half resolution a layer must carry the 12 values of a 2 x 2 square of RGB
+    pixels, or the network cannot take the texture out of a background.
+    """
+    return max(MIN_CHANNELS, round(authors * width))
+
+
+def pynet(
+    *,
+    width: float = 1.0,
+    input_channels: int = 4,
+    size: tuple[int, int] | None = None,
+    heads: Sequence[str] = ("l_up",),
+    residual: bool = False,
+) -> keras.Model:
+    """Builds a PyNET with freshly initialized weights.
+
+    Args:
+        width: The channels of every layer as a fraction of the authors' (1.0), down to 8 channels.
+        input_channels: 3 for RGB, 4 for RGB + depth. Values are in [0, 1].
+        size: (height, width) of the input in pixels, multiples of 32; None leaves it open.
+        heads: Which of `HEADS` to output, in this order. Layers that none of them needs are left
+            out of the model.
+        residual: False is the authors' head, `0.58 * tanh(x) + 0.5`. True adds `0.58 * tanh(x)`
+            to the input photo (scaled to the head's size), which learns from far fewer photos.
+
+    Returns:
+        A model from float [batch, height, width, input_channels] to one float
+        [batch, h, w, 3] for each head, in about [0, 1] (not clipped).
+
+    Raises:
+        ValueError: If an argument is outside what is said above.
+    """
+    return pynet_in_order(
+        width=width, input_channels=input_channels, size=size, heads=heads, residual=residual
+    )[0]
+
+
+def pynet_in_order(
+    *,
+    width: float = 1.0,
+    input_channels: int = 4,
+    size: tuple[int, int] | None = None,
+    heads: Sequence[str] = ("l_up",),
+    residual: bool = False,
+) -> tuple[keras.Model, list[Any]]:
+    """Builds a PyNET as `pynet` does, and tells the authors' order of its layers.
+
+    Returns:
+        The model, and its layers that hold variables in the order in which the authors' code
+        creates them (`model.layers` is sorted by depth).
+    """
+    if input_channels not in (3, 4):
+        raise ValueError(f"input_channels is {input_channels}; PyNET takes 3 (RGB) or 4 (RGBD)")
+    if not 0 < width <= 4:
+        raise ValueError(f"width is {width}; it must be above 0 and at most 4")
+    unknown = [head for head in heads if head not in HEADS]
+    if unknown or not heads:
+        raise ValueError(f"heads are {list(heads)}; choose from {', '.join(HEADS)}")
+    if size is not None and any(side <= 0 or side % SIZE_MULTIPLE for side in size):
+        raise ValueError(f"size is {size}; both sides must be multiples of {SIZE_MULTIPLE}")
+
+    photo = keras.Input((*(size or (None, None)), input_channels), name="photo")
+    graph = _Graph(width, photo, residual)
+    outputs = graph.outputs()
+    chosen = [outputs[head] for head in heads]
+    model = keras.Model(photo, chosen[0] if len(chosen) == 1 else chosen, name="pynet")
+    there = set(model.layers)
+    return model, [layer for layer in graph.created if layer in there]
+
+
+class _Graph:
+    """Builds the layers in the order in which the authors' code creates its variables."""
+
+    def __init__(self, width: float, photo: Any, residual: bool) -> None:
+        self.width = width
+        self.photo = photo
+        self.residual = residual
+        self.created: list[Any] = []
+
+    def outputs(self) -> dict[str, Any]:
+        """Returns the output tensor of each head."""
+        multi, up, cat = self.multi, self.up, _cat
+        out: dict[str, Any] = {}
+
+        s2d = SpaceToDepth(name="s2d")(self.photo)
+        l1_d1 = multi("l1_d1", 3, 32, s2d, norm=False)
+        l2_d1 = multi("l2_d1", 3, 64, _pool("l2_pool", l1_d1))
+        l3_d1 = multi("l3_d1", 3, 128, _pool("l3_pool", l2_d1))
+        l4_d1 = multi("l4_d1", 3, 256, _pool("l4_pool", l3_d1))
+        l5_d1 = multi("l5_d1", 3, 512, _pool("l5_pool", l4_d1))
+        l5_d2 = multi("l5_d2", 3, 512, l5_d1, add=True)
+        l5_d3 = multi("l5_d3", 3, 512, l5_d2, add=True)
+        l5_d4 = multi("l5_d4", 3, 512, l5_d3)
+
+        t4a, t4b = up("t4a", 256, l5_d4), up("t4b", 256, l5_d4)
+        out["l5"] = self.head("l5", self.head_conv("l5", l5_d4))
+        x = multi("l4_d3", 3, 256, cat("l4_d2", l4_d1, t4a))
+        x = multi("l4_d4", 3, 256, x, add=True)
+        x = multi("l4_d5", 3, 256, x, add=True)
+        x = cat("l4_d6", multi("l4_d6", 3, 256, x), t4b)
+        l4_d7 = multi("l4_d7", 3, 256, x)
+
+        t3a, t3b = up("t3a", 128, l4_d7), up("t3b", 128, l4_d7)
+        out["l4"] = self.head("l4", self.head_conv("l4", l4_d7))
+        x = cat("l3_d2", l3_d1, t3a)
+        for step in ("l3_d3", "l3_d4", "l3_d5"):
+            x = multi(step, 5, 128, x, add=True)
+        x = cat("l3_d7", multi("l3_d6", 5, 128, x), l3_d1, t3b)
+        l3_d8 = multi("l3_d8", 3, 128, x)
+
+        t2a, t2b = up("t2a", 64, l3_d8), up("t2b", 64, l3_d8)
+        out["l3"] = self.head("l3", self.head_conv("l3", l3_d8))
+        x = cat("l2_d3", multi("l2_d3", 5, 64, cat("l2_d2", l2_d1, t2a)), l2_d1)
+        for step in ("l2_d4", "l2_d5", "l2_d6"):
+            x = multi(step, 7, 64, x, add=True)
+        x = cat("l2_d7", multi("l2_d7", 7, 64, x), l2_d1)
+        x = cat("l2_d8", multi("l2_d8", 5, 64, x), t2b)
+        l2_d9 = multi("l2_d9", 3, 64, x)
+
+        t1a, t1b = up("t1a", 32, l2_d9), up("t1b", 32, l2_d9)
+        out["l2"] = self.head("l2", self.head_conv("l2", l2_d9))
+        x = cat("l1_d3", multi("l1_d3", 5, 32, cat("l1_d2", l1_d1, t1a), norm=False), l1_d1)
+        x = multi("l1_d4", 7, 32, x, norm=False)
+        x = multi("l1_d5", 9, 32, x, norm=False)
+        for step in ("l1_d6", "l1_d7", "l1_d8"):
+            x = multi(step, 9, 32, x, norm=False, add=True)
+        x = cat("l1_d9", multi("l1_d9", 7, 32, x, norm=False), l1_d1)
+        x = cat("l1_d11", multi("l1_d10", 5, 32, x, norm=False), t1b, l1_d1)
+        l1_d12 = multi("l1_d12", 3, 32, x, norm=False)
+
+        out["l1"] = self.head("l1", self.head_conv("l1", l1_d12))
+        l0_conv = self.head_conv("l0", up("l0_up", 8, l1_d12))
+        out["l0"] = self.head("l0", l0_conv)
+        out["l_up"] = self.head("l_up", self.head_conv("l_up", self.up_rgb("l_up_up", l0_conv)))
+        return out
+
+    def multi(
+        self, name: str, largest: int, n: int, x: Any, *, norm: bool = True, add: bool = False
+    ) -> Any:
+        """Parallel branches of two convolutions, with kernels 3, 5, ... `largest`."""
+        branches = []
+        for kernel in range(3, largest + 1, 2):
+            branch = x
+            for number in (1, 2):
+                branch = self.conv(f"{name}_k{kernel}_{number}", kernel, n, branch, norm)
+            branches.append(branch)
+        joined = branches[0] if len(branches) == 1 else _cat(f"{name}_multi", *branches)
+        return layers.Add(name=f"{name}_add")([joined, x]) if add else joined
+
+    def conv(self, name: str, kernel: int, n: int, x: Any, norm: bool) -> Any:
+        filters = channels(n, self.width)
+        x = self._made(layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv"))(x)
+        if norm:
+            x = self._made(InstanceNormalization(name=f"{name}_norm"))(x)
+        return _leaky(name, x)
+
+    def up(self, name: str, n: int, x: Any) -> Any:
+        return self._up(name, channels(n, self.width), x)
+
+    def up_rgb(self, name: str, x: Any) -> Any:
+        return self._up(name, 3, x)
+
+    def _up(self, name: str, filters: int, x: Any) -> Any:
+        layer = layers.Conv2DTranspose(
+            filters, 3, strides=2, padding="same", use_bias=False, name=f"{name}_conv"
+        )
+        return _leaky(name, self._made(layer)(x))
+
+    def _made(self, layer: Any) -> Any:
+        self.created.append(layer)
+        return layer
+
+    def head_conv(self, head: str, x: Any) -> Any:
+        return self._made(layers.Conv2D(3, 3, padding="same", name=f"out_{head}_conv"))(x)
+
+    def head(self, head: str, x: Any) -> Any:
+        x = layers.Activation("tanh", name=f"out_{head}_tanh")(x)
+        if not self.residual:
+            return layers.Rescaling(0.58, offset=0.5, name=f"out_{head}")(x)
+        change = layers.Rescaling(0.58, name=f"out_{head}_change")(x)
+        return layers.Add(name=f"out_{head}")([self._photo_at(head), change])
+
+    def _photo_at(self, head: str) -> Any:
+        rgb = self.photo if self.photo.shape[-1] == 3 else self.photo[..., :3]
+        if head == "l_up":
+            return layers.UpSampling2D(2, interpolation="bilinear", name="photo_l_up")(rgb)
+        if head == "l0":
+            return rgb
+        return layers.AveragePooling2D(2 ** int(head[1:]), name=f"photo_{head}")(rgb)
+
+
+def _cat(name: str, *tensors: Any) -> Any:
+    return layers.Concatenate(name=f"{name}_cat")(list(tensors))
+
+
+def _pool(name: str, x: Any) -> Any:
+    return layers.MaxPooling2D(2, name=name)(x)
+
+
+def _leaky(name: str, x: Any) -> Any:
+    return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=f"{name}_leaky")(x)

@@ -1,0 +1,1 @@
+"""Quantization schemes, calibration, and the search of what stays in float."""

@@ -1,0 +1,80 @@
+"""Opens trained models. One module for each file format; all return a `FloatModel`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bokeh_convert.process_state import keras_on_tensorflow, random_state
+from bokeh_convert.sources.float_model import FloatModel
+from bokeh_convert.sources.options import SourceOptions
+from bokeh_runtime.errors import InputError
+
+__all__ = ["FloatModel", "SourceOptions", "read_model"]
+
+_CHECKPOINT_PART = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+
+
+def read_model(path: Path, options: SourceOptions | None = None) -> FloatModel:
+    """Loads a trained model.
+
+    Args:
+        path: A whole model (`.h5` of Keras 2 or 3, `.keras`, a SavedModel folder), or weights
+            alone of our PyNET (`.h5`, `.weights.h5`, or the prefix of a TF1 checkpoint).
+        options: What the file itself does not say.
+
+    Raises:
+        InputError: If the source is missing, damaged, of another kind, or carries code, or Keras
+            runs on another backend than TensorFlow.
+    """
+    options = options or SourceOptions()
+    keras_on_tensorflow()
+    with random_state():
+        return _read(path, options)
+
+
+def _read(path: Path, options: SourceOptions) -> FloatModel:
+    prefix = path.with_name(_CHECKPOINT_PART.sub("", path.name)) if path.name else path
+    if path.is_dir():
+        return _read_folder(path, options)
+    if (prefix != path or not path.exists()) and prefix.with_name(f"{prefix.name}.index").exists():
+        from bokeh_convert.sources.checkpoint import read_checkpoint
+
+        return read_checkpoint(prefix, options)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; copy or save it again")
+    # By content, not by suffix: people rename files.
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+    if start.startswith(b"PK"):
+        from bokeh_convert.sources.keras3 import read_keras3_zip
+
+        return read_keras3_zip(path, options)
+    if start == b"\x89HDF\r\n\x1a\n":
+        from bokeh_convert.sources.hdf5 import read_hdf5
+
+        return read_hdf5(path, options)
+    if re.match(rb"\x80[\x02-\x05]", start):
+        raise InputError(
+            f"{path}: is a pickle, which is code that opening would run; "
+            "save the model with model.save()"
+        )
+    raise InputError(f"{path}: neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
+
+
+def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
+    if (path / "saved_model.pb").exists():
+        from bokeh_convert.sources.saved_model import read_saved_model
+
+        return read_saved_model(path, options)
+    checkpoints = sorted(index.stem for index in path.glob("*.index"))
+    if checkpoints:
+        raise InputError(
+            f"{path}: a folder of checkpoints; name one of them: {', '.join(checkpoints)}"
+        )
+    raise InputError(f"{path}: is a folder without a saved_model.pb; give a SavedModel or a file")

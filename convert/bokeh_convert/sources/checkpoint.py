@@ -1,0 +1,66 @@
+"""Reads the authors' TF1 checkpoints into our PyNET.
+
+Their variables have no names of their own: `generator/Variable`, `generator/Variable_1` and so on,
+in the order in which the authors' code creates them. Our PyNET creates its layers in that order.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from bokeh_convert.pynet.network import HEADS
+from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.weights import build, fill
+from bokeh_runtime.errors import InputError
+
+# Not `generator/Variable_3/Adam`: a checkpoint of a training run holds the optimizer's as well.
+_GENERATORS = re.compile(r"generator/Variable(?:_(\d+))?")
+
+
+def read_checkpoint(prefix: Path, options: SourceOptions) -> FloatModel:
+    """Loads a checkpoint by the order of its variables.
+
+    Args:
+        prefix: Without `.index` and `.data-00000-of-00001`.
+        options: What the checkpoint does not say.
+
+    Raises:
+        InputError: If it is damaged, or is not of a PyNET of this width.
+    """
+    with refusing(prefix, "TensorFlow's checkpoint reader"):
+        reader = tf.train.load_checkpoint(str(prefix))
+        numbered = {}
+        for name in reader.get_variable_to_shape_map():
+            match = _GENERATORS.fullmatch(name)
+            if match:
+                numbered[int(match[1] or 0)] = name
+        if not numbered:
+            raise InputError(
+                f"{prefix}: holds no variables generator/Variable_N; give a checkpoint of the "
+                "PyNET authors' code, or save your model with model.save()"
+            )
+        model, layers = build(prefix, HEADS, options)
+        wanted = sum(len(layer.weights) for layer in layers)
+        names = [numbered[number] for number in sorted(numbered)]
+        if len(names) != wanted:
+            raise InputError(
+                f"{prefix}: holds {len(names)} variables of a generator, PyNET has {wanted}; "
+                "give a checkpoint of the authors' pynet"
+            )
+        at = 0
+        for layer in layers:
+            own = names[at : at + len(layer.weights)]
+            fill(prefix, layer, [reader.get_tensor(name) for name in own], options)
+            at += len(own)
+    parts = sorted(prefix.parent.glob(f"{_escaped(prefix.name)}.data-*"))
+    read = keras_model(prefix, "tf1-checkpoint", model, options)
+    return replace(read, files=(prefix.with_name(f"{prefix.name}.index"), *parts))
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)

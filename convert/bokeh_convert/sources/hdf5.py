@@ -1,0 +1,39 @@
+"""Tells the `.h5` files of Keras 2, of Keras 3 and of weights alone apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+
+from bokeh_convert.sources.float_model import FloatModel, refusing
+from bokeh_convert.sources.options import SourceOptions
+from bokeh_runtime.errors import InputError
+
+
+def read_hdf5(path: Path, options: SourceOptions) -> FloatModel:
+    """Loads a model from an `.h5` file.
+
+    Raises:
+        InputError: If the file is damaged, carries code, or holds weights that do not fit.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            text = file.attrs.get("model_config")
+            version = str(file.attrs.get("keras_version", "2.0"))
+    except OSError as error:
+        raise InputError(f"{path}: HDF5 file cut short or damaged; copy it again") from error
+    if text is None:
+        from bokeh_convert.sources.weights import read_weights
+
+        return read_weights(path, options)
+    with refusing(path, "the HDF5 reader"):
+        config = json.loads(text)
+    if version.startswith("2."):
+        from bokeh_convert.sources.keras2 import read_keras2
+
+        return read_keras2(path, config, options)
+    from bokeh_convert.sources.keras3 import load_keras3
+
+    return load_keras3(path, ".h5", "keras3-h5", config, options)

@@ -1,0 +1,100 @@
+"""Reads the `.h5` files of Keras 2 (tf.keras 2.x) through tf-keras.
+
+Keras 3 cannot: such files hold TFOpLambda layers, one for each TensorFlow function that the
+author called on a tensor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tf_keras
+
+from bokeh_convert.process_state import default_environment
+from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.sources.guard import custom_aliases, refuse_code
+from bokeh_convert.sources.options import SourceOptions
+from bokeh_runtime.errors import InputError
+
+
+class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
+    """TensorFlow Addons' InstanceNormalization, which no current TensorFlow can import.
+
+    Each channel of each image is normalized over its height and width. Arguments are named as in
+    the files that Addons wrote; what only matters in training is taken and ignored.
+
+    Input and output: float [batch, height, width, channels].
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        **_training_only: Any,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if axis not in (-1, 3):
+            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+
+    def build(self, input_shape: Any) -> None:
+        channels = (input_shape[-1],)
+        # Gamma before beta: the order in which Addons stored them.
+        if self.scale:
+            self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
+        if self.center:
+            self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        mean, variance = tf.nn.moments(inputs, [1, 2], keepdims=True)
+        return tf.nn.batch_normalization(
+            inputs,
+            mean,
+            variance,
+            self.beta if self.center else None,
+            self.gamma if self.scale else None,
+            self.epsilon,
+        )
+
+
+KNOWN_LAYERS = {
+    "Addons>InstanceNormalization": AddonsInstanceNormalization,
+    "InstanceNormalization": AddonsInstanceNormalization,
+}
+
+
+def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
+    """Loads a whole model saved by Keras 2, after a look at its configuration.
+
+    Raises:
+        InputError: If it carries code, or tf-keras cannot load it.
+    """
+    options.refuse_pynet_options(path)
+    if not options.trust_source:
+        refuse_code(path, config, options.custom_names)
+    # The user's module most likely says `tf.keras`, which must mean Keras 2 to fit this file.
+    # TensorFlow settles that at the first use of `tf.keras` in the process, for good.
+    with default_environment(TF_USE_LEGACY_KERAS="1"):
+        objects = options.load_custom_objects()
+    for name, given in objects.items():
+        if isinstance(given, type) and issubclass(given, keras.layers.Layer):
+            raise InputError(
+                f"{path}: was saved by Keras 2, and {name} is a layer of Keras 3; "
+                "import its base class from tf_keras"
+            )
+    known = {**KNOWN_LAYERS, **custom_aliases(config, objects)}
+    with refusing(path, f"tf-keras {tf_keras.__version__}"):
+        # tf-keras goes by the suffix: anything but .keras is opened as HDF5 here.
+        model = tf_keras.models.load_model(path, custom_objects=known, compile=False)
+    return keras_model(path, "keras2-h5", model, options)

@@ -1,0 +1,69 @@
+"""Reads the serving signature of a SavedModel folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from bokeh_convert.sources.float_model import FloatModel, input_size, refusing
+from bokeh_convert.sources.graph_guard import refuse_side_effects
+from bokeh_convert.sources.options import SourceOptions
+from bokeh_runtime.errors import InputError
+
+SERVE = "serve"
+_DEFAULT = "serving_default"
+
+
+def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
+    """Loads a SavedModel of TensorFlow 1 or 2, after a look at its graph.
+
+    Raises:
+        InputError: If it is damaged, has no usable signature, or does more than compute.
+    """
+    options.refuse_pynet_options(path)
+    with refusing(path, "TensorFlow"):
+        stored = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        meta_graph = _serving(path, stored)
+        name = _signature_name(path, meta_graph)
+        if not options.trust_source:
+            refuse_side_effects(path, meta_graph, name)
+        loaded = tf.saved_model.load(str(path), tags=[SERVE])
+        signature = loaded.signatures[name]
+    inputs = signature.structured_input_signature[1]
+    if len(inputs) != 1:
+        raise InputError(f"{path}: signature {name} has {len(inputs)} inputs; it needs one picture")
+    ((argument, spec),) = inputs.items()
+    if spec.shape.rank is None:
+        raise InputError(f"{path}: the shape of input {argument} is unknown; save it with a shape")
+    height, width, channels = input_size(path, spec.shape.as_list())
+
+    def call(photo: Any) -> dict[str, Any]:
+        # The object owns the variables: without it they would be collected.
+        _ = loaded
+        return dict(signature(**{argument: photo}))
+
+    files = tuple(sorted(p for p in path.rglob("*") if p.is_file()))
+    return FloatModel(path, files, "saved-model", call, height, width, channels, options)
+
+
+def _serving(path: Path, stored: Any) -> Any:
+    for meta_graph in stored.meta_graphs:
+        if set(meta_graph.meta_info_def.tags) == {SERVE}:
+            return meta_graph
+    tags = [list(meta_graph.meta_info_def.tags) for meta_graph in stored.meta_graphs]
+    raise InputError(f"{path}: has no graph tagged '{SERVE}', only {tags}; export it for serving")
+
+
+def _signature_name(path: Path, meta_graph: Any) -> str:
+    names = [name for name in meta_graph.signature_def if not name.startswith("__")]
+    if _DEFAULT in names:
+        return _DEFAULT
+    if len(names) == 1:
+        return str(names[0])
+    raise InputError(
+        f"{path}: has no signature '{_DEFAULT}' but {', '.join(names) or 'none'}; "
+        "save it with signatures={'serving_default': ...}"
+    )

@@ -1,0 +1,52 @@
+"""The side-by-side picture of a conversion: photo, full model, and each converted file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bokeh_runtime.imaging.photo import FloatImage, save_photo
+from bokeh_runtime.tflite.reference_pack import Reference
+
+_GAP_PX = 6
+_HEADING_PX = 30
+_MOST_ROWS = 4
+
+
+def save_comparison(
+    path: Path, reference: Reference, columns: Sequence[tuple[str, Sequence[FloatImage]]]
+) -> None:
+    """Writes the picture: one row for each of the first four photos.
+
+    Args:
+        path: A .png or .jpg file.
+        reference: The photos and what the full model drew.
+        columns: Heading and pictures of each converted file, float [height, width, 3] in [0, 1].
+    """
+    height, width = reference.outputs[0].shape[:2]
+    photos = [
+        cv2.resize(pixels[..., :3], (width, height), interpolation=cv2.INTER_CUBIC)
+        / np.float32(255)
+        for pixels in reference.inputs
+    ]
+    every = [("photo", photos), ("full model", reference.outputs), *columns]
+    rows = min(_MOST_ROWS, len(photos))
+    heading_row = np.hstack([_heading(text, width + _GAP_PX) for text, _ in every])
+    picture_rows = [
+        np.hstack([_padded(pictures[row]) for _, pictures in every]) for row in range(rows)
+    ]
+    save_photo(path, np.vstack([heading_row, *picture_rows]))
+
+
+def _heading(text: str, width: int) -> FloatImage:
+    strip = np.full((_HEADING_PX, width, 3), 255, np.uint8)
+    font, black = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
+    cv2.putText(strip, text, (4, 21), font, 0.55, black, 1, cv2.LINE_AA)
+    return (strip / np.float32(255)).astype(np.float32)
+
+
+def _padded(picture: FloatImage) -> FloatImage:
+    return np.pad(picture, ((0, _GAP_PX), (0, _GAP_PX), (0, 0)), constant_values=1.0)

@@ -1,0 +1,1 @@
+"""What runs a model, and the proof of where it ran."""

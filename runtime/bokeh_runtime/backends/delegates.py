@@ -1,0 +1,264 @@
+"""Chooses what runs a model, and proves that it does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from bokeh_runtime.backends.accelerator import AcceleratedModel
+from bokeh_runtime.backends.gpu_check import check
+from bokeh_runtime.backends.interpreter import TfliteModel, installed
+from bokeh_runtime.backends.placement import Placement, names
+from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.tflite.file import TfliteFile, read_tflite
+
+DELEGATES = ("auto", "cpu", "gpu", "nnapi", "npu")
+LAST_ANDROID_WITH_NNAPI = 34  # API level; Android 15 (35) deprecates it
+_GETPROP_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model that is ready to run; `close` releases what it holds."""
+
+    run: Callable[[FloatImage], FloatImage]
+    placement: Placement
+    close: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Whether a delegate is here: its device, or why not and what to do about it."""
+
+    delegate: str
+    device: str | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        delegate: One of `DELEGATES`.
+        threads: Of the CPU; None takes all cores.
+        interpreter: A key of `interpreter.INTERPRETERS`; None takes the first installed.
+        library: Of an external delegate, for boards that have one.
+        allow_partial: The CPU may run what the delegate does not take.
+    """
+
+    delegate: str = "auto"
+    threads: int | None = None
+    interpreter: str | None = None
+    library: Path | None = None
+    allow_partial: bool = False
+
+
+def open_engine(file: TfliteFile, request: Request) -> Engine:
+    """Opens a model on the delegate that was asked for.
+
+    Args:
+        file: The model.
+        request: What was asked for; "auto" takes the first of NPU, GPU and CPU that is here, is
+            no imitation, takes the whole model, and draws the right picture.
+
+    Raises:
+        InputError: If the request contradicts itself, or the interpreter cannot run the file.
+        HardwareError: If what was asked for is not here, or does not take the whole model.
+    """
+    if request.delegate not in DELEGATES:
+        raise InputError(f"delegate '{request.delegate}' is unknown; use {', '.join(DELEGATES)}")
+    if request.library is not None:
+        if request.delegate in ("auto", "cpu"):
+            raise InputError(f"{request.library}: say with --delegate gpu, nnapi or npu what it is")
+        return _from_library(file, request)
+    if request.interpreter == "tflite-runtime" and request.delegate in ("gpu", "npu"):
+        raise HardwareError(
+            f"{request.delegate}: tflite-runtime has it by --delegate-library alone; "
+            "use --interpreter ai-edge-litert"
+        )
+    if request.delegate == "cpu":
+        return _on_cpu(file, request)
+    if request.delegate == "nnapi":
+        raise HardwareError(_why_no_nnapi())
+    if request.delegate != "auto":
+        return _accelerated(file, request, request.delegate)
+    return _automatic(file, request)
+
+
+def probe() -> list[Probe]:
+    """Tries every delegate with a tiny model, and says which are here."""
+    tiny = read_tflite(Path(str(files("bokeh_runtime") / "probe.tflite")))
+    found = [Probe("cpu", f"{cpu_name()}, {' and '.join(installed())}")]
+    for kind in ("gpu", "npu"):
+        try:
+            model = AcceleratedModel(tiny, kind)
+        except HardwareError as error:
+            found.append(Probe(kind, None, _without_prefix(str(error))))
+        else:
+            imitated = " (a CPU that imitates a GPU)" if model.device.software else ""
+            found.append(Probe(kind, model.device.name + imitated))
+            model.close()
+    found.insert(2, Probe("nnapi", None, _without_prefix(_why_no_nnapi())))
+    return found
+
+
+def cpu_name() -> str:
+    """Returns the processor's name, as its system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith(("model name", "Hardware")):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> Engine:
+    model = TfliteModel(
+        file.content,
+        threads=request.threads,
+        interpreter=request.interpreter,
+        name=str(file.path),
+    )
+    total = len(file.operators)
+    device = f"{cpu_name()}, {model.interpreter_name}"
+    placement = Placement(request.delegate, "cpu", device, None, total, left=None, notes=notes)
+    found = model.nodes_left(file)
+    if found is not None:
+        left, partitions = found
+        placed = total - len(left)
+        placement = replace(
+            placement,
+            device=f"{device}, {'XNNPACK' if placed else 'built-in kernels'}",
+            nodes_placed=placed or total,
+            left=names(left) if placed else (),
+            partitions=partitions if placed else None,
+        )
+    return Engine(model.run, placement, model.close)
+
+
+def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
+    threads = request.threads or os.cpu_count() or 1
+    if file.picture_output != 0:  # the buffers of an accelerator have no names to tell them by
+        raise HardwareError(f"{kind}: the picture is not the model's first output; use the CPU")
+
+    def compiled(float32: bool) -> AcceleratedModel:
+        return AcceleratedModel(
+            file, kind, partial=request.allow_partial, float32=float32, threads=threads
+        )
+
+    model = compiled(False)
+    if request.delegate == "auto" and model.device.software:
+        model.close()
+        raise HardwareError(f"{kind}: {model.device.name} is a CPU that imitates a GPU")
+    precision, notes = "default", []
+    if kind == "gpu":
+        model, precision, note = check(
+            file, model, lambda: compiled(True), threads, allow_partial=request.allow_partial
+        )
+        notes = [note] if note else []
+        if model.device.software:
+            notes.append(
+                f"{model.device.name} is a CPU that imitates a GPU: its speed says nothing"
+            )
+    placement = Placement(
+        asked=request.delegate,
+        delegate=kind,
+        device=model.device.name,
+        nodes_placed=model.nodes_placed,
+        nodes_total=len(file.operators),
+        left=model.left,
+        partitions=model.partitions,
+        reasons=model.reasons,
+        precision=precision,
+        notes=notes,
+    )
+    return Engine(model.run, placement, model.close)
+
+
+def _automatic(file: TfliteFile, request: Request) -> Engine:
+    refused = []
+    if request.interpreter in (None, "ai-edge-litert") and "ai-edge-litert" in installed():
+        whole = replace(request, allow_partial=False)
+        for kind in ("npu", "gpu"):
+            try:
+                return _accelerated(file, whole, kind)
+            except HardwareError as error:
+                refused.append(str(error))
+    return _on_cpu(file, request, tuple(refused))
+
+
+def _from_library(file: TfliteFile, request: Request) -> Engine:
+    assert request.library is not None
+    if request.delegate == "nnapi" and not _android_level():
+        raise HardwareError(_why_no_nnapi())
+    model = TfliteModel(
+        file.content,
+        threads=request.threads,
+        interpreter=request.interpreter,
+        delegate_library=request.library,
+        name=str(file.path),
+    )
+    asked, total = request.delegate, len(file.operators)
+    placement = Placement(asked, asked, request.library.name, None, total, left=None)
+    found = model.nodes_left(file)
+    if found is not None:
+        left, partitions = found
+        placement = replace(
+            placement, nodes_placed=total - len(left), left=names(left), partitions=partitions
+        )
+    if placement.nodes_placed != total and not request.allow_partial:
+        model.close()
+        what = (
+            "the interpreter does not tell what it runs"
+            if found is None
+            else f"would not run {placement.unsupported}"
+        )
+        raise HardwareError(
+            f"{request.library}: {what}; "
+            "--allow-partial leaves the rest to the CPU, --delegate cpu all of it"
+        )
+    return Engine(model.run, placement, model.close)
+
+
+def _why_no_nnapi() -> str:
+    level = _android_level()
+    if level is None:
+        return "nnapi: only Android has it; use --delegate cpu or gpu"
+    if level > LAST_ANDROID_WITH_NNAPI:
+        return "nnapi: deprecated from Android 15 on; use --delegate gpu or npu"
+    return "nnapi: Python reaches it by a library alone; give it with --delegate-library"
+
+
+def _android_level() -> int | None:
+    """Returns the API level of the Android system that this runs on; None on any other."""
+    if sys.platform != "android" and not hasattr(sys, "getandroidapilevel"):
+        return None
+    command = shutil.which("getprop")
+    if command is None:
+        return None
+    try:
+        done = subprocess.run(
+            [command, "ro.build.version.sdk"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_GETPROP_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return int(done.stdout) if done.stdout.strip().isdigit() else None
+
+
+def _without_prefix(message: str) -> str:
+    return message.partition(": ")[2]

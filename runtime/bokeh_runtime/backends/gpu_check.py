@@ -1,0 +1,199 @@
+"""Holds a GPU's picture against the CPU's, once for each model, device and driver.
+
+GPUs may compute in half precision, which can lose a picture (sums that overflow, an epsilon that
+vanishes), and a driver may be wrong in silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.backends.accelerator import AcceleratedModel, Device
+from bokeh_runtime.backends.interpreter import TfliteModel
+from bokeh_runtime.backends.vulkan import driver_of
+from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.imaging.photo import FloatImage, to_unit
+from bokeh_runtime.metrics.psnr import psnr
+from bokeh_runtime.tflite.file import TfliteFile
+from bokeh_runtime.tflite.metadata import metadata_of
+from bokeh_runtime.tflite.reference_pack import pack_beside, reference_beside
+
+# A float file draws the same to 80 dB and more. A file with int8 activations is computed in float
+# by GPUs, which draws a picture of its own: it may be as far from the full model as the CPU's.
+SAME_PICTURE_DB = 40.0
+MARGIN_DB = 1.0
+CHECK_VERSION = 2
+"""Counted up when this module judges otherwise, so that older verdicts do not hold any more."""
+
+
+def check(
+    file: TfliteFile,
+    model: AcceleratedModel,
+    in_float32: Callable[[], AcceleratedModel],
+    threads: int,
+    *,
+    allow_partial: bool,
+) -> tuple[AcceleratedModel, str, str]:
+    """Returns the model that draws the right picture, its precision, and a note ("" if none).
+
+    The picture is the first of the reference pack beside the file, else a drawn one. Whatever goes
+    wrong, `model` is closed.
+
+    Args:
+        file: The model's file.
+        model: As the GPU runs it by default.
+        in_float32: Opens it without half precision.
+        threads: Of the CPU.
+        allow_partial: Whether the CPU may have been left a part.
+
+    Raises:
+        InputError: If the pack cannot be read, or the CPU's picture is not finite.
+        HardwareError: If the GPU draws a wrong picture in float32 too, or none of its own.
+    """
+    try:
+        key = _key(file, model.device, allow_partial=allow_partial)
+        precision = None if key is None else _cached(key)
+        if precision is None:
+            model, precision = _judged(file, model, in_float32, threads)
+            if key is not None:
+                _remember(key, precision)
+        elif precision == "float32":
+            model.close()
+            model = in_float32()
+    except BaseException:
+        model.close()
+        raise
+    note = "half precision draws a wrong picture on this GPU; it runs in float32"
+    return model, precision, note if precision == "float32" else ""
+
+
+def _judged(
+    file: TfliteFile,
+    model: AcceleratedModel,
+    in_float32: Callable[[], AcceleratedModel],
+    threads: int,
+) -> tuple[AcceleratedModel, str]:
+    image, full = _picture(file)
+    by_cpu = TfliteModel(file.content, threads=threads, name=str(file.path))
+    expected = by_cpu.run(image)
+    by_cpu.close()
+    if not np.isfinite(expected).all():
+        raise InputError(f"{file.path}: draws NaN or infinity on the CPU; convert it again")
+    first = model.run(image)
+    # Sums in another order round otherwise; without a convolution, or with a part left to the
+    # CPU, there may be none.
+    summed = any(operator.name == "CONV_2D" for operator in file.operators)
+    if summed and model.whole and np.array_equal(first, expected):
+        raise HardwareError(
+            f"{file.path}: the picture is the CPU's bit for bit, so it did not run on "
+            f"{model.device.name}; use --delegate cpu"
+        )
+    if _distance(first, expected, full) is None:
+        return model, "default"
+    model.close()
+    model = in_float32()
+    try:
+        again = _distance(model.run(image), expected, full)
+        if again is not None:
+            raise HardwareError(
+                f"{file.path}: {model.device.name} draws a wrong picture ({again:.1f} dB from "
+                "the CPU's, in float32 too); use --delegate cpu"
+            )
+    except BaseException:
+        model.close()
+        raise
+    return model, "float32"
+
+
+def _distance(drawn: FloatImage, expected: FloatImage, full: FloatImage | None) -> float | None:
+    """Returns the PSNR from the CPU's picture if it is too low, None if the picture is right."""
+    if not np.isfinite(drawn).all():
+        return 0.0
+    drawn, expected = np.clip(drawn, 0, 1), np.clip(expected, 0, 1)
+    distance = psnr(drawn, expected, border_px=0)
+    if distance >= SAME_PICTURE_DB:
+        return None
+    if full is not None and full.shape == drawn.shape:
+        by_cpu = psnr(expected, full, border_px=0)
+        if psnr(drawn, full, border_px=0) >= by_cpu - MARGIN_DB:
+            return None
+    return distance
+
+
+def _picture(file: TfliteFile) -> tuple[FloatImage, FloatImage | None]:
+    metadata = metadata_of(file)
+    reference = reference_beside(file.path, metadata)
+    shape = file.tensors[file.inputs[0]].shape[1:]
+    if reference is not None and reference.inputs[0].shape == shape:
+        source = metadata.source.get("sha256") if metadata else None
+        if source and reference.source_sha256 and source != reference.source_sha256:
+            return to_unit(reference.inputs[0]), None  # another model's pictures
+        return to_unit(reference.inputs[0]), reference.outputs[0]
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / 16
+    waves = [np.sin(rows + i) * np.cos(columns * (i + 1)) for i in range(shape[2])]
+    return (0.5 + 0.45 * np.dstack(waves)).astype(np.float32), None
+
+
+def _key(file: TfliteFile, device: Device, *, allow_partial: bool) -> str | None:
+    """Returns what a verdict depends on; None where the driver's version is not known.
+
+    A verdict that may be of another driver proves nothing, so it is not kept then.
+    """
+    driver = driver_of(device.name) if device.backend == "Vulkan" else None
+    if driver is None:
+        return None
+    pack = pack_beside(file.path, metadata_of(file))
+    return json.dumps(
+        {
+            "check": CHECK_VERSION,
+            "limits_db": [SAME_PICTURE_DB, MARGIN_DB],
+            "model": file.sha256,
+            "reference": None if pack is None else hashlib.sha256(pack.read_bytes()).hexdigest(),
+            "device": device.name,
+            "driver": driver,
+            "litert": _litert_version(),
+            "allow_partial": allow_partial,
+        }
+    )
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "bokeh-tflite" / "gpu_checks.json"
+
+
+def _entries() -> dict[str, str]:
+    try:
+        entries = json.loads(_cache().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _cached(key: str) -> str | None:
+    entry = _entries().get(key)
+    return entry if entry in ("default", "float32") else None
+
+
+def _remember(key: str, precision: str) -> None:
+    # Without a home to write to, the check is made each time.
+    with contextlib.suppress(InputError), Staging(_cache().parent) as staging:
+        text = json.dumps({**_entries(), key: precision}, indent=1)
+        staging.path(_cache().name).write_text(text, encoding="utf-8")
+        staging.commit()
+
+
+def _litert_version() -> str:
+    try:
+        return version("ai-edge-litert")
+    except PackageNotFoundError:
+        return "unknown"

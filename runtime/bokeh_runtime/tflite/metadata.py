@@ -1,0 +1,95 @@
+"""What a .tflite file says of itself: the JSON in its metadata entry `bokeh_tflite`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.resample import RESAMPLING
+from bokeh_runtime.tflite.file import TfliteFile, read_tflite
+
+ENTRY = "bokeh_tflite"
+SCHEMA = "bokeh-tflite/model/1"
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What a model eats and what it is.
+
+    Attributes:
+        input_height, input_width: In pixels.
+        input_channels: "rgb" or "rgbd" (the fourth is inverse depth, near is bright).
+        value_range: Smallest and largest value of input and output; outputs are to be clipped.
+        output_scale: Height of the output as a multiple of the input's.
+        resampling: How photos were scaled to the input in training.
+        scheme: "float32", "float16", "dynamic", "int8", "int16x8" or "full-integer".
+        source: File name, format and SHA-256 of the trained model.
+        tools: Versions of what made the file.
+        fidelity: Picture against the full model: `vs`, `protocol`, `border_px`, `peak`, `images`,
+            `identical_images`, `psnr_db_mean`, `psnr_db_pooled`, `psnr_db_worst` (None if all
+            images are identical), `ssim_mean`. Older files lack `psnr_db_pooled` and
+            `identical_images`.
+    """
+
+    input_height: int
+    input_width: int
+    input_channels: str
+    value_range: tuple[float, float]
+    output_scale: float
+    resampling: str
+    scheme: str
+    source: dict[str, str]
+    tools: dict[str, str]
+    fidelity: dict[str, Any]
+    schema: str = SCHEMA
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False)
+
+
+def read_metadata(path: Path) -> ModelMetadata:
+    """Reads the metadata of a .tflite file.
+
+    Raises:
+        InputError: If the file is missing, is no .tflite, is damaged, or does not say what it is.
+    """
+    metadata = metadata_of(read_tflite(path))
+    if metadata is None:
+        raise InputError(f"{path}: has no metadata entry '{ENTRY}'; convert it with bokeh-convert")
+    return metadata
+
+
+def metadata_of(file: TfliteFile) -> ModelMetadata | None:
+    """Returns what the file says of itself; None if it has no entry `bokeh_tflite`.
+
+    Raises:
+        InputError: If the entry cannot be read.
+    """
+    text = file.metadata.get(ENTRY)
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+        if values.get("schema") != SCHEMA:
+            raise InputError(
+                f"{file.path}: metadata of schema {values.get('schema')}, this version reads "
+                f"{SCHEMA}; install the matching bokeh-tflite"
+            )
+        known = {field.name for field in fields(ModelMetadata)}
+        kept = {name: value for name, value in values.items() if name in known}
+        found = ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{file.path}: its metadata entry '{ENTRY}' is damaged ({error}); convert it again"
+        ) from error
+    if found.resampling not in RESAMPLING:
+        raise InputError(
+            f"{file.path}: was trained on photos resampled by '{found.resampling}', this version "
+            f"knows {' and '.join(RESAMPLING)}; install the matching bokeh-tflite"
+        )
+    return found

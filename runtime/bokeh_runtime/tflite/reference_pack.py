@@ -1,0 +1,84 @@
+"""The reference pack: photos, and what the full model draws from them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.tflite.metadata import ModelMetadata
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the full model draws on photos that calibration did not see.
+
+    Attributes:
+        names: Of the photos.
+        inputs: 8-bit [height, width, channels] each; divided by 255 they are the model's input.
+        outputs: float [output height, output width, 3] each, clipped to [0, 1].
+        source_sha256: Hash of the full model's files, in hex; "" if it is not known.
+    """
+
+    names: Sequence[str]
+    inputs: Sequence[npt.NDArray[np.uint8]]
+    outputs: Sequence[FloatImage]
+    source_sha256: str = ""
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Writes the reference pack, with which PSNR can be measured where TensorFlow is not.
+
+    Arrays: `names` [n], `inputs` uint8 [n, h, w, c], `outputs` float32 [n, H, W, 3],
+    `source_sha256`.
+    """
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file,
+            names=np.array(reference.names),
+            inputs=np.stack(reference.inputs),
+            outputs=np.stack(reference.outputs).astype(np.float32),
+            source_sha256=np.array(reference.source_sha256),
+        )
+
+
+def load_reference(path: Path) -> Reference:
+    """Reads a reference pack that `save_reference` wrote.
+
+    Raises:
+        InputError: If it is missing or is no reference pack.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            names = [str(name) for name in arrays["names"]]
+            source = str(arrays["source_sha256"])
+            return Reference(names, list(arrays["inputs"]), list(arrays["outputs"]), source)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; give a .reference.npz of a conversion") from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is no reference pack; give a .reference.npz") from error
+
+
+def pack_beside(model: Path, metadata: ModelMetadata | None) -> Path | None:
+    """Returns where the pack is that the conversion wrote beside a model, None if it is not."""
+    if metadata is None:
+        return None
+    stem = model.stem.removesuffix(".failed").removesuffix(f"_{metadata.scheme}")
+    path = model.with_name(f"{stem}.reference.npz")
+    return path if path.is_file() else None
+
+
+def reference_beside(model: Path, metadata: ModelMetadata | None) -> Reference | None:
+    """Returns the pack that the conversion wrote beside a model, None if it is not there.
+
+    Raises:
+        InputError: If it is there and cannot be read.
+    """
+    path = pack_beside(model, metadata)
+    return None if path is None else load_reference(path)
