@@ -34,6 +34,10 @@ class Phone:
     def pull(self, remote: str, local: Path) -> None:
         shutil.copytree(self.local(remote), local / Path(remote).name)
 
+    def remove(self, *remote: str) -> None:
+        for path in remote:
+            shutil.rmtree(self.local(path), ignore_errors=True)
+
     def shell(self, command: str) -> str:
         words = command.split()
         if words[0] == "pm":
