@@ -34,6 +34,10 @@ class Phone:
     def pull(self, remote: str, local: Path) -> None:
         shutil.copytree(self.local(remote), local / Path(remote).name)
 
+    def remove(self, *remote: str) -> None:
+        for path in remote:
+            shutil.rmtree(self.local(path), ignore_errors=True)
+
     def shell(self, command: str) -> str:
         words = command.split()
         if words[0] == "pm":
@@ -72,7 +76,7 @@ def test_the_apps_benchmark_and_ours_understand_each_other(
     if kotlin.newer_java() is None:
         pytest.skip("no JDK 22 or later")
     phone = Phone(tmp_path / "phone", built / "work")
-    monkeypatch.setattr(android, "Adb", lambda serial: phone)
+    monkeypatch.setattr(android, "Adb", lambda *_: phone)
     matrix = [
         Cell(data / "small_float32.tflite", "cpu", None),
         Cell(data / "small_float32.tflite", "gpu", None),

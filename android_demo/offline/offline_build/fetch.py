@@ -131,9 +131,8 @@ def _unfinished(folder: Path) -> Path:
 
 
 def _unpack_bundletool(folder: Path) -> None:
+    # Always: one of another package may be there.
     target = folder / BUNDLETOOL
-    if target.exists():
-        return
     package = folder / f"{NPM_PACKAGE.replace('@', '-')}.tgz"
     with tarfile.open(package) as archive:
         source = archive.extractfile(_IN_PACKAGE)
