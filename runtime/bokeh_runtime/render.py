@@ -14,6 +14,7 @@ from bokeh_runtime.depth import DEPTH_SUFFIXES, DepthModel, open_depth
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.photo import (
+    AVIF_SUFFIXES,
     HEIC_SUFFIXES,
     PHOTO_SUFFIXES,
     FloatImage,
@@ -39,7 +40,7 @@ class Options:
         strength: 1 draws what the network does, 0 the photo.
         network_resolution: Write the network's own picture.
         compare: Write a picture of before and after beside each result.
-        quality: Of JPEG, WebP and HEIC, 1 to 100.
+        quality: Of JPEG, WebP, AVIF and HEIC, 1 to 100.
     """
 
     strength: float = 1.0
@@ -136,7 +137,7 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> list[Job]
     photos = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in (*PHOTO_SUFFIXES, *HEIC_SUFFIXES)
+        if path.suffix.lower() in (*PHOTO_SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES)
         and path.is_file()
         and not path.name.startswith(".")
         and not path.name.endswith(COMPARISON_SUFFIX)
