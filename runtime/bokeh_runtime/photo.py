@@ -9,11 +9,12 @@ import numpy as np
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.decode import decode
 from bokeh_runtime.imaging.encode import encode
-from bokeh_runtime.imaging.formats import HEIC_SUFFIXES, MOST_PIXELS, SUFFIXES
+from bokeh_runtime.imaging.formats import AVIF_SUFFIXES, HEIC_SUFFIXES, MOST_PIXELS, SUFFIXES
 from bokeh_runtime.imaging.picture import FloatImage, Photo, Pixels, as_float, from_unit, to_unit
 from bokeh_runtime.staging import Staging
 
 __all__ = [
+    "AVIF_SUFFIXES",
     "HEIC_SUFFIXES",
     "MOST_PIXELS",
     "PHOTO_SUFFIXES",
