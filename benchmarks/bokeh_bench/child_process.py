@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bokeh_runtime.interrupt import deferred
+
 SECONDS = 600.0
 """How long a step may take unless another limit is asked: opening a model, or one inference."""
 _DYING_SECONDS = 5.0
@@ -40,24 +42,26 @@ def run(
         TimeLimitError: If it does not end in time.
         OSError: If the program cannot be started.
     """
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if merge_stderr else subprocess.PIPE,
-        text=True,
-        errors="replace",
-        cwd=folder,
-        env=environment,
-        start_new_session=True,
-    )
+    process: subprocess.Popen[str] | None = None
     try:
+        with deferred():
+            process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merge_stderr else subprocess.PIPE,
+                text=True,
+                errors="replace",
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
         out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        raise TimeLimitError(f"did not end within {seconds:g} s") from None
-    except BaseException:
-        kill(process)
+    except BaseException as error:
+        if process is not None:
+            kill(process)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TimeLimitError(f"did not end within {seconds:g} s") from None
         raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

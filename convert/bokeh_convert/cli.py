@@ -74,8 +74,8 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--representative-dataset",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Photos that calibrate int8 and judge the result (none does both): JPEG, PNG, WebP of "
-    "any size; a depth PNG of the same name beside each for a model that takes depth. "
+    help="Photos that calibrate int8 and judge the result (none does both), of any "
+    "size; a depth PNG of the same name beside each for a model that takes depth. "
     "Without it, a few photos that ship with the package.",
 )
 @click.option(

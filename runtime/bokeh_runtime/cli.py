@@ -47,8 +47,8 @@ SCHEMA = "bokeh-tflite/render/1"
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="The result, JPEG, PNG, WebP or TIFF by its suffix; for a folder of photos, a folder. "
-    "Without it, NAME.bokeh.jpg beside the photo.",
+    help="The result, JPEG, PNG, WebP, AVIF or TIFF by its suffix; for a folder of photos, a "
+    "folder. Without it, NAME.bokeh.jpg beside the photo.",
 )
 @click.option(
     "-m",
@@ -118,7 +118,7 @@ SCHEMA = "bokeh-tflite/render/1"
     type=click.IntRange(1, 100),
     default=95,
     show_default=True,
-    help="Of JPEG, WebP and HEIC.",
+    help="Of JPEG, WebP, AVIF and HEIC.",
 )
 @click.option("--overwrite", is_flag=True, help="In a folder, render again what is up to date.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as JSON on stdout.")

@@ -16,6 +16,7 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES, DepthModel, open_depth
 from bokeh_runtime.imaging.folders import photos_in
 from bokeh_runtime.imaging.photo import (
+    AVIF_SUFFIXES,
     HEIC_SUFFIXES,
     PHOTO_SUFFIXES,
     FloatImage,
@@ -41,7 +42,7 @@ class Options:
         strength: 1 draws what the network does, 0 the photo.
         network_resolution: Write the network's own picture.
         compare: Write a picture of before and after beside each result.
-        quality: Of JPEG, WebP and HEIC, 1 to 100.
+        quality: Of JPEG, WebP, AVIF and HEIC, 1 to 100.
     """
 
     strength: float = 1.0
@@ -137,7 +138,7 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
     Raises:
         InputError: If the folder holds no photo, or two whose results would have one name.
     """
-    found = photos_in(folder, (*PHOTO_SUFFIXES, *HEIC_SUFFIXES))
+    found = photos_in(folder, (*PHOTO_SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES))
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(

@@ -128,7 +128,11 @@ def sources(
             "delegate": placement.delegate,
             "device": placement.device,
             "precision": placement.precision,
-            "nodes_placed": placement.nodes_placed,
+            "nodes_left": (
+                None
+                if placement.nodes_placed is None
+                else placement.nodes_total - placement.nodes_placed
+            ),
         },
         "version": _version(),
     }

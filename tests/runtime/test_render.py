@@ -181,7 +181,7 @@ def test_depth_maps_and_masks_of_a_folder_are_not_rendered(
         write_photo(photos / name, Photo(scene, grey=True))
     done = command(photos, "-o", "out", "-m", small, "-d", "cpu", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.jpg", "b_sharp.jpg"}
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {"a.jpg", "b_sharp.jpg"}
     note = f"{photos}: 3 grey pictures beside a photo of that name passed over"
     assert note in done.stderr
     assert note in json.loads(done.stdout)["notes"][0]

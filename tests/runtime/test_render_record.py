@@ -87,7 +87,7 @@ class Folder:
     ) -> dict[str, int]:
         """Returns how many were rendered, and how many of them again for which cause."""
         options = options or Options()
-        jobs = jobs_for_folder(self.photos, self.output, depth)
+        jobs, _ = jobs_for_folder(self.photos, self.output, depth)
         record = RenderRecord(self.output)
         made_from = {job: sources(job, self.model, options, depth_model) for job in jobs}
         todo, again = record.outstanding(jobs, made_from)
@@ -258,7 +258,7 @@ def test_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
     for name in ("d.heic", "d.heic.jpg"):
         (photos / name).touch()
     if can_write(Path("d.heic")):
-        names = [job.output.name for job in jobs_for_folder(photos, tmp_path / "out", None)]
+        names = [job.output.name for job in jobs_for_folder(photos, tmp_path / "out", None)[0]]
         assert len(set(names)) == 5
     else:
         with pytest.raises(InputError, match=r"d\.heic\.jpg: its result would have the name of d"):

@@ -84,7 +84,7 @@ def test_lzw_and_packbits_of_sixteen_bits(compression: int, predictor: int, read
     np.testing.assert_array_equal(read(content).pixels, pixels)
 
 
-@pytest.mark.parametrize("compression", ["tiff_lzw", "zstd", "packbits"])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
 def test_eight_bits_in_pillows_compressions(compression: str, read, rng) -> None:
     pixels = noise(rng, EIGHT, 3)
     file = io.BytesIO()

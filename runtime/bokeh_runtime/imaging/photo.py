@@ -10,10 +10,11 @@ from bokeh_runtime.atomic_output import Staging
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.decode import decode
 from bokeh_runtime.imaging.encode import encode
-from bokeh_runtime.imaging.formats import HEIC_SUFFIXES, MOST_PIXELS, SUFFIXES
+from bokeh_runtime.imaging.formats import AVIF_SUFFIXES, HEIC_SUFFIXES, MOST_PIXELS, SUFFIXES
 from bokeh_runtime.imaging.picture import FloatImage, Photo, Pixels, as_float, from_unit, to_unit
 
 __all__ = [
+    "AVIF_SUFFIXES",
     "HEIC_SUFFIXES",
     "MOST_PIXELS",
     "PHOTO_SUFFIXES",
