@@ -1,44 +1,37 @@
-"""Refuses a SavedModel whose graph holds operators that do more than compute.
+"""Holds TensorFlow graphs to the list of operators that only compute.
 
-Loading a SavedModel runs what restores its variables and initializes its resources, and calling it
-runs its signature. So the operators that these reach are read and checked before it is loaded.
+The traced graph of every model is checked, whatever file it came from, before anything of it runs.
+Loading a SavedModel already runs what restores its variables and initializes its resources. So the
+operators that these reach, and the signature's, are read from the file and checked before that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
+from bokeh_convert.read.security.operators import COMPUTING, LOADING
 from bokeh_runtime.errors import InputError
 
-# Operators of TensorFlow that only compute arrays from arrays, hold variables, or call functions
-# (whose own operators are checked too). ReadFile, WriteFile, PyFunc and their kind are not here.
-_PURE = frozenset(
-    """
-    Abs Add AddN AddV2 All Any ArgMax ArgMin Assert Assign AssignVariableOp AvgPool BatchMatMul
-    BatchMatMulV2 BatchMatMulV3 BatchToSpace BatchToSpaceND BiasAdd BiasAddV1 BroadcastArgs
-    BroadcastGradientArgs BroadcastTo Case Cast Ceil CheckNumerics ClipByValue Concat ConcatOffset
-    ConcatV2 Const Conv2D Conv2DBackpropInput Cos Cumsum DepthToSpace DepthwiseConv2dNative
-    DisableCopyOnRead Div DivNoNan Einsum Elu EnsureShape Enter Equal Erf Exit Exp ExpandDims
-    Expm1 FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel Fill
-    Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd
-    GatherV2 Greater GreaterEqual HashTable HashTableV2 Identity IdentityN If IsFinite IsInf IsNan
-    IsVariableInitialized LeakyRelu Less LessEqual LinSpace Log Log1p LogicalAnd LogicalNot
-    LogicalOr LookupTableImportV2 LoopCond MatMul Max MaxPool MaxPoolV2 Maximum Mean Merge Min
-    Minimum MirrorPad Mul MulNoNan MutexV2 Neg NextIteration NoOp NotEqual OneHot OnesLike Pack Pad
-    PadV2 PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod RandomNormal
-    RandomUniform Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6 Reshape ResizeArea
-    ResizeBicubic ResizeBilinear ResizeNearestNeighbor RestoreV2 Reverse ReverseV2 Rint Round Rsqrt
-    Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Size Slice Softmax Softplus Softsign
-    SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze
-    StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch StopGradient
-    StridedSlice StringJoin Sub Sum Switch Tan Tanh Tile TopKV2 Transpose TruncateDiv
-    TruncatedNormal Unpack VarHandleOp VarIsInitializedOp Variable VariableV2 Where While ZerosLike
-    """.split()  # noqa: SIM905
-)
 _INIT = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 _VARIABLES = ("variables", "trainable_variables", "model_variables", "local_variables")
+
+
+def refuse_unknown_operators(path: Path, graph: Any) -> None:
+    """Checks every operator of a traced graph, the bodies of all its functions included.
+
+    Args:
+        path: The source, for the message.
+        graph: The `GraphDef`.
+
+    Raises:
+        InputError: If an operator is not known to only compute.
+    """
+    functions = {function.signature.name: function for function in graph.library.function}
+    for nodes in (graph.node, *(function.node_def for function in functions.values())):
+        for node in nodes:
+            _checked(path, node, functions, COMPUTING)
 
 
 def refuse_side_effects(path: Path, meta_graph: Any, signature: str) -> None:
@@ -56,28 +49,37 @@ def refuse_side_effects(path: Path, meta_graph: Any, signature: str) -> None:
     functions = {function.signature.name: function for function in graph.library.function}
     pending = list(_functions_of_resources(meta_graph))
     for node in _needed(graph, _roots(meta_graph, signature)):
-        pending += _checked(path, node, functions)
+        pending += _checked(path, node, functions, LOADING)
     seen: set[str] = set()
     while pending:
         name = pending.pop()
-        if name in seen or name not in functions:
+        if name in seen or name not in functions:  # a resource may name what is not there
             continue
         seen.add(name)
         # All of the body: what has a side effect runs whether or not a result needs it.
         for node in functions[name].node_def:
-            pending += _checked(path, node, functions)
+            pending += _checked(path, node, functions, LOADING)
 
 
-def _checked(path: Path, node: Any, functions: dict[str, Any]) -> list[str]:
+def _checked(path: Path, node: Any, functions: dict[str, Any], allowed: Set[str]) -> list[str]:
     """Returns the names of the functions that a node calls."""
-    if node.op not in _PURE and node.op not in functions:
+    from tensorflow.python.framework import op_def_registry
+
+    # A function of the file must not stand in for an operator by taking its name.
+    own = node.op in functions and op_def_registry.get(node.op) is None
+    if node.op not in allowed and not own:
         raise InputError(
             f"{path}: runs the operator {node.op}, which is not known to only compute; "
-            "leave it out of the model, or trust the folder with --trust-source"
+            "leave it out of the model, or trust the source with --trust-source"
         )
-    called = [node.op] if node.op in functions else []
+    called = [node.op] if own else []
     for value in node.attr.values():
         called += [function.name for function in (value.func, *value.list.func) if function.name]
+    for name in called:
+        if name not in functions:
+            raise InputError(
+                f"{path}: calls the function {name}, which it does not hold; save the model again"
+            )
     return called
 
 
