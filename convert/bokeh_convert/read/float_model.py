@@ -166,7 +166,9 @@ def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions
         outputs = model(photo, training=False)
         if isinstance(outputs, Mapping):
             return dict(outputs)
-        return dict(zip(model.output_names, tf.nest.flatten(outputs), strict=True))
+        # A Sequential of Keras 3 has one output, without a name of its own.
+        names = getattr(model, "output_names", None) or [model.layers[-1].name]
+        return dict(zip(names, tf.nest.flatten(outputs), strict=True))
 
     return FloatModel(path, (path,), file_format, call, height, width, channels, options)
 

@@ -14,6 +14,9 @@ from bokeh_convert.read.security.archive import read_config, unpacked
 from bokeh_convert.read.security.config import checked_config, custom_aliases
 from bokeh_convert.read.security.hdf5 import checked_copy
 from bokeh_convert.read.security.layers import KERAS_3
+from bokeh_runtime.errors import InputError
+
+_KERAS_2_MODULES = ("keras.engine", "keras.src.engine", "tf_keras")
 
 
 def read_keras3_zip(path: Path, options: SourceOptions) -> FloatModel:
@@ -22,7 +25,14 @@ def read_keras3_zip(path: Path, options: SourceOptions) -> FloatModel:
     Raises:
         InputError: If the file is damaged, is no Keras model, or carries code.
     """
-    return load_keras3(path, ".keras", "keras3-zip", read_config(path, options), options)
+    config = read_config(path, options)
+    module = config.get("module") if isinstance(config, dict) else None
+    if isinstance(module, str) and module.startswith(_KERAS_2_MODULES):
+        raise InputError(
+            f"{path}: is a .keras file of Keras 2, which neither Keras 3 reads nor this tool; "
+            "save the model there with model.save('model.h5')"
+        )
+    return load_keras3(path, ".keras", "keras3-zip", config, options)
 
 
 def load_keras3(

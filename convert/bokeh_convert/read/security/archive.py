@@ -39,7 +39,7 @@ def read_config(path: Path, options: SourceOptions) -> Any:
             return json.loads(archive.read(CONFIG))
     except (zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: archive cut short or damaged; copy it again") from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: an archive without a Keras model; give a .keras file") from error
     except RecursionError as error:
         raise InputError(

@@ -74,6 +74,12 @@ class _Check:
             return value
         if "class_name" in value:
             return self._object(value)
+        if "_TYPE" in value:
+            # What follows is a string that tf-keras decodes as JSON once more.
+            raise InputError(
+                f"{self.path}: holds a sparse or ragged constant, which no image network needs; "
+                "leave it out of the model, or trust the file with --trust-source"
+            )
         return self._items(value)
 
     def _items(self, value: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ _TENSORFLOW = """
     dynamic_stitch einsum ensure_shape equal exp expand_dims eye fill floor gather gather_nd greater
     greater_equal identity identity_n less less_equal linspace logical_and logical_not logical_or
     matmul maximum meshgrid minimum multiply negative norm not_equal one_hot ones ones_like pad pow
-    range rank realdiv repeat reshape reverse reverse_sequence roll round rsqrt saturate_cast
+    range rank realdiv repeat reshape reverse reverse_sequence roll round saturate_cast
     scalar_mul scatter_nd searchsorted sequence_mask shape shape_n sigmoid sign sin sinh size slice
     sort space_to_batch space_to_batch_nd split sqrt square squeeze stack stop_gradient
     strided_slice subtract tan tanh tensor_scatter_nd_add tensor_scatter_nd_max
@@ -79,7 +79,7 @@ _V1 = """
     nn.local_response_normalization nn.max_pool nn.max_pool2d nn.moments nn.pool nn.relu_layer
     nn.separable_conv2d nn.softmax nn.space_to_batch nn.space_to_depth one_hot ones_like pad
     reduce_all reduce_any reduce_max reduce_mean reduce_min reduce_prod reduce_sum reverse_v2
-    space_to_batch space_to_batch_nd space_to_depth split squeeze strided_slice sum to_float
+    space_to_batch space_to_batch_nd space_to_depth split squeeze strided_slice to_float
     transpose where zeros_like
 """
 # keras.backend: what K.mean(x) on a layer's output leaves in a file.
@@ -87,7 +87,7 @@ _BACKEND = """
     abs all any argmax argmin batch_dot batch_flatten batch_normalization bias_add cast clip
     concatenate conv1d conv2d conv2d_transpose conv3d cos cumprod cumsum depthwise_conv2d dot elu
     equal exp expand_dims flatten gather greater greater_equal hard_sigmoid l2_normalize less
-    less_equal log logsumexp max maximum mean min minimum not_equal ones_like
+    less_equal log max maximum mean min minimum not_equal ones_like
     permute_dimensions pool2d pow prod relu repeat repeat_elements reshape resize_images reverse
     round separable_conv2d sigmoid sign sin softmax softplus softsign spatial_2d_padding sqrt square
     squeeze stack std stop_gradient sum switch tanh temporal_padding tile transpose var zeros_like

@@ -47,9 +47,23 @@ def refuse_side_effects(path: Path, meta_graph: Any, signature: str) -> None:
     """
     graph = meta_graph.graph_def
     functions = {function.signature.name: function for function in graph.library.function}
-    pending = list(_functions_of_resources(meta_graph))
-    for node in _needed(graph, _roots(meta_graph, signature)):
-        pending += _checked(path, node, functions, LOADING)
+    nodes = _needed(graph, _signature_roots(meta_graph, signature))
+    _check_reached(path, nodes, (), functions, COMPUTING)
+    nodes = _needed(graph, _loading_roots(meta_graph))
+    _check_reached(path, nodes, _functions_of_resources(meta_graph), functions, LOADING)
+
+
+def _check_reached(
+    path: Path,
+    nodes: Iterable[Any],
+    names: Iterable[str],
+    functions: dict[str, Any],
+    allowed: Set[str],
+) -> None:
+    """Checks nodes, functions by name, and whatever functions they call."""
+    pending = list(names)
+    for node in nodes:
+        pending += _checked(path, node, functions, allowed)
     seen: set[str] = set()
     while pending:
         name = pending.pop()
@@ -58,7 +72,7 @@ def refuse_side_effects(path: Path, meta_graph: Any, signature: str) -> None:
         seen.add(name)
         # All of the body: what has a side effect runs whether or not a result needs it.
         for node in functions[name].node_def:
-            pending += _checked(path, node, functions, LOADING)
+            pending += _checked(path, node, functions, allowed)
 
 
 def _checked(path: Path, node: Any, functions: dict[str, Any], allowed: Set[str]) -> list[str]:
@@ -83,11 +97,16 @@ def _checked(path: Path, node: Any, functions: dict[str, Any], allowed: Set[str]
     return called
 
 
-def _roots(meta_graph: Any, signature: str) -> Iterator[str]:
-    """Yields the nodes of the main graph that are asked for by name."""
-    for name in (signature, "__saved_model_init_op"):
-        for tensor in meta_graph.signature_def[name].outputs.values():
-            yield tensor.name
+def _signature_roots(meta_graph: Any, signature: str) -> Iterator[str]:
+    """Yields the nodes of the main graph that a signature returns."""
+    for tensor in meta_graph.signature_def[signature].outputs.values():
+        yield tensor.name
+
+
+def _loading_roots(meta_graph: Any) -> Iterator[str]:
+    """Yields the nodes of the main graph that loading asks for by name."""
+    for tensor in meta_graph.signature_def["__saved_model_init_op"].outputs.values():
+        yield tensor.name
     yield meta_graph.saver_def.restore_op_name
     for collection in _INIT:
         yield from meta_graph.collection_def[collection].node_list.value

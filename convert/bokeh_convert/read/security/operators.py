@@ -18,7 +18,7 @@ _ARRAYS = """
     MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MirrorPad OneHot
     OnesLike Pack Pad PadV2 ParallelConcat ParallelDynamicStitch Placeholder PlaceholderV2
     PlaceholderWithDefault PreventGradient Range Rank Real Reshape Reverse ReverseSequence ReverseV2
-    Roll ScatterNd ScatterNdNonAliasingAdd SearchSorted Select SelectV2 Shape ShapeN Size Slice
+    Roll ScatterNd ScatterNdNonAliasingAdd Select SelectV2 Shape ShapeN Size Slice
     Snapshot SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Squeeze StopGradient StridedSlice
     TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate
     TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2
@@ -53,6 +53,14 @@ _NETWORKS = """
     MaxPool3D MaxPoolV2 MaxPoolWithArgmax QuantizeAndDequantize QuantizeAndDequantizeV2
     QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 QuantizeV2 Relu Relu6 Selu Softmax
     SoftmaxCrossEntropyWithLogits Softplus Softsign SparseSoftmaxCrossEntropyWithLogits
+"""
+# Recurrent layers of Keras 2 bring their gradient along.
+_GRADIENTS = """
+    AvgPoolGrad BiasAddGrad Conv2DBackpropFilterV2 CudnnRNNBackprop CudnnRNNBackpropV2
+    CudnnRNNBackpropV3 DepthwiseConv2dNativeBackpropFilter EluGrad FusedBatchNormGradV3
+    LeakyReluGrad MaxPoolGrad MirrorPadGrad ReciprocalGrad Relu6Grad ReluGrad ResizeBilinearGrad
+    ResizeNearestNeighborGrad RsqrtGrad SeluGrad SigmoidGrad SoftplusGrad SoftsignGrad SqrtGrad
+    StridedSliceGrad TanhGrad
 """
 _IMAGES = """
     AdjustContrastv2 AdjustHue AdjustSaturation CombinedNonMaxSuppression CropAndResize
@@ -96,7 +104,7 @@ _LOADING = """
 """
 
 COMPUTING = frozenset(
-    (_ARRAYS + _MATH + _NETWORKS + _IMAGES + _RANDOM + _CONTROL + _VARIABLES).split()
+    (_ARRAYS + _MATH + _NETWORKS + _GRADIENTS + _IMAGES + _RANDOM + _CONTROL + _VARIABLES).split()
 )
 """What a network may be made of."""
 LOADING = COMPUTING | frozenset(_LOADING.split())
