@@ -57,9 +57,10 @@ class Staging:
         self._run = folder / f"{_RUN}{secrets.token_hex(4)}"
         self._lock: FileLock | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # First of all: filelock waits where a file cannot be made for a reason that may pass.
+            self._run.mkdir(parents=True)
             with _locked(folder):
-                _sweep(folder)
+                _sweep(folder)  # ours too, which nothing holds yet
                 (self._run / _NEW).mkdir(parents=True)
                 self._lock = _acquire(self._run / _LOCK, timeout_s=0)
         except BaseException as error:
@@ -220,8 +221,9 @@ def held(folder: Path, name: str) -> Iterator[None]:
     Raises:
         InputError: If another run has it, or the folder cannot be written to.
     """
+    with Staging(folder):
+        pass  # it can be written to
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         lock = _acquire(folder / name, timeout_s=0)
     except Timeout as error:
         raise InputError(

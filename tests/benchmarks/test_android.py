@@ -108,6 +108,22 @@ def test_an_app_of_another_version_is_told(phone: FakePhone, data: Path, tmp_pat
     assert "android-result/2, this version reads bokeh-tflite/android-result/1" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["../pushed/request.json", "/etc/hostname"])
+def test_a_phone_names_no_files_of_this_machine(
+    name: str, phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
+    def pointing(request: Path, result: Path) -> None:
+        benchmark_activity(request, result)
+        told = json.loads((result / "result.json").read_text())
+        told["rows"][0]["outputs"] = name
+        (result / "result.json").write_text(json.dumps(told))
+
+    phone.activity = pointing
+    done = bench(data / "small_int8.tflite", "-dcpu", "--device=android", cwd=tmp_path)
+    assert done.returncode == 3
+    assert f"cannot be read (it names '{name}' as its pictures)" in done.stderr
+
+
 def test_a_phone_without_the_app_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:
     phone.installed = False
     done = bench(data / "small_int8.tflite", "--device=android", cwd=tmp_path)

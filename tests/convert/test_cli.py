@@ -116,11 +116,11 @@ def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
         process.kill()
     assert process.wait() == -signal.SIGKILL
     assert (tmp_path / "small_int8.tflite").read_text() == "good"
-    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".part-")]
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
     assert left, "it was killed before it wrote anything"
     done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-qint8", f"-o{tmp_path}"])
     assert done.exit_code == 0, done.output
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".part-")]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_a_disk_without_room_is_said_and_nothing_changed(small_keras: Path, tmp_path: Path) -> None:

@@ -396,6 +396,18 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     assert contents(folder) == {}
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
+def test_a_folder_in_which_no_file_can_be_made_is_refused() -> None:
+    # Not even by root, and the system gives another reason than missing rights.
+    with pytest.raises(InputError, match="cannot be written to"):
+        Staging(Path("/proc/self/fd"))
+    with (
+        pytest.raises(InputError, match="cannot be written to"),
+        module.held(Path("/proc/self/fd"), "lock"),
+    ):
+        pass
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):

@@ -304,6 +304,9 @@ def _row(row: Row, entry: dict[str, Any], subject: Subject, folder: Path) -> Row
     )
     drawn: list[FloatImage] = []
     if entry.get("outputs"):
+        # The phone says which of its own files, no other of this machine's.
+        if Path(entry["outputs"]).name != entry["outputs"]:
+            raise ValueError(f"it names {entry['outputs']!r} as its pictures")
         values = np.fromfile(folder / entry["outputs"], "<f4")
         drawn = list(values.reshape(entry["output_shape"]))
     try:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from bokeh_convert.pynet.network import HEADS
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
 from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.security.links import refuse_foreign_files
 from bokeh_convert.sources.weights import build, fill
 from bokeh_runtime.errors import InputError
 
@@ -32,6 +33,10 @@ def read_checkpoint(prefix: Path, options: SourceOptions) -> FloatModel:
     Raises:
         InputError: If it is damaged, or is not of a PyNET of this width.
     """
+    index = prefix.with_name(f"{prefix.name}.index")
+    parts = sorted(prefix.parent.glob(f"{_escaped(prefix.name)}.data-*"))
+    if not options.trust_source:
+        refuse_foreign_files(prefix, (index, *parts), prefix.parent)
     with refusing(prefix, "TensorFlow's checkpoint reader"):
         reader = tf.train.load_checkpoint(str(prefix))
         numbered = {}
@@ -57,9 +62,8 @@ def read_checkpoint(prefix: Path, options: SourceOptions) -> FloatModel:
             own = names[at : at + len(layer.weights)]
             fill(prefix, layer, [reader.get_tensor(name) for name in own], options)
             at += len(own)
-    parts = sorted(prefix.parent.glob(f"{_escaped(prefix.name)}.data-*"))
     read = keras_model(prefix, "tf1-checkpoint", model, options)
-    return replace(read, files=(prefix.with_name(f"{prefix.name}.index"), *parts))
+    return replace(read, files=(index, *parts))
 
 
 def _escaped(name: str) -> str:

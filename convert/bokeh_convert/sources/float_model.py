@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.security.graph import refuse_unknown_operators
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
@@ -80,7 +81,8 @@ class FloatModel:
         """Fixes the input's size in pixels.
 
         Raises:
-            InputError: If the model does not take that size, or has no such output.
+            InputError: If the model does not take that size, has no such output, or does more than
+                compute.
         """
         for side, own in ((height, self.height), (width, self.width)):
             if own is not None and side != own:
@@ -107,6 +109,8 @@ class FloatModel:
             raise InputError(
                 f"{self.path}: does not take {height} x {width} px ({cause}); try another --size"
             ) from error
+        if not self.options.trust_source:
+            refuse_unknown_operators(self.path, concrete.graph.as_graph_def())
         return SizedModel(self, height, width, chosen[0], concrete)
 
 
@@ -162,7 +166,9 @@ def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions
         outputs = model(photo, training=False)
         if isinstance(outputs, Mapping):
             return dict(outputs)
-        return dict(zip(model.output_names, tf.nest.flatten(outputs), strict=True))
+        # A Sequential of Keras 3 has one output, without a name of its own.
+        names = getattr(model, "output_names", None) or [model.layers[-1].name]
+        return dict(zip(names, tf.nest.flatten(outputs), strict=True))
 
     return FloatModel(path, (path,), file_format, call, height, width, channels, options)
 

@@ -9,6 +9,7 @@ import h5py
 
 from bokeh_convert.sources.float_model import FloatModel, refusing
 from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.security.hdf5 import refuse_foreign_data
 from bokeh_runtime.errors import InputError
 
 
@@ -19,11 +20,15 @@ def read_hdf5(path: Path, options: SourceOptions) -> FloatModel:
         InputError: If the file is damaged, carries code, or holds weights that do not fit.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as file, refusing(path, "the HDF5 reader"):
+            if not options.trust_source:
+                refuse_foreign_data(path, file)
             text = file.attrs.get("model_config")
-            version = str(file.attrs.get("keras_version", "2.0"))
+            version = file.attrs.get("keras_version", "2.0")
     except OSError as error:
         raise InputError(f"{path}: HDF5 file cut short or damaged; copy it again") from error
+    # Files of Keras before 2.3 hold bytes.
+    version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
     if text is None:
         from bokeh_convert.sources.weights import read_weights
 

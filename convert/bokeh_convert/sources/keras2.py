@@ -15,8 +15,10 @@ import tf_keras
 
 from bokeh_convert.process_state import default_environment
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
-from bokeh_convert.sources.guard import custom_aliases, refuse_code
 from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.security.config import checked_config, custom_aliases
+from bokeh_convert.sources.security.hdf5 import checked_copy
+from bokeh_convert.sources.security.layers import KERAS_2
 from bokeh_runtime.errors import InputError
 
 
@@ -81,8 +83,10 @@ def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
         InputError: If it carries code, or tf-keras cannot load it.
     """
     options.refuse_pynet_options(path)
+    checked = None
     if not options.trust_source:
-        refuse_code(path, config, options.custom_names)
+        names = options.custom_names | frozenset(KNOWN_LAYERS)
+        checked = checked_config(path, config, KERAS_2, names)
     # The user's module most likely says `tf.keras`, which must mean Keras 2 to fit this file.
     # TensorFlow settles that at the first use of `tf.keras` in the process, for good.
     with default_environment(TF_USE_LEGACY_KERAS="1"):
@@ -93,8 +97,13 @@ def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
                 f"{path}: was saved by Keras 2, and {name} is a layer of Keras 3; "
                 "import its base class from tf_keras"
             )
-    known = {**KNOWN_LAYERS, **custom_aliases(config, objects)}
     with refusing(path, f"tf-keras {tf_keras.__version__}"):
-        # tf-keras goes by the suffix: anything but .keras is opened as HDF5 here.
-        model = tf_keras.models.load_model(path, custom_objects=known, compile=False)
+        if checked is None:
+            known = {**KNOWN_LAYERS, **custom_aliases(config, objects)}
+            # tf-keras goes by the suffix: anything but .keras is opened as HDF5 here.
+            model = tf_keras.models.load_model(path, custom_objects=known, compile=False)
+        else:
+            with checked_copy(path, checked) as copy:
+                known = {**KNOWN_LAYERS, **objects}
+                model = tf_keras.models.load_model(copy, custom_objects=known, compile=False)
     return keras_model(path, "keras2-h5", model, options)

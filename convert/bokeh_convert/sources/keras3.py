@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,14 @@ import keras
 
 import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing, suffixed
-from bokeh_convert.sources.guard import custom_aliases, refuse_code
 from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.security.archive import read_config, unpacked
+from bokeh_convert.sources.security.config import checked_config, custom_aliases
+from bokeh_convert.sources.security.hdf5 import checked_copy
+from bokeh_convert.sources.security.layers import KERAS_3
 from bokeh_runtime.errors import InputError
+
+_KERAS_2_MODULES = ("keras.engine", "keras.src.engine", "tf_keras")
 
 
 def read_keras3_zip(path: Path, options: SourceOptions) -> FloatModel:
@@ -22,13 +25,13 @@ def read_keras3_zip(path: Path, options: SourceOptions) -> FloatModel:
     Raises:
         InputError: If the file is damaged, is no Keras model, or carries code.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path}: archive cut short or damaged; copy it again") from error
-    except (KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: an archive without a Keras model; give a .keras file") from error
+    config = read_config(path, options)
+    module = config.get("module") if isinstance(config, dict) else None
+    if isinstance(module, str) and module.startswith(_KERAS_2_MODULES):
+        raise InputError(
+            f"{path}: is a .keras file of Keras 2, which neither Keras 3 reads nor this tool; "
+            "save the model there with model.save('model.h5')"
+        )
     return load_keras3(path, ".keras", "keras3-zip", config, options)
 
 
@@ -41,11 +44,19 @@ def load_keras3(
         InputError: If it carries code, or Keras cannot load it.
     """
     options.refuse_pynet_options(path)
+    checked = None
     if not options.trust_source:
-        refuse_code(path, config, options.custom_names)
-    objects = custom_aliases(config, options.load_custom_objects())
-    with refusing(path, f"Keras {keras.__version__}"), suffixed(path, suffix) as named:
-        model = keras.saving.load_model(
-            named, custom_objects=objects, compile=False, safe_mode=not options.trust_source
-        )
+        checked = checked_config(path, config, KERAS_3, options.custom_names)
+    objects = options.load_custom_objects()
+    with refusing(path, f"Keras {keras.__version__}"):
+        if checked is None:
+            known = custom_aliases(config, objects)
+            with suffixed(path, suffix) as named:
+                model = keras.saving.load_model(
+                    named, custom_objects=known, compile=False, safe_mode=False
+                )
+        else:
+            copied = unpacked if suffix == ".keras" else checked_copy
+            with copied(path, checked) as copy:
+                model = keras.saving.load_model(copy, custom_objects=objects, compile=False)
     return keras_model(path, file_format, model, options)

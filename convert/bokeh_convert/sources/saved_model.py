@@ -9,8 +9,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from bokeh_convert.sources.float_model import FloatModel, input_size, refusing
-from bokeh_convert.sources.graph_guard import refuse_side_effects
 from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.security.graph import refuse_side_effects
+from bokeh_convert.sources.security.links import refuse_foreign_files
 from bokeh_runtime.errors import InputError
 
 SERVE = "serve"
@@ -24,6 +25,9 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
         InputError: If it is damaged, has no usable signature, or does more than compute.
     """
     options.refuse_pynet_options(path)
+    files = tuple(sorted(p for p in path.rglob("*") if p.is_file()))
+    if not options.trust_source:
+        refuse_foreign_files(path, tuple(path.rglob("*")), path)
     with refusing(path, "TensorFlow"):
         stored = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
         meta_graph = _serving(path, stored)
@@ -45,7 +49,6 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
         _ = loaded
         return dict(signature(**{argument: photo}))
 
-    files = tuple(sorted(p for p in path.rglob("*") if p.is_file()))
     return FloatModel(path, files, "saved-model", call, height, width, channels, options)
 
 

@@ -1,0 +1,240 @@
+"""Holds a Keras model's configuration to the lists of `layers.py`, before anything is built.
+
+Loading a configuration builds each object that it names: tf-keras imports any module for that,
+executes a Lambda layer's bytecode without asking, and runs whatever graph operator a
+TensorFlowOpLayer holds. So every object is checked, at whatever depth, and the library is given the
+copy that was checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bokeh_convert.sources.security import layers
+from bokeh_convert.sources.security.functions import PURE_FUNCTIONS
+from bokeh_convert.sources.security.operators import STATELESS
+from bokeh_runtime.errors import InputError
+
+# What is only needed to go on training.
+_TRAINING = frozenset({"compile_config"})
+# Values that JSON has no form for.
+_VALUES = frozenset({"__bytes__", "__ellipsis__", "__slice__", "__tuple__", "TensorShape"})
+_ARRAYS = frozenset({"__keras_tensor__", "__numpy__", "__tensor__"})
+_NUMBERS = frozenset(
+    """
+    bfloat16 bool complex128 complex64 float16 float32 float64 int16 int32 int64 int8 uint16 uint32
+    uint64 uint8
+    """.split()  # noqa: SIM905
+)
+
+
+def checked_config(
+    path: Path, config: Any, generation: layers.Generation, custom: frozenset[str]
+) -> dict[str, Any]:
+    """Returns a copy of a model's configuration that names nothing but allowed classes.
+
+    Args:
+        path: The file, for the message.
+        config: The parsed JSON.
+        generation: `layers.KERAS_2` or `layers.KERAS_3`.
+        custom: Names of classes and functions that the user gives. Where the file asks for one of
+            them, under whatever package or module, the copy asks for it by that name alone.
+
+    Returns:
+        The copy, without what is only needed to go on training.
+
+    Raises:
+        InputError: If an object is stored as code, is of a class that is not on the list, or calls
+            a function that is not known to only compute.
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise InputError(f"{path}: its configuration is no Keras model; save it with model.save()")
+    try:
+        checked = _Check(path, generation, custom).value(config)
+    except RecursionError:
+        raise InputError(
+            f"{path}: its configuration is nested too deep for a model; "
+            "save the model again with model.save()"
+        ) from None
+    return dict(checked)
+
+
+@dataclass(frozen=True)
+class _Check:
+    path: Path
+    generation: layers.Generation
+    custom: frozenset[str]
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "class_name" in value:
+            return self._object(value)
+        if "_TYPE" in value:
+            # What follows is a string that tf-keras decodes as JSON once more.
+            raise InputError(
+                f"{self.path}: holds a sparse or ragged constant, which no image network needs; "
+                "leave it out of the model, or trust the file with --trust-source"
+            )
+        return self._items(value)
+
+    def _items(self, value: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: item for key, item in value.items() if key not in _TRAINING}
+        for key, item in kept.items():
+            self._refuse_unknown_name(key, item)
+        return {key: self.value(item) for key, item in kept.items()}
+
+    def _refuse_unknown_name(self, key: str, value: Any) -> None:
+        """Refuses a string that a library would turn into a function or an object."""
+        names = layers.NAMED.get(key.rpartition("_")[2])
+        if names is None or value is None or isinstance(value, dict | bool):
+            return
+        if isinstance(value, str):
+            if value in names or value in self.custom:
+                return
+            raise self._unknown(value, "function")
+        raise InputError(
+            f"{self.path}: {key} is {str(value)[:40]}, which is no name; save the model again "
+            "with model.save(), or trust the file with --trust-source"
+        )
+
+    def _object(self, node: dict[str, Any]) -> dict[str, Any]:
+        name = node["class_name"]
+        if not isinstance(name, str):
+            raise InputError(
+                f"{self.path}: a class_name is {str(name)[:40]}, which is no name; save the model "
+                "again with model.save(), or trust the file with --trust-source"
+            )
+        if name == "function":
+            return self._function(node)
+        plain = name.rpartition(">")[2]
+        if plain in self.custom:
+            return self._custom(node, plain)
+        why = self.generation.refused.get(plain)
+        if why is not None:
+            raise InputError(
+                f"{self.path}: holds a {plain} layer, which {why}; replace it by a layer class and "
+                "save the model again, or trust the file with --trust-source"
+            )
+        if "module" not in node and name in _VALUES | _ARRAYS:
+            return self._stored_value(node, name)
+        self._refuse_unknown_class(node, name)
+        if name in layers.TENSORFLOW_FUNCTIONS:
+            self._refuse_unknown_function(node)
+        elif name == layers.TENSORFLOW_OPERATOR:
+            return self._operator(node)
+        return self._items(node)
+
+    def _refuse_unknown_class(self, node: dict[str, Any], name: str) -> None:
+        module = node.get("module")
+        names = self.generation.allowed.get(module) if isinstance(module, str | None) else None
+        if names is None or name not in names or ("module" in node and module is None):
+            raise self._unknown(name, "class", module)
+        # The libraries look for a registered name first, whatever class_name says.
+        registered = node.get("registered_name")
+        if registered not in (None, name, layers.REGISTERED.get((module, name))):
+            raise self._unknown(str(registered)[:80], "class", module)
+
+    def _custom(self, node: dict[str, Any], plain: str) -> dict[str, Any]:
+        renamed = {**node, "class_name": plain}
+        if "module" in node or "registered_name" in node:
+            renamed["registered_name"] = plain
+        kept = {key: item for key, item in renamed.items() if key not in _TRAINING}
+        own = kept.get("config")
+        if isinstance(own, dict) and "class_name" not in own:
+            # The names that stand there are for the user's class to read.
+            kept["config"] = {key: self.value(item) for key, item in own.items()}
+        else:
+            kept["config"] = self.value(own)
+        return {key: item if key == "config" else self.value(item) for key, item in kept.items()}
+
+    def _function(self, node: dict[str, Any]) -> dict[str, Any]:
+        name, module = node.get("config"), node.get("module")
+        registered = node.get("registered_name")
+        if isinstance(name, str):
+            plain = name.rpartition(">")[2]
+            if plain in self.custom:
+                return {**node, "config": plain, "registered_name": plain}
+            known = layers.FUNCTION_MODULES.get(module) if isinstance(module, str) else None
+            if known is not None and name in known and registered in (None, name, "function"):
+                return {
+                    "module": module,
+                    "class_name": "function",
+                    "config": name,
+                    "registered_name": registered,
+                }
+        raise self._unknown(str(name)[:80], "function", module)
+
+    def _stored_value(self, node: dict[str, Any], name: str) -> dict[str, Any]:
+        if name in _ARRAYS:
+            config = node.get("config")
+            if not isinstance(config, dict) or config.get("dtype") not in _NUMBERS:
+                raise InputError(
+                    f"{self.path}: holds a constant that is no array of numbers; save the model "
+                    "again with model.save(), or trust the file with --trust-source"
+                )
+        return self._items(node)
+
+    def _refuse_unknown_function(self, node: dict[str, Any]) -> None:
+        config = node.get("config")
+        function = config.get("function") if isinstance(config, dict) else None
+        if not isinstance(function, str) or function not in PURE_FUNCTIONS:
+            raise InputError(
+                f"{self.path}: calls tf.{str(function)[:80]}, which is not known to only compute; "
+                "leave it out of the model, or trust the file with --trust-source"
+            )
+
+    def _operator(self, node: dict[str, Any]) -> dict[str, Any]:
+        """Checks the graph operator that a layer of TensorFlow 2.0 to 2.3 holds."""
+        from google.protobuf import json_format  # type: ignore[import-untyped]
+        from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+        try:
+            stored = json_format.ParseDict(node["config"]["node_def"], NodeDef())
+        except (json_format.ParseError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{self.path}: holds a {node['class_name']} whose operator cannot be read; "
+                "save the model again with model.save()"
+            ) from error
+        calls = any(v.HasField("func") or v.list.func for v in stored.attr.values())
+        if stored.op not in STATELESS or calls:
+            raise InputError(
+                f"{self.path}: runs the operator {stored.op}, which is not known to only compute; "
+                "leave it out of the model, or trust the file with --trust-source"
+            )
+        kept = self._items(node)
+        # Written anew, so that the library reads what was checked.
+        kept["config"]["node_def"] = json_format.MessageToDict(stored)
+        return kept
+
+    def _unknown(self, name: str, kind: str, module: Any = None) -> InputError:
+        plain = name.rpartition(">")[2]
+        asked = plain if plain == name else f"{plain} ({name})"
+        where = f" of {module[:80]}" if isinstance(module, str) else ""
+        given = module if where and not module.startswith(("keras", "tf_keras")) else "module"
+        return InputError(
+            f"{self.path}: needs the {kind} {asked}{where}, which is not known here; "
+            f"give it with --custom-objects {given}:{plain}, or trust the file with --trust-source"
+        )
+
+
+def custom_aliases(config: Any, objects: dict[str, Any]) -> dict[str, Any]:
+    """Returns the user's classes by every name under which a trusted file asks for them.
+
+    A registered class stands in a file as `package>NAME`.
+    """
+    aliases = dict(objects)
+    if isinstance(config, dict):
+        plain = str(config.get("class_name")).rpartition(">")[2]
+        if plain in objects:
+            for key in ("class_name", "registered_name"):
+                if config.get(key):
+                    aliases[str(config[key])] = objects[plain]
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, dict | list):
+            aliases |= custom_aliases(value, objects)
+    return aliases
