@@ -49,6 +49,26 @@ def test_files_of_keras_3_draw_what_the_model_draws(
     np.testing.assert_allclose(read.at(32, 64).run(photo), model(photo[None])[0], atol=1e-6)
 
 
+def test_files_from_before_the_layers_moved_still_open(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = small_model()
+    model.save(tmp_path / "now.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "now.keras") as now,
+        zipfile.ZipFile(tmp_path / "then.keras", "w") as then,
+    ):
+        for name in now.namelist():
+            content = now.read(name)
+            if name == "config.json":
+                assert b"bokeh_convert.pynet.layers" in content
+                content = content.replace(b"bokeh_convert.pynet.layers", b"bokeh_convert.layers")
+            then.writestr(name, content)
+    photo = rng.random((32, 64, 3), dtype=np.float32)
+    drawn = read_model(tmp_path / "then.keras").at(32, 64).run(photo)
+    np.testing.assert_allclose(drawn, model(photo[None])[0], atol=1e-6)
+
+
 def test_the_largest_of_several_outputs_is_taken(tmp_path: Path) -> None:
     photo = keras.Input((None, None, 3))
     same = keras.layers.Conv2D(3, 1)(photo)
