@@ -16,9 +16,6 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES, DepthModel, open_depth
 from bokeh_runtime.imaging.folders import photos_in
 from bokeh_runtime.imaging.photo import (
-    AVIF_SUFFIXES,
-    HEIC_SUFFIXES,
-    PHOTO_SUFFIXES,
     FloatImage,
     Photo,
     Pixels,
@@ -138,7 +135,7 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
     Raises:
         InputError: If the folder holds no photo, or two whose results would have one name.
     """
-    found = photos_in(folder, (*PHOTO_SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES))
+    found = photos_in(folder)
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -65,15 +67,33 @@ def test_what_stands_alone_or_is_in_colour_is_a_photo(tmp_path: Path) -> None:
     assert len(found.photos) == 11
 
 
-def test_only_the_wanted_suffixes_are_listed(tmp_path: Path) -> None:
+WITHOUT_DECODERS = """
+import sys
+from pathlib import Path
+from PIL import features
+
+sys.modules["pillow_heif"] = None
+features.check = lambda name: False
+from bokeh_runtime.imaging.folders import photos_in
+from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES
+
+assert not {".heic", ".avif"} & set(PHOTO_SUFFIXES)
+found = photos_in(Path(sys.argv[1]))
+print(*(path.name for path in (*found.photos, *found.maps)))
+"""
+
+
+def test_photos_that_cannot_be_read_here_are_listed_too(tmp_path: Path) -> None:
     write(tmp_path, "b.jpg", "a.jpg", ".hidden.jpg", pixels=COLOUR)
     write(tmp_path, "c.png", pixels=GREY)
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "notes.txt").touch()
     # Beside a format that is not read here, a map is a map too.
     (tmp_path / "c.heic").write_bytes(b"any")
-    assert names(photos_in(tmp_path, (".jpg", ".png")).photos) == ["a.jpg", "b.jpg"]
-    assert names(photos_in(tmp_path, (".jpg", ".heic")).photos) == ["a.jpg", "b.jpg", "c.heic"]
+    (tmp_path / "d.avif").write_bytes(b"any")
+    command = [sys.executable, "-c", WITHOUT_DECODERS, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["a.jpg", "b.jpg", "c.heic", "d.avif", "c.png"]
 
 
 def test_what_cannot_be_read_is_left_to_the_reader(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from bokeh_runtime import InputError, Photo, read_photo
@@ -111,6 +112,21 @@ def test_bytes_that_belong_to_nothing_before_the_end_are_noted(read, scene) -> N
     photo = read(content[:-2] + bytes(100) + END)
     np.testing.assert_array_equal(photo.pixels, by_pillow(content))
     assert "belong to nothing" in photo.notes[0]
+
+
+def test_rows_that_damage_made_the_decoder_lose_are_no_such_bytes(read, scene, rng) -> None:
+    content = bytearray(jpeg(scene))
+    start, lost = content.find(b"\xff\xda") + 14, 0
+    for at in rng.integers(start, len(content) - 2, 200):
+        damaged = content.copy()
+        damaged[at] ^= 0x11
+        try:
+            simplejpeg.decode_jpeg(bytes(damaged), strict=True)
+        except ValueError as warning:  # else nobody can tell
+            lost += "before marker 0xd9" in str(warning)
+            with pytest.raises(InputError, match=r"photo.jpg: damaged or cut short"):
+                read(bytes(damaged))
+    assert lost > 0
 
 
 def test_such_bytes_in_the_place_of_restarts_are_no_whole_picture(read, scene) -> None:

@@ -139,6 +139,11 @@ def test_cmyk_of_sixteen_bits_is_read_with_eight(read, rng) -> None:
     assert photo.notes == ("CMYK of 16 bits is read with 8",)
     np.testing.assert_allclose(photo.pixels.astype(int), eight.pixels, atol=1)
     assert eight.notes == ()
+    planes = np.ascontiguousarray(inks.transpose(2, 0, 1))
+    separate = read(tiff(planes, "separated", planarconfig="separate"))
+    np.testing.assert_array_equal(separate.pixels, eight.pixels)
+    with pytest.raises(InputError, match="is a planar CMYK picture of 16 bits; save it as RGB"):
+        read(tiff(planes.astype(SIXTEEN) * 257, "separated", planarconfig="separate"))
 
 
 @pytest.mark.parametrize("dtype", [EIGHT, SIXTEEN])

@@ -16,7 +16,7 @@ from bokeh_convert.train.pairs import Pair, find_pairs
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth
 from bokeh_runtime.imaging.folders import photos_in
-from bokeh_runtime.imaging.photo import HEIC_SUFFIXES, PHOTO_SUFFIXES, FloatImage, open_photo
+from bokeh_runtime.imaging.photo import FloatImage, open_photo
 from bokeh_runtime.imaging.resample import fit
 from bokeh_runtime.tflite.metadata import ModelMetadata
 from bokeh_runtime.tflite.reference_pack import (
@@ -201,8 +201,7 @@ def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
     for folder in (photos, targets):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; check the path")
-    suffixes = (*PHOTO_SUFFIXES, *HEIC_SUFFIXES)
-    sharp, blurred = photos_in(photos, suffixes), photos_in(targets, suffixes)
+    sharp, blurred = photos_in(photos), photos_in(targets)
     named = {path.stem: path for path in blurred.photos}
     pairs = [
         Pair(path.stem, path, named[path.stem], None, None)

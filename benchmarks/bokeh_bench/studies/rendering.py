@@ -36,8 +36,8 @@ class RenderingRow:
     Attributes:
         photo, model: Names of the files.
         megapixels: Of the photo.
-        stages: Of `one_rendering.STAGES`.
-        loaded_stages: The same while `one_rendering.BUSY_PROCESSES` others keep the CPU busy.
+        stages: Of `workers.rendering.STAGES`.
+        loaded_stages: The same while `workers.rendering.BUSY_PROCESSES` others keep the CPU busy.
         alone_ms: The inference by itself.
         in_a_folder_ms: For each photo of a folder.
         peak_rss_bytes: Of the process.
@@ -226,8 +226,8 @@ def kept_table(rows: Sequence[KeptRow]) -> str:
 def _one(model: Path, photo: Path, folder: Path, runs: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bokeh_bench.workers.rendering", model, photo, folder, runs]
     try:
-        # Each run is three inferences: alone, in a photo, in a folder of photos.
-        done = child_process.run(command, seconds=(3 * runs + 1) * child_process.SECONDS)
+        # Opening, and of each run and a first one four inferences: see `workers.rendering.measure`.
+        done = child_process.run(command, seconds=(4 * (runs + 1) + 1) * child_process.SECONDS)
     except child_process.TimeLimitError as error:
         raise InputError(f"{photo}: rendering it through {model} {error}") from error
     if done.returncode:

@@ -1,4 +1,6 @@
-"""Runs a model on the GPU alone, in a process of its own: `... one_gpu FILE INPUTS OUTPUTS`.
+"""Runs a model on the GPU alone, in a process of its own.
+
+`python -m bokeh_bench.workers.gpu FILE INPUTS OUTPUTS`; `bokeh_bench.studies.gpu` calls it.
 
 INPUTS and OUTPUTS are .npy files: uint8 [n, height, width, channels] that stand for 0 to 1, and
 float32 [n, height, width, 3], not clipped. Prints the device's name as JSON, or why there is none.

@@ -32,7 +32,7 @@ class TfliteModel:
         threads: CPU threads; None takes all cores.
         interpreter: A key of `INTERPRETERS`; None takes the first that is installed.
         delegate_library: Shared library of an external delegate, for boards that have one.
-        output: Which output to return; None takes the picture, see `tflite_file.choose_picture`.
+        output: Which output to return; None takes the picture, see `tflite.file.choose_picture`.
         name: What to call the file in errors.
 
     Raises:

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bokeh_runtime.imaging.photo import HEIC_SUFFIXES, PHOTO_SUFFIXES
+from bokeh_runtime.imaging.photo import NAMED_SUFFIXES
 
-_PICTURES = tuple(dict.fromkeys((*PHOTO_SUFFIXES, *HEIC_SUFFIXES)))
 _LOSSLESS = (".png", ".tif", ".tiff")  # what maps are written in where photos are not
 _MAP = re.compile(
     r"(.+?)[ _.-](?:depth(?:[ _-]?map)?|disparity|disp|mask|matte|segmentation|seg)", re.IGNORECASE
@@ -49,8 +48,10 @@ class PhotoFolder:
         return [f"{self.path}: {what} beside a photo of that name passed over as depth map or mask"]
 
 
-def photos_in(folder: Path, suffixes: Collection[str] = PHOTO_SUFFIXES) -> PhotoFolder:
+def photos_in(folder: Path) -> PhotoFolder:
     """Lists a folder's photos, without the maps that belong to them; hidden files are left out.
+
+    Photos of a format for which something is missing here are listed too: reading them says so.
 
     A map is a grey picture that belongs to another picture of the folder. Either it has the other's
     name and another suffix (a PNG or TIFF beside a JPEG, WebP or HEIC, or any beside a picture in
@@ -59,12 +60,13 @@ def photos_in(folder: Path, suffixes: Collection[str] = PHOTO_SUFFIXES) -> Photo
 
     Args:
         folder: Must be there.
-        suffixes: Of the files that are wanted, in small letters.
     """
     pictures = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _PICTURES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in NAMED_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
     )
     named = defaultdict(list)
     for path in pictures:
@@ -86,11 +88,10 @@ def photos_in(folder: Path, suffixes: Collection[str] = PHOTO_SUFFIXES) -> Photo
         )
 
     maps = {path for path in pictures if is_map(path)}
-    wanted = [path for path in pictures if path.suffix.lower() in suffixes]
     return PhotoFolder(
         folder,
-        [path for path in wanted if path not in maps],
-        [path for path in wanted if path in maps],
+        [path for path in pictures if path not in maps],
+        [path for path in pictures if path in maps],
     )
 
 

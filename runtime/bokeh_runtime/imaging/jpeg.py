@@ -51,9 +51,11 @@ def decode_jpeg(content: bytes, mode: str, *, progressive: bool) -> tuple[Pixels
             pixels = _decode(content + _END, mode)
             notes.append("its end is missing, but no row of the picture is")
         except ValueError as warning:
-            # Without restarts, the end is looked for only after the last row.
+            # Without restarts, the end is looked for only after the last row. Some cameras write
+            # zeros before it; any other bytes are rows that damage made the decoder lose.
             after = re.search(r"(\d+) extraneous bytes before marker 0xd9", str(warning))
-            if after is None or _RESTARTS in content:
+            padded = after is not None and bytes(int(after[1])) + _END in content + _END
+            if after is None or not padded or _RESTARTS in content:
                 raise InputError(f"damaged or cut short ({error}); copy it again") from error
             pixels = _decode(content, mode, strict=False)
             notes.append(f"{after[1]} bytes after the picture belong to nothing")

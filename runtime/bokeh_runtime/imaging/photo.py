@@ -14,9 +14,8 @@ from bokeh_runtime.imaging.formats import AVIF_SUFFIXES, HEIC_SUFFIXES, MOST_PIX
 from bokeh_runtime.imaging.picture import FloatImage, Photo, Pixels, as_float, from_unit, to_unit
 
 __all__ = [
-    "AVIF_SUFFIXES",
-    "HEIC_SUFFIXES",
     "MOST_PIXELS",
+    "NAMED_SUFFIXES",
     "PHOTO_SUFFIXES",
     "FloatImage",
     "Photo",
@@ -32,6 +31,8 @@ __all__ = [
 ]
 
 PHOTO_SUFFIXES = tuple(SUFFIXES)
+NAMED_SUFFIXES = tuple(dict.fromkeys((*SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES)))
+"""Those of formats that need more than is installed too: reading such a file says what."""
 
 
 def read_photo(path: Path) -> Photo:

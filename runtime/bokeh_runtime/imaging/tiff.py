@@ -71,6 +71,8 @@ def tiff_kind(content: bytes) -> TiffKind:
         if bits == 16 and colours not in ("MINISBLACK", "MINISWHITE", "RGB", "SEPARATED"):
             raise InputError(f"is a {colours} picture of 16 bits; {_REMEDY}")
         if colours == "SEPARATED" and bits == 16:
+            if page.planarconfig != 1:  # Pillow takes one ink's plane for all of them
+                raise InputError(f"is a planar CMYK picture of 16 bits; {_REMEDY}")
             notes.append("CMYK of 16 bits is read with 8")
         if any(kind not in (_ASSOCIATED, _UNASSOCIATED) for kind in _extra(page)):
             notes.append("has a channel that is neither colour nor alpha, which is not kept")
