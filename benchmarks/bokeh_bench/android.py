@@ -22,8 +22,9 @@ import numpy as np
 from bokeh_bench.expected import FullModel
 from bokeh_bench.latency import Latency
 from bokeh_bench.matrix import WARM_UP_SECONDS, Cell, Subject, fidelity_of, read_subject
+from bokeh_bench.phone_answer import read_answer
 from bokeh_bench.report import Report, Row
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import HardwareError, InputError, printable
 from bokeh_runtime.photo import FloatImage
 from bokeh_runtime.placement import Placement
 
@@ -199,7 +200,7 @@ def _wait(phone: Adb, written: str, say: Callable[[str], None]) -> str:
             state = {}
         if state.get("finished"):
             return ""
-        say(f"{phone.serial}: {state.get('doing', 'starting')}")
+        say(printable(f"{phone.serial}: {state.get('doing', 'starting')}"))
         gone = 0 if phone.shell(f"pidof {PACKAGE}") else gone + 1
         if gone >= 3:
             return (
@@ -219,7 +220,7 @@ def _read_result(
 ) -> tuple[dict[str, Any], list[Row]]:
     path = folder / "result.json"
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_answer(path)
         if result.get("schema") != RESULT_SCHEMA:
             raise HardwareError(
                 f"android: the app on {serial} writes {result.get('schema')}, this version reads "
