@@ -121,7 +121,7 @@ def test_a_phone_names_no_files_of_this_machine(
     phone.activity = pointing
     done = bench(data / "small_int8.tflite", "-dcpu", "--device=android", cwd=tmp_path)
     assert done.returncode == 3
-    assert f"cannot be read (it names '{name}' as its pictures)" in done.stderr
+    assert f"cannot be read (outputs is {name})" in done.stderr
 
 
 def test_a_phone_without_the_app_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from bokeh_convert.sources.security import layers, operators
 from bokeh_convert.sources.security.config import checked_config
 from bokeh_convert.sources.security.functions import PURE_FUNCTIONS
 from bokeh_convert.sources.security.graph import refuse_unknown_operators
+from bokeh_convert.train.drawing import drawing
 from bokeh_runtime import InputError
 from helpers.models import small_model
 
@@ -356,6 +357,21 @@ def test_what_is_only_there_for_training_does_not_reach_the_library(tmp_path: Pa
     node["config"]["compile_config"] = {"class_name": "Lambda"}
     checked = checked_config(Path("x"), _holding(node), layers.KERAS_3, frozenset())
     assert "compile_config" not in json.dumps(checked)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_scoring_a_model_reads_it_as_carefully(suffix: str, tmp_path: Path) -> None:
+    photo = keras.Input((None, None, 3))
+    code = keras.layers.Lambda(lambda x: x)
+    keras.Model(photo, code(photo)).save(tmp_path / f"evil{suffix}")
+    with pytest.raises(InputError, match="Lambda layer, which is code"):
+        drawing(tmp_path / f"evil{suffix}")
+    model = small_model()
+    model.save(tmp_path / f"good{suffix}")
+    draw, takes_depth = drawing(tmp_path / f"good{suffix}")
+    image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
+    np.testing.assert_allclose(draw(image), model(image[None])[0], atol=1e-6)
+    assert not takes_depth
 
 
 # Containers.

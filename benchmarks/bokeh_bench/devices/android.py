@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench import child_process
+from bokeh_bench.devices.phone_answer import read_answer
 from bokeh_bench.measure.latency import Latency
 from bokeh_bench.measure.matrix import WARM_UP_SECONDS, Cell, Subject, fidelity_of, read_subject
 from bokeh_bench.measure.references import FullModel
 from bokeh_bench.report.rows import Report, Row
 from bokeh_runtime.backends.placement import Placement
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import HardwareError, InputError, printable
 from bokeh_runtime.imaging.photo import FloatImage
 
 PACKAGE = "io.github.bokehtflite"
@@ -251,7 +252,7 @@ def _wait(phone: Adb, written: str, limit: float, say: Callable[[str], None]) ->
             state = {}
         if state.get("finished"):
             return ""
-        say(f"{phone.serial}: {state.get('doing', 'starting')}")
+        say(printable(f"{phone.serial}: {state.get('doing', 'starting')}"))
         gone = 0 if phone.shell(f"pidof {PACKAGE}") else gone + 1
         if gone >= 3:
             return (
@@ -271,7 +272,7 @@ def _read_result(
 ) -> tuple[dict[str, Any], list[Row]]:
     path = folder / "result.json"
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_answer(path)
         if result.get("schema") != RESULT_SCHEMA:
             raise HardwareError(
                 f"android: the app on {serial} writes {result.get('schema')}, this version reads "
@@ -304,9 +305,6 @@ def _row(row: Row, entry: dict[str, Any], subject: Subject, folder: Path) -> Row
     )
     drawn: list[FloatImage] = []
     if entry.get("outputs"):
-        # The phone says which of its own files, no other of this machine's.
-        if Path(entry["outputs"]).name != entry["outputs"]:
-            raise ValueError(f"it names {entry['outputs']!r} as its pictures")
         values = np.fromfile(folder / entry["outputs"], "<f4")
         drawn = list(values.reshape(entry["output_shape"]))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -13,11 +14,11 @@ from bokeh_convert.sources.security.hdf5 import refuse_foreign_data
 from bokeh_runtime.errors import InputError
 
 
-def read_hdf5(path: Path, options: SourceOptions) -> FloatModel:
-    """Loads a model from an `.h5` file.
+def stored_config(path: Path, options: SourceOptions) -> tuple[Any, str]:
+    """Returns the parsed configuration of a model, None where there is none, and Keras' version.
 
     Raises:
-        InputError: If the file is damaged, carries code, or holds weights that do not fit.
+        InputError: If the file is damaged, or takes data from elsewhere.
     """
     try:
         with h5py.File(path, "r") as file, refusing(path, "the HDF5 reader"):
@@ -30,11 +31,22 @@ def read_hdf5(path: Path, options: SourceOptions) -> FloatModel:
     # Files of Keras before 2.3 hold bytes.
     version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
     if text is None:
+        return None, version
+    with refusing(path, "the HDF5 reader"):
+        return json.loads(text), version
+
+
+def read_hdf5(path: Path, options: SourceOptions) -> FloatModel:
+    """Loads a model from an `.h5` file.
+
+    Raises:
+        InputError: If the file is damaged, carries code, or holds weights that do not fit.
+    """
+    config, version = stored_config(path, options)
+    if config is None:
         from bokeh_convert.sources.weights import read_weights
 
         return read_weights(path, options)
-    with refusing(path, "the HDF5 reader"):
-        config = json.loads(text)
     if version.startswith("2."):
         from bokeh_convert.sources.keras2 import read_keras2
 

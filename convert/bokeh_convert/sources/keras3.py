@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 
 import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing, suffixed
+from bokeh_convert.sources.hdf5 import stored_config
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.archive import read_config, unpacked
 from bokeh_convert.sources.security.config import checked_config, custom_aliases
@@ -44,6 +46,25 @@ def load_keras3(
         InputError: If it carries code, or Keras cannot load it.
     """
     options.refuse_pynet_options(path)
+    return keras_model(path, file_format, _network(path, suffix, config, options), options)
+
+
+def open_keras3(path: Path) -> Any:
+    """Returns the network of an `.h5` or `.keras` file, on whichever backend Keras runs.
+
+    Raises:
+        InputError: If the file is damaged, is no whole model, or carries code.
+    """
+    options = SourceOptions()
+    if zipfile.is_zipfile(path):
+        return _network(path, ".keras", read_config(path, options), options)
+    config, _ = stored_config(path, options)
+    if config is None:
+        raise InputError(f"{path}: holds weights alone; save the model with model.save()")
+    return _network(path, ".h5", config, options)
+
+
+def _network(path: Path, suffix: str, config: Any, options: SourceOptions) -> Any:
     checked = None
     if not options.trust_source:
         checked = checked_config(path, config, KERAS_3, options.custom_names)
@@ -52,11 +73,9 @@ def load_keras3(
         if checked is None:
             known = custom_aliases(config, objects)
             with suffixed(path, suffix) as named:
-                model = keras.saving.load_model(
+                return keras.saving.load_model(
                     named, custom_objects=known, compile=False, safe_mode=False
                 )
-        else:
-            copied = unpacked if suffix == ".keras" else checked_copy
-            with copied(path, checked) as copy:
-                model = keras.saving.load_model(copy, custom_objects=objects, compile=False)
-    return keras_model(path, file_format, model, options)
+        copied = unpacked if suffix == ".keras" else checked_copy
+        with copied(path, checked) as copy:
+            return keras.saving.load_model(copy, custom_objects=objects, compile=False)

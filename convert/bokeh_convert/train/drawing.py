@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
+from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.trainer import averaged
 from bokeh_runtime.imaging.photo import FloatImage
 
@@ -20,11 +20,11 @@ def drawing(model: Path) -> tuple[Callable[[FloatImage], FloatImage], bool]:
         model: An .h5 or .keras file of Keras 3, or the folder of a training run.
 
     Raises:
-        ValueError: If there is no model.
+        ValueError: If there is no model, or it carries code.
     """
     if not model.exists():
         raise ValueError(f"{model}: no such file or folder; check the path")
-    network = averaged(model) if model.is_dir() else keras.saving.load_model(model, compile=False)
+    network = averaged(model) if model.is_dir() else open_keras3(model)
 
     def draw(image: FloatImage) -> FloatImage:
         output = keras.ops.convert_to_numpy(network(image[np.newaxis], training=False))

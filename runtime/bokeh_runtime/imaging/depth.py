@@ -101,7 +101,8 @@ def _read_pfm(path: Path) -> FloatImage:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    header = re.match(rb"(P[fF])\s+(\d+)\s+(\d+)\s+(-?\d*\.?\d+(?:[eE][-+]?\d+)?)\s", content)
+    number = rb"-?\d*\.?\d+(?:[eE][-+]?\d+)?"
+    header = re.match(rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+(" + number + rb")\s", content)
     if header is None or header[1] != b"Pf":
         raise InputError(f"{path}: not a PFM file of one channel; give one that begins with Pf")
     width, height = int(header[2]), int(header[3])

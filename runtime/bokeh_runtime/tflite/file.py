@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import InputError, printable
 from bokeh_runtime.tflite.operator_names import BUILTIN_OPERATORS, CUSTOM, PLACEHOLDER
 
 IDENTIFIER = b"TFL3"
@@ -248,7 +248,7 @@ def _operator_name(code: _Table) -> str:
     # Since operator 127 the name is in a wider field; older files have the narrow one alone.
     number = max(code.number(0, "<b"), code.number(3, "<i"))
     if number == CUSTOM:
-        return code.text(1)
+        return printable(code.text(1))
     if number == PLACEHOLDER or not 0 <= number < len(BUILTIN_OPERATORS):
         raise _DamageError(f"operator {number} is unknown")
     return BUILTIN_OPERATORS[number]

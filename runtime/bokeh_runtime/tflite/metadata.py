@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,9 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
             )
         known = {field.name for field in fields(ModelMetadata)}
         kept = {name: value for name, value in values.items() if name in known}
+        _check_types(kept)
         found = ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -93,3 +95,28 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
             f"knows {' and '.join(RESAMPLING)}; install the matching bokeh-tflite"
         )
     return found
+
+
+def _check_types(values: dict[str, Any]) -> None:
+    """Raises TypeError or KeyError if a value is not what the schema says."""
+    low, high = values["value_range"]
+    wanted: tuple[tuple[str, Any, type | tuple[type, ...]], ...] = (
+        ("input_height", values["input_height"], int),
+        ("input_width", values["input_width"], int),
+        ("input_channels", values["input_channels"], str),
+        ("value_range", low, (int, float)),
+        ("value_range", high, (int, float)),
+        ("output_scale", values["output_scale"], (int, float)),
+        ("resampling", values["resampling"], str),
+        ("scheme", values["scheme"], str),
+        ("fidelity", values["fidelity"], dict),
+        *((name, values[name], dict) for name in ("source", "tools")),
+        *((name, one, str) for name in ("source", "tools") for one in values[name].values()),
+    )
+    for name, value, kind in wanted:
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is {str(value)[:40]}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TypeError(f"{name} is {value}")
+        if isinstance(value, str) and not value.isprintable():
+            raise TypeError(f"{name} is no text")

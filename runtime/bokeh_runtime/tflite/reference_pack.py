@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,22 @@ def load_reference(path: Path) -> Reference:
         with path.open("rb") as file, np.load(file) as arrays:
             names = [str(name) for name in arrays["names"]]
             source = str(arrays["source_sha256"])
-            return Reference(names, list(arrays["inputs"]), list(arrays["outputs"]), source)
+            inputs, outputs = arrays["inputs"], arrays["outputs"]
+            if inputs.dtype != np.uint8 or outputs.dtype != np.float32:
+                raise ValueError(f"inputs of {inputs.dtype}, outputs of {outputs.dtype}")
+            if (
+                inputs.ndim != 4
+                or outputs.ndim != 4
+                or not len(names) == len(inputs) == len(outputs)
+            ):
+                raise ValueError("its arrays do not fit together")
+            return Reference(names, list(inputs), list(outputs), source)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; give a .reference.npz of a conversion") from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (
+        OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
+        zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise InputError(f"{path}: is no reference pack; give a .reference.npz") from error
 
 

@@ -1,0 +1,95 @@
+"""Reads what a phone answers, believing nothing of it but numbers and texts.
+
+The phone, its app and whoever holds it may be anybody's: an answer names no file of this machine,
+holds no number that JSON or a median cannot, and puts no control character on the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bokeh_runtime.errors import printable
+
+_MOST_BYTES = 64 << 20
+_NUMBER = (int, float)
+
+
+def read_answer(path: Path) -> dict[str, Any]:
+    """Reads a `result.json`; its contract is docs/android-benchmark.md.
+
+    Raises:
+        OSError: If it is not there.
+        ValueError: If it is not what the contract says.
+        KeyError: If something is missing.
+    """
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path.stat().st_size} bytes long")
+    try:
+        answer = _plain(json.loads(path.read_text(encoding="utf-8")))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(answer, dict):
+        raise ValueError("no JSON object")
+    if isinstance(answer.get("rows"), list):
+        for row in answer["rows"]:
+            _check_row(row, path.parent)
+    return answer
+
+
+def _plain(value: Any) -> Any:
+    """Returns a copy with printable texts; raises ValueError for NaN and infinity."""
+    if isinstance(value, dict):
+        return {printable(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"holds {value}")
+    return printable(value) if isinstance(value, str) else value
+
+
+def _check_row(row: Any, folder: Path) -> None:
+    _check("a row", row, lambda one: isinstance(one, dict))
+    _check("failure", row["failure"], lambda one: isinstance(one, str))
+    if row["failure"]:
+        return
+    _check("placement", row["placement"], lambda one: isinstance(one, dict))
+    for name in ("load_ms", "first_inference_ms", "warm_up_runs"):
+        _check(name, row[name], _is_number)
+    _check("runs_ms", row["runs_ms"], _is_numbers)
+    _check("peak_rss_bytes", row.get("peak_rss_bytes", 0) or 0, _is_number)
+    for one in row.get("temperature_c") or []:
+        _check("temperature_c", one or 0, lambda one: isinstance(one, _NUMBER))
+    for one in row.get("notes", []):
+        _check("notes", one, lambda one: isinstance(one, str))
+    outputs = row.get("outputs")
+    if outputs:
+        _check("outputs", outputs, lambda name: _is_beside(name, folder))
+        _check("output_shape", row["output_shape"], _is_shape)
+
+
+def _check(name: str, value: Any, fits: Callable[[Any], bool]) -> None:
+    if not fits(value):
+        raise ValueError(f"{name} is {str(value)[:60]}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, _NUMBER) and not isinstance(value, bool) and value >= 0
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) is int and one > 0 for one in value)
+
+
+def _is_beside(name: Any, folder: Path) -> bool:
+    """Says whether a file lies in the folder that was copied from the phone."""
+    if not isinstance(name, str) or name == ".." or Path(name).name != name:
+        return False
+    return not (folder / name).is_symlink()
