@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bokeh_convert.demo import DEMO_SIZE, demo_model
+from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES, ConvertOptions
 from bokeh_convert.process_state import keras_on_tensorflow
-from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.resample import RESAMPLING
+from bokeh_convert.progress import Progress
+from bokeh_convert.result import Conversion
 
-if TYPE_CHECKING:
-    from bokeh_convert.report import ConversionReport
-
-SCHEME_NAMES = ("float32", "float16", "dynamic", "int8", "int16x8", "full-integer")
-LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
-"""PyNET's outputs, from 1/32 of the input's height (l5) over its own (l0) to twice that (l_up)."""
-PASS_NAMES = ("instance-norm", "merge-convolutions")
-"""Rewrites of the graph that can be left out; see `bokeh_convert.passes`."""
-DEMO_SIZE = (256, 384)
-"""Height and width at which the demo model is converted if nobody asks for another size."""
-_SIZE_MULTIPLE = 32
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the steps done, and the steps in all."""
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """One converted file.
-
-    Attributes:
-        path: The .tflite file. Under another name (`*.failed.tflite`) if it did not pass.
-        report_path: Its report, as JSON.
-        reference_path: The reference pack, the same for all files of a run.
-        comparison_path: The side-by-side picture, the same for all files of a run.
-        report: What the file is and how faithful.
-    """
-
-    path: Path
-    report_path: Path
-    reference_path: Path
-    comparison_path: Path
-    report: ConversionReport
-
-
-def demo_model() -> Path:
-    """Returns the path of the trained model that ships with the package (see its MODEL_CARD.md)."""
-    return Path(__file__).parent / "demo" / "demo_pynet.h5"
+__all__ = [
+    "DEMO_SIZE",
+    "LEVELS",
+    "PASS_NAMES",
+    "SCHEME_NAMES",
+    "Conversion",
+    "Progress",
+    "convert",
+    "demo_model",
+]
 
 
 def convert(
@@ -123,53 +94,32 @@ def convert(
     Raises:
         InputError: If the source, the photos, the options or the folder are wrong.
     """
-    schemes = list(dict.fromkeys(quant))
-    unknown = [name for name in schemes if name not in SCHEME_NAMES]
-    if unknown or not schemes:
-        raise InputError(f"--quant {','.join(unknown)}: choose from {', '.join(SCHEME_NAMES)}")
-    strange = [name for name in skip_passes if name not in PASS_NAMES]
-    if strange:
-        raise InputError(f"--no-pass {strange[0]}: choose from {', '.join(PASS_NAMES)}")
-    if size is not None and any(side <= 0 or side % _SIZE_MULTIPLE for side in size):
-        raise InputError(f"--size {size[0]}x{size[1]}: both must be multiples of {_SIZE_MULTIPLE}")
-    if level is not None and level not in LEVELS:
-        raise InputError(f"--level {level}: choose from {', '.join(LEVELS)}")
-    if resampling is not None and resampling not in RESAMPLING:
-        raise InputError(f"--resampling {resampling}: choose from {', '.join(RESAMPLING)}")
-    for option, asked in (("--min-psnr", min_psnr_db), ("--min-psnr-worst", min_psnr_db_worst)):
-        if asked is not None and not math.isfinite(asked):
-            raise InputError(f"{option} {asked:g}: is no PSNR in dB; give a number such as 40")
-    if level is not None and output_name is not None:
-        raise InputError("--level and --output-name both choose an output; give one of them")
-    path = Path(source)
-    photos = None if representative_dataset is None else Path(representative_dataset)
+    options = ConvertOptions(
+        source=Path(source),
+        schemes=tuple(dict.fromkeys(quant)),
+        output_dir=Path(output_dir),
+        photos=None if representative_dataset is None else Path(representative_dataset),
+        samples=samples,
+        seed=seed,
+        size=size,
+        min_psnr_db=min_psnr_db,
+        min_psnr_db_worst=min_psnr_db_worst,
+        max_latency=max_latency,
+        trade_off=trade_off,
+        level=level,
+        output_name=output_name,
+        width=width,
+        input_channels=input_channels,
+        residual=residual,
+        custom_objects=tuple(custom_objects),
+        trust_source=trust_source,
+        resampling=resampling,
+        skip_passes=tuple(skip_passes),
+        threads=threads or os.cpu_count() or 1,
+    )
     # Imported late: TensorFlow takes seconds, and a wrong option should not.
     progress("loading TensorFlow", 0, 1)
     keras_on_tensorflow()  # first, since TensorFlow imports it
-    from bokeh_convert.quantize.mixed_precision_search import TARGET_DB, Budget
-    from bokeh_convert.run import Run
-    from bokeh_convert.sources import SourceOptions
-    from bokeh_convert.verify.verification import FidelityLimits
+    from bokeh_convert import pipeline
 
-    options = SourceOptions(
-        level,
-        output_name,
-        width,
-        input_channels,
-        residual,
-        trust_source,
-        tuple(custom_objects),
-        resampling,
-    )
-    if max_latency is not None and not max_latency > 0:
-        raise InputError(f"--max-latency {max_latency:g}: a ratio above 0, such as 0.5")
-    cores = threads or os.cpu_count() or 1
-    budget = Budget(
-        TARGET_DB if min_psnr_db is None else min_psnr_db, max_latency, min_psnr_db_worst
-    )
-    least = budget.worst_db if min_psnr_db is not None else min_psnr_db_worst
-    skipped = frozenset(skip_passes)
-    run = Run(
-        path, options, photos, samples, seed, size, skipped, budget, trade_off, cores, progress
-    )
-    return run.convert(schemes, Path(output_dir), FidelityLimits(min_psnr_db, least))
+    return pipeline.run(options, progress)

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from bokeh_convert.api import LEVELS, PASS_NAMES, SCHEME_NAMES, Conversion, convert, demo_model
-from bokeh_convert.api import Progress as OnProgress
+from bokeh_convert.api import convert
+from bokeh_convert.console import console_on, progress_bar, show_conversions
+from bokeh_convert.demo import demo_model
+from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES
+from bokeh_convert.result import Conversion
 from bokeh_runtime.backends.native_log import quiet
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
-from bokeh_runtime.metrics.psnr import psnr_text
-
-if TYPE_CHECKING:
-    from bokeh_convert.report import ConversionReport
-
-WIDTH_IN_A_PIPE = 120
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -89,6 +81,7 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
 @click.option("--size", type=Size(), help="Input size in pixels, for a model that leaves it open.")
 @click.option(
     "--min-psnr",
+    "min_psnr_db",
     metavar="DB",
     type=float,
     help="Exit with 1 if the PSNR against the full model is lower: the mean over the photos whose "
@@ -97,6 +90,7 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--min-psnr-worst",
+    "min_psnr_db_worst",
     metavar="DB",
     type=float,
     help="Exit with 1 if the worst photo's PSNR is lower; 3 dB under --min-psnr unless given.",
@@ -173,27 +167,9 @@ def main(
     demo: bool,
     quant: tuple[tuple[str, ...], ...],
     full_integer: bool,
-    representative_dataset: Path | None,
-    samples: int,
-    seed: int,
-    size: tuple[int, int] | None,
-    min_psnr: float | None,
-    min_psnr_worst: float | None,
-    max_latency: float | None,
-    trade_off: bool,
-    level: str | None,
-    output_name: str | None,
-    width: float | None,
-    input_channels: int | None,
-    residual: bool | None,
-    custom_objects: tuple[str, ...],
-    trust_source: bool,
-    skip_passes: tuple[str, ...],
-    resampling: str | None,
-    output_dir: Path,
-    threads: int | None,
     as_json: bool,
     verbose: bool,
+    **options: Any,  # by the names of the arguments of `convert`
 ) -> None:
     """Convert a trained bokeh MODEL to .tflite, and measure what it draws.
 
@@ -211,34 +187,16 @@ def main(
     conversions: list[Conversion] = []
     fault, exit_code = None, 2
     with quiet(verbose) as stderr:
-        console = _console(stderr)
+        console = console_on(stderr)
         try:
-            with interruptible() as check, _progress_bar(console, check) as progress:
+            with interruptible() as check, progress_bar(console, check) as progress:
                 conversions = convert(
                     model or demo_model(),
                     quant=_schemes(quant, full_integer),
-                    output_dir=output_dir,
-                    representative_dataset=representative_dataset,
-                    samples=samples,
-                    seed=seed,
-                    size=size,
-                    min_psnr_db=min_psnr,
-                    min_psnr_db_worst=min_psnr_worst,
-                    max_latency=max_latency,
-                    trade_off=trade_off,
-                    level=level,
-                    output_name=output_name,
-                    width=width,
-                    input_channels=input_channels,
-                    residual=residual,
-                    custom_objects=custom_objects,
-                    trust_source=trust_source,
-                    skip_passes=skip_passes,
-                    resampling=resampling,
-                    threads=threads,
                     progress=progress,
+                    **options,
                 )
-            _show(console, conversions)
+            show_conversions(console, conversions)
         except InputError as error:
             fault = str(error)
         except KeyboardInterrupt:
@@ -258,97 +216,3 @@ def _schemes(quant: tuple[tuple[str, ...], ...], full_integer: bool) -> list[str
     if not full_integer:
         return names or ["float16"]
     return ["full-integer" if name == "int8" else name for name in names] or ["full-integer"]
-
-
-def _console(stderr: TextIO) -> Console:
-    return Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
-
-
-@contextlib.contextmanager
-def _progress_bar(console: Console, check: Callable[[], None]) -> Iterator[OnProgress]:
-    """Yields what `convert` calls; draws on a terminal, stays quiet in a pipe.
-
-    `check` ends the work at its next step if a Ctrl-C was lost.
-    """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    # What libraries write to Python's standard error is not for the terminal: see `quiet`.
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            check()
-            if what:
-                bar.update(task, description=what)
-            bar.update(task, completed=done, total=total)
-
-        yield on_progress
-
-
-def _show(console: Console, conversions: list[Conversion]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("file", overflow="fold")
-    for heading in ("size", "PSNR mean", "pooled", "worst", "SSIM", "operators", "not GPU-ready"):
-        table.add_column(heading, justify="right")
-    for conversion in conversions:
-        report = conversion.report
-        fidelity = report.fidelity or {}
-        table.add_row(
-            report.file,
-            f"{report.size_bytes / 1e6:.2f} MB",
-            _decibels(fidelity, "psnr_db_mean"),
-            _decibels(fidelity, "psnr_db_pooled"),
-            _decibels(fidelity, "psnr_db_worst"),
-            f"{fidelity['ssim_mean']:.4f}" if fidelity else "broken",
-            str(sum(report.operators.values())),
-            str(len(report.gpu_objections)) if report.gpu_objections else "none",
-        )
-    console.print(table)
-    first = conversions[0]
-    photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
-    console.print(f"PSNR and SSIM against the full model, {photos} photos that did not calibrate.")
-    for conversion in conversions:
-        if conversion.report.failure:
-            console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
-        for objection in conversion.report.gpu_objections:
-            console.print(f"{conversion.report.file}, GPU: {objection}")
-    for conversion in conversions:
-        for remark in _remarks(conversion.report):
-            console.print(f"{conversion.report.file}: {remark}", soft_wrap=True)
-    # Not through rich, which would break long paths.
-    passed_over = first.report.photos_passed_over
-    if passed_over:
-        click.echo(f"photos passed over: {len(passed_over)}", file=console.file)
-    for photo in passed_over:
-        click.echo(f"passed over: {photo['cause']}", file=console.file)
-    for note in first.report.notes:
-        click.echo(f"note: {note}", file=console.file)
-    for conversion in conversions:
-        click.echo(f"report: {conversion.report_path}", file=console.file)
-    click.echo(f"side by side: {first.comparison_path}", file=console.file)
-
-
-def _remarks(report: ConversionReport) -> Iterator[str]:
-    """Yields what the file will do on a phone's CPU."""
-    if report.plan is not None:
-        kept = len(report.plan["in_float"])
-        yield (
-            f"{report.plan['convolutions'] - kept} convolutions in int8, {kept} in float; "
-            f"about {report.plan['cost_ratio']:.2f} of float32's instructions on a phone's CPU"
-        )
-    if report.half_precision is not None:
-        worst = psnr_text(report.half_precision["psnr_db_worst"])
-        broken = report.half_precision["failure"] is not None
-        rehearsed = "a broken picture" if broken else f"{worst} for the worst photo"
-        marked = "marked" if report.half_precision["marked"] else "not marked"
-        yield f"{marked} for native half precision on ARM CPUs (rehearsed: {rehearsed})"
-
-
-def _decibels(fidelity: dict[str, Any], key: str) -> str:
-    return psnr_text(fidelity[key]) if fidelity else "broken"

@@ -51,12 +51,12 @@ def test_a_file_that_is_no_model_ends_in_one_line_and_exit_code_2(tmp_path: Path
 def test_ctrl_c_leaves_the_folder_as_it_was(
     small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bokeh_convert import run
+    from bokeh_convert.stages import write
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "save_comparison", interrupt)  # the last step before the renaming
+    monkeypatch.setattr(write, "save_comparison", interrupt)  # the last step before the renaming
     (tmp_path / "small_int8.tflite").write_text("good")
     done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-qint8", f"-o{tmp_path}"])
     assert done.exit_code == 130

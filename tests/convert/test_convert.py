@@ -185,19 +185,20 @@ def test_a_picture_of_nan_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_breaks_in_conversion_fails_alone(
     small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bokeh_convert import run
+    from bokeh_convert.graph.to_tflite import lower
     from bokeh_convert.sources import read_model
+    from bokeh_convert.stages import quantize
 
     def break_float16(content, scheme, *measured):
         whole = original(content, scheme, *measured)
         return lower_nan if scheme.name == "float16" else whole
 
-    original = run.quantize
+    original = quantize.quantize
     model = small_model()
     model.get_layer("last").set_weights([np.full((3, 3, 8, 3), np.nan), np.zeros(3)])
     model.save(tmp_path / "nan.keras")
-    lower_nan = run.lower(read_model(tmp_path / "nan.keras").at(32, 64))
-    monkeypatch.setattr(run, "quantize", break_float16)
+    lower_nan = lower(read_model(tmp_path / "nan.keras").at(32, 64))
+    monkeypatch.setattr(quantize, "quantize", break_float16)
     broken, whole = convert(
         small_keras, quant=["float16", "float32"], size=(32, 64), output_dir=tmp_path
     )

@@ -67,7 +67,7 @@ def convert_it(**options):
 
 def imports():
     import bokeh_bench.report.rows, bokeh_convert.pynet.network
-    import bokeh_convert.sources, bokeh_convert.run
+    import bokeh_convert.sources, bokeh_convert.pipeline
     import bokeh_convert.train.trainer, bokeh_runtime
     from bokeh_bench.report import html
     from bokeh_bench.measure import matrix

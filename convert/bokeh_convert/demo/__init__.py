@@ -1,0 +1,13 @@
+"""The trained model that ships with the package; see its MODEL_CARD.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DEMO_SIZE = (256, 384)
+"""Height and width at which the demo model is converted if nobody asks for another size."""
+
+
+def demo_model() -> Path:
+    """Returns the path of the trained model that ships with the package (see its MODEL_CARD.md)."""
+    return Path(__file__).parent / "demo_pynet.h5"

@@ -1,0 +1,42 @@
+"""The order of a conversion: read, lower, rewrite, quantize, verify, judge, write.
+
+Each stage is a module of `bokeh_convert.stages`. The first three serve all files of a run; each
+file is then quantized, verified and judged by itself, and all are written together.
+"""
+
+from __future__ import annotations
+
+from bokeh_convert.options import ConvertOptions
+from bokeh_convert.progress import Progress, Steps
+from bokeh_convert.result import Conversion
+from bokeh_convert.stages.judge import judge_file
+from bokeh_convert.stages.lower import lower_source
+from bokeh_convert.stages.quantize import calibrate, quantize_file
+from bokeh_convert.stages.read import read_source
+from bokeh_convert.stages.rewrite import rewrite_graph
+from bokeh_convert.stages.verify import verify_file
+from bokeh_convert.stages.write import write_files
+from bokeh_runtime.atomic_output import Staging
+
+
+def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
+    """Converts a model to each of the schemes that the options name, in their order.
+
+    Raises:
+        InputError: If the source, the photos or the folder are wrong.
+    """
+    steps = Steps(progress)
+    with Staging(options.output_dir) as staging:
+        source = read_source(options, steps)
+        steps.next("lowering to a flatbuffer")
+        with steps.timed("lower_s"):
+            lowered = lower_source(source)
+            rewritten = rewrite_graph(lowered, options)
+        steps.next()
+        ranges = calibrate(lowered, options, steps)
+        files = []
+        for scheme in options.schemes:
+            quantized = quantize_file(scheme, rewritten, ranges, options, steps)
+            verified = verify_file(quantized, source.reference, options, steps)
+            files.append(judge_file(verified, options))
+        return write_files(files, source, options, staging, steps)

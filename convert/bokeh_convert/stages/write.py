@@ -1,0 +1,182 @@
+"""Writes into each file what it is, and puts all files of a run in place together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bokeh_convert.data.calibration_data import SampleSet
+from bokeh_convert.graph.delegate_compatibility import gpu_objections, placement
+from bokeh_convert.graph.model_metadata import describe
+from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.options import ConvertOptions
+from bokeh_convert.progress import Steps
+from bokeh_convert.quantize.mixed_precision_search import SEARCH_PHOTOS, Budget, Plan
+from bokeh_convert.quantize.schemes import Scheme
+from bokeh_convert.report import (
+    ConversionReport,
+    fidelity_summary,
+    tool_versions,
+    without_images,
+)
+from bokeh_convert.result import Conversion
+from bokeh_convert.stages.judge import Judged
+from bokeh_convert.stages.quantize import budget_of
+from bokeh_convert.stages.read import Source
+from bokeh_convert.verify.comparison import save_comparison
+from bokeh_convert.verify.trade_off import save_trade_off
+from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.tflite.metadata import ModelMetadata
+from bokeh_runtime.tflite.reference_pack import save_reference
+
+
+def write_files(
+    files: Sequence[Judged], source: Source, options: ConvertOptions, staging: Staging, steps: Steps
+) -> list[Conversion]:
+    """Writes the files, their reports, the reference pack and the pictures, and commits them.
+
+    Raises:
+        InputError: If that fails; nothing is changed then.
+    """
+    names, folder = source.names, options.output_dir
+    pack = _write_reference(staging.path(names.reference), source)
+    conversions = []
+    for file in files:
+        content, report = _describe(file, source, pack, options)
+        scheme, plan = file.verified.quantized.scheme.name, file.verified.quantized.plan
+        report_name = names.report(scheme, passed=file.passed)
+        staging.path(report.file).write_bytes(content)
+        staging.path(report_name).write_text(report.to_json(), encoding="utf-8")
+        if plan is not None and options.trade_off:
+            save_trade_off(staging.path(names.trade_off(scheme)), plan, budget_of(options))
+        conversions.append(
+            Conversion(
+                folder / report.file,
+                folder / report_name,
+                folder / names.reference,
+                folder / names.comparison,
+                report,
+            )
+        )
+    columns = [
+        (file.verified.quantized.scheme.name, file.verified.pictures)
+        for file in files
+        if file.verified.pictures
+    ]
+    save_comparison(staging.path(names.comparison), source.reference, columns)
+    steps.begin("writing the files")
+    staging.commit()
+    return conversions
+
+
+def _write_reference(path: Path, source: Source) -> dict[str, Any]:
+    """Writes the reference pack, and returns what each report says of it."""
+    save_reference(path, source.reference)
+    # Into each report: another run into this folder may put another pack in its place.
+    return {
+        "file": source.names.reference,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "photos_sha256": [sample.sha256 for sample in source.samples.verification],
+    }
+
+
+def _describe(
+    file: Judged, source: Source, pack: dict[str, Any], options: ConvertOptions
+) -> tuple[bytes, ConversionReport]:
+    """Returns the file with its metadata, and its report."""
+    verified, quantized = file.verified, file.verified.quantized
+    sized, scheme = source.sized, quantized.scheme
+    metadata = _metadata(file, source)
+    content = describe(quantized.content, metadata)
+    rows = placement(content)
+    report = ConversionReport(
+        file=source.names.tflite(scheme.name, passed=file.passed),
+        scheme=scheme.name,
+        passed=file.passed,
+        failure=file.failure,
+        min_psnr_db=file.limits.psnr_db,
+        min_psnr_db_worst=file.limits.psnr_db_worst,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        timings=dict(verified.timings),
+        source=_provenance(source),
+        input={
+            "height": sized.height,
+            "width": sized.width,
+            "channels": metadata.input_channels,
+        },
+        output={"name": sized.output_name, **_output_size(source)},
+        calibration=_calibration(source.samples, scheme, options),
+        plan=_plan(quantized.plan, budget_of(options)),
+        reference=pack,
+        photos_passed_over=[
+            {"photo": photo.name, "cause": cause} for photo, cause in source.samples.passed_over
+        ],
+        passes=[asdict(result) for result in quantized.passes],
+        half_precision=quantized.half_precision,
+        fidelity=_fidelity(file),
+        operators=count_operators(content),
+        gpu_objections=gpu_objections(rows),
+        placement=[asdict(row) for row in rows],
+        tools=tool_versions(),
+        notes=list(source.samples.notes),
+    )
+    return content, report
+
+
+def _metadata(file: Judged, source: Source) -> ModelMetadata:
+    sized = source.sized
+    return ModelMetadata(
+        input_height=sized.height,
+        input_width=sized.width,
+        input_channels="rgb" if sized.model.channels == 3 else "rgbd",
+        value_range=(0.0, 1.0),
+        output_scale=_output_size(source)["height"] / sized.height,
+        resampling=sized.model.resampling,
+        scheme=file.verified.quantized.scheme.name,
+        source=_provenance(source),
+        tools=tool_versions(),
+        fidelity=without_images(_fidelity(file)),
+    )
+
+
+def _provenance(source: Source) -> dict[str, str]:
+    model = source.sized.model
+    return {"file": model.path.name, "format": model.format, "sha256": model.sha256}
+
+
+def _output_size(source: Source) -> dict[str, int]:
+    height, width = source.reference.outputs[0].shape[:2]
+    return {"height": height, "width": width}
+
+
+def _fidelity(file: Judged) -> dict[str, Any] | None:
+    if file.verified.fidelity is None:
+        return None
+    return fidelity_summary(file.verified.fidelity, file.verified.computed_by)
+
+
+def _plan(plan: Plan | None, budget: Budget) -> dict[str, Any] | None:
+    if plan is None:
+        return None
+    return {"budget": {**asdict(budget), "psnr_db_worst": budget.worst_db}, **plan.summary()}
+
+
+def _calibration(
+    samples: SampleSet, scheme: Scheme, options: ConvertOptions
+) -> dict[str, Any] | None:
+    """Says which photos had a part in the file: in its ranges, or in its plan."""
+    if not scheme.calibrated and not scheme.planned:
+        return None
+    photos = samples.calibration[:SEARCH_PHOTOS] if scheme.planned else samples.calibration
+    return {
+        "photos": samples.origin,
+        "depth": samples.depth,
+        "count": len(photos),
+        "seed": options.seed,
+        "names": [sample.photo.name for sample in photos],
+        "sha256": [sample.sha256 for sample in photos],
+    }
