@@ -52,6 +52,7 @@ class BokehModel:
         path: Of the file.
         sha256: Of the file, in hex.
         metadata: What the file says of itself; None if it was not made by bokeh-convert.
+        engine: What runs the network alone, from its input tensor to its output tensor.
         placement: Where it runs.
         input_shape: Height and width in pixels, and channels: 3 (RGB) or 4 (RGB + depth).
         notes: What the user should know, in a line each.
@@ -64,9 +65,9 @@ class BokehModel:
         self.input_shape = image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
         _check_agreement(file, self.metadata, self.input_shape)
-        self._engine = open_engine(file, request)
+        self.engine = open_engine(file, request)
         self._lock, self._closed = threading.Lock(), False
-        self.placement = self._engine.placement
+        self.placement = self.engine.placement
         self.notes = list(self.placement.notes)
         if self.metadata is None:
             self.notes.append(
@@ -147,7 +148,7 @@ class BokehModel:
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.path}: is closed; open it again")
-            output = self._engine.run(tensor)
+            output = self.engine.run(tensor)
         inferred = time.perf_counter()
         # Before anything is clipped or cut away: infinity would become white.
         if not np.isfinite(output).all():
@@ -176,7 +177,7 @@ class BokehModel:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._engine.close()
+                self.engine.close()
 
     def __enter__(self) -> BokehModel:
         return self

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,15 +185,16 @@ def test_what_is_not_finite_is_no_picture(
     network_resolution: bool,
     model: BokehModel,
     scene: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = model._engine.run
+    run = model.engine.model.run
 
     def broken(tensor: np.ndarray) -> np.ndarray:
         output = run(tensor).copy()
         where(output)[:] = value
         return output
 
-    model._engine = replace(model._engine, run=broken)
+    monkeypatch.setattr(model.engine.model, "run", broken)
     with pytest.raises(InputError, match="draws NaN or infinity; convert it again"):
         model.render(scene, network_resolution=network_resolution)
 

@@ -58,14 +58,14 @@ print(refused, ran)
 def test_the_structure_is_the_interpreters_own(data: Path) -> None:
     file = read_tflite(data / "tiny_float16.tflite")
     model = TfliteModel(file.content)
-    nodes = model._interpreter._get_ops_details()
+    nodes = model.interpreter._get_ops_details()
     assert [operator.name for operator in file.operators] == [
         node["op_name"] for node in nodes[: len(file.operators)]
     ]
     assert [operator.inputs for operator in file.operators] == [
         tuple(node["inputs"]) for node in nodes[: len(file.operators)]
     ]
-    details = {tensor["index"]: tensor for tensor in model._interpreter.get_tensor_details()}
+    details = {tensor["index"]: tensor for tensor in model.interpreter.get_tensor_details()}
     for index, tensor in enumerate(file.tensors):
         assert tensor.name == details[index]["name"]
         assert tensor.shape == tuple(details[index]["shape"])
@@ -73,7 +73,7 @@ def test_the_structure_is_the_interpreters_own(data: Path) -> None:
 
 def test_the_quantization_is_the_interpreters_own(data: Path) -> None:
     file = read_tflite(data / "tiny_integer.tflite")
-    entry = TfliteModel(file.content)._interpreter.get_input_details()[0]
+    entry = TfliteModel(file.content).interpreter.get_input_details()[0]
     assert file.tensors[file.inputs[0]].dtype == "int8"
     assert file.tensors[file.inputs[0]].quantization == pytest.approx(entry["quantization"])
 

@@ -16,6 +16,7 @@ from bokeh_bench import child_process
 from bokeh_bench.measure.latency import Block, Ratio, ratio
 from bokeh_bench.workers.latency import Measurement
 from bokeh_bench.workers.process import Worker
+from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
 
 _MEDIAN = re.compile(r"Inference \(median\): +([\d.]+) ms")
@@ -88,7 +89,9 @@ def _turns_with_bare_loop(model: Path, threads: int, turns: int) -> tuple[list[f
     measurement = Measurement({"model": str(model), "delegate": "cpu", "threads": threads})
     measurement.open()
     # The same interpreter: a second one has its memory elsewhere, which is 2 % already.
-    interpreter = measurement.ready.run.__self__._interpreter  # type: ignore[attr-defined]
+    opened = measurement.ready.model
+    assert isinstance(opened, TfliteModel)  # as on every CPU
+    interpreter = opened.interpreter
     entry = interpreter.get_input_details()[0]
     result = interpreter.get_output_details()[0]["index"]
     image = measurement.image[None]

@@ -37,7 +37,7 @@ def measure(model_path: Path, photo: Path, folder: Path, runs: int) -> dict[str,
     alone, rendered = [], []
     for _ in range(runs + 1):
         start = time.perf_counter()
-        model._engine.run(tensor)
+        model.engine.run(tensor)
         alone.append((time.perf_counter() - start) * 1000)
         rendered.append(render_file(model, job, options))
     jobs = [Job(photo, folder / f"{i}{photo.suffix}") for i in range(runs + 1)]

@@ -7,7 +7,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -27,11 +26,24 @@ _GETPROP_SECONDS = 10
 
 @dataclass(frozen=True)
 class Engine:
-    """A model that is ready to run; `close` releases what it holds."""
+    """A model that is ready to run.
 
-    run: Callable[[FloatImage], FloatImage]
+    Attributes:
+        model: In an interpreter, on the CPU or through a delegate library; or compiled for an
+            accelerator.
+        placement: Where it runs.
+    """
+
+    model: TfliteModel | AcceleratedModel
     placement: Placement
-    close: Callable[[], None] = lambda: None
+
+    def run(self, image: FloatImage) -> FloatImage:
+        """Returns the output for one picture, not clipped; see `TfliteModel.run`."""
+        return self.model.run(image)
+
+    def close(self) -> None:
+        """Releases what the model holds; it cannot run any more."""
+        self.model.close()
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,7 @@ def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> 
             left=names(left) if placed else (),
             partitions=partitions if placed else None,
         )
-    return Engine(model.run, placement, model.close)
+    return Engine(model, placement)
 
 
 def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
@@ -183,7 +195,7 @@ def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
         precision=precision,
         notes=notes,
     )
-    return Engine(model.run, placement, model.close)
+    return Engine(model, placement)
 
 
 def _automatic(file: TfliteFile, request: Request) -> Engine:
@@ -228,7 +240,7 @@ def _from_library(file: TfliteFile, request: Request) -> Engine:
             f"{request.library}: {what}; "
             "--allow-partial leaves the rest to the CPU, --delegate cpu all of it"
         )
-    return Engine(model.run, placement, model.close)
+    return Engine(model, placement)
 
 
 def _why_no_nnapi() -> str:

@@ -77,6 +77,14 @@ class TfliteModel:
         self._name = name
 
     @property
+    def interpreter(self) -> Any:
+        """The interpreter itself, such as an `ai_edge_litert.interpreter.Interpreter`.
+
+        For measurements that run it beside `run`; None if the model is closed.
+        """
+        return self._interpreter
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """Height and width in pixels, and channels."""
         _, height, width, channels = (int(n) for n in self._inputs[0]["shape"])
