@@ -20,8 +20,8 @@ from rich.table import Table
 from bokeh_runtime.backends.delegates import DELEGATES, probe
 from bokeh_runtime.backends.interpreter import INTERPRETERS
 from bokeh_runtime.backends.native_log import quiet
+from bokeh_runtime.depth_model import DEPTH_INPUTS, DepthModel
 from bokeh_runtime.errors import HardwareError, InputError
-from bokeh_runtime.imaging.depth import DEPTH_INPUTS, DepthModel
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import (

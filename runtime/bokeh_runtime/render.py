@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_runtime.backends.placement import Placement
+from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES, DepthModel, open_depth
+from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES, open_depth
 from bokeh_runtime.imaging.folders import photos_in
 from bokeh_runtime.imaging.photo import (
     FloatImage,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import DepthModel
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import Job, Options, comparison_path
 

@@ -14,7 +14,7 @@ from bokeh_bench.measure.matrix import read_subject
 from bokeh_bench.measure.references import FullModel
 from bokeh_runtime import BokehModel, HardwareError, InputError, TfliteModel
 from bokeh_runtime.backends.delegates import Request, open_engine
-from bokeh_runtime.imaging.depth import DepthModel
+from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.tflite.file import read_tflite
 
 SHAPE = [1, 32, 48, 3]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bokeh_runtime import InputError
-from bokeh_runtime.imaging.depth import DepthModel, normalized, open_depth, resized
+from bokeh_runtime.depth_model import DepthModel
+from bokeh_runtime.imaging.depth import normalized, open_depth, resized
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
-from bokeh_runtime.imaging.depth import DepthModel
+from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.imaging.photo import can_write
 from bokeh_runtime.render import (
     COMPARISON_SUFFIX,
