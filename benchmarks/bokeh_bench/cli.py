@@ -184,11 +184,11 @@ def _run(asked: _Asked, console: Console, check: Callable[[], None]) -> tuple[in
 
     `check` ends the work if a Ctrl-C was lost.
     """
-    from bokeh_bench.measure.machine import environment
+    from bokeh_bench.machine import environment
+    from bokeh_bench.measure.rows import Report
     from bokeh_bench.report import regression
     from bokeh_bench.report.console import markdown, print_report
     from bokeh_bench.report.html import write_html
-    from bokeh_bench.report.rows import Report
     from bokeh_runtime.atomic_output import Staging
 
     asked.check()

@@ -71,7 +71,7 @@ def convert(
         min_psnr_db_worst: A file does not pass if the PSNR of its worst verification photo is
             lower; None is 3 dB under `min_psnr_db`. For int8, also what its plan is searched for.
         max_latency: For int8: the most that the plan may cost on a phone's CPU, in instructions,
-            over the float32 file (an estimate; see `bokeh_convert.quantize.cost_model`).
+            over the float32 file (an estimate; see `bokeh_convert.graph.cost_model`).
         trade_off: For int8: try plans beyond the first that is good enough, and draw the curve.
         level: Of a model with several outputs, take the one of this level's size: one of
             `LEVELS`. Without it and `output_name`, the largest is taken, if no other is as large.

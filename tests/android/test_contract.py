@@ -13,7 +13,7 @@ import pytest
 from bokeh_bench.devices import android
 from bokeh_bench.measure.matrix import Cell
 from bokeh_bench.measure.references import FullModel
-from bokeh_bench.report.rows import Report
+from bokeh_bench.measure.rows import Report
 from offline_build import fetch, kotlin
 
 

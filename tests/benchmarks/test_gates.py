@@ -10,8 +10,8 @@ import pytest
 
 from bokeh_bench.measure.fidelity import Fidelity, ImageFidelity
 from bokeh_bench.measure.latency import Latency
+from bokeh_bench.measure.rows import SCHEMA, ModelFile, Report, Row
 from bokeh_bench.report.regression import Limits, failures, read_report, warnings
-from bokeh_bench.report.rows import SCHEMA, ModelFile, Report, Row
 from bokeh_runtime.errors import InputError
 
 STRICT = Limits(slowdown=0.05, psnr_drop_db=0.2)

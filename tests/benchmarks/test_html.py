@@ -13,8 +13,8 @@ import pytest
 from bokeh_bench.measure.fidelity import Fidelity, compare
 from bokeh_bench.measure.latency import Latency, Ratio
 from bokeh_bench.measure.operator_times import OperatorTime
+from bokeh_bench.measure.rows import ModelFile, Pair, Picture, Report, Row
 from bokeh_bench.report.html import write_html
-from bokeh_bench.report.rows import ModelFile, Pair, Picture, Report, Row
 from bokeh_runtime import Placement
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from bokeh_bench.measure import matrix
 from bokeh_bench.measure.latency import Block, Latency, Ratio, ratio
 from bokeh_bench.measure.matrix import Cell, Settings
 from bokeh_bench.measure.references import FullModel
+from bokeh_bench.measure.rows import ModelFile, Report, Row
 from bokeh_bench.report.console import markdown
-from bokeh_bench.report.rows import ModelFile, Report, Row
 from bokeh_bench.studies.agreement import blocks
 from bokeh_runtime.backends.placement import Placement
 

@@ -20,9 +20,9 @@ from bokeh_bench.devices.arm64.runner import ArmRun
 from bokeh_bench.measure import matrix
 from bokeh_bench.measure.matrix import Cell, fidelity_of, read_subject
 from bokeh_bench.measure.references import Expectation, FullModel
+from bokeh_bench.measure.rows import ModelFile, Report, Row
 from bokeh_bench.report.console import markdown, print_report, where
 from bokeh_bench.report.html import write_html
-from bokeh_bench.report.rows import ModelFile, Report, Row
 from bokeh_runtime import HardwareError, InputError, Placement
 from bokeh_runtime.tflite.reference_pack import Reference
 from helpers import commands

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from bokeh_convert import convert
-from bokeh_convert.graph.editor import Graph, Op
-from bokeh_convert.graph.op_inventory import read_operators
-from bokeh_convert.graph.to_tflite import lower
-from bokeh_convert.quantize.cost_model import (
+from bokeh_convert.graph.cost_model import (
     Precision,
     convolution_cost,
     elementwise_cost,
     graph_cost,
 )
+from bokeh_convert.graph.editor import Graph, Op
+from bokeh_convert.graph.op_inventory import read_operators
+from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.mixed_precision_search import Budget, Plan, Trial, search
 from bokeh_convert.quantize.schemes import quantize_convolutions
 from bokeh_convert.report import to_json

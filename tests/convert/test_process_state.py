@@ -66,7 +66,7 @@ def convert_it(**options):
 
 
 def imports():
-    import bokeh_bench.report.rows, bokeh_convert.pynet.network
+    import bokeh_bench.measure.rows, bokeh_convert.pynet.network
     import bokeh_convert.sources, bokeh_convert.pipeline
     import bokeh_convert.train.trainer, bokeh_runtime
     from bokeh_bench.report import html
@@ -133,9 +133,9 @@ def rendering():
 def benchmarking():
     from bokeh_bench.measure.references import FullModel
     from bokeh_bench.report.html import write_html
-    from bokeh_bench.measure.machine import environment
+    from bokeh_bench.machine import environment
     from bokeh_bench.measure.matrix import Settings, cells, measure
-    from bokeh_bench.report.rows import Report
+    from bokeh_bench.measure.rows import Report
 
     settings = Settings(
         runs=5, seconds=0, full_model=FullModel(None, None, None, print), operators=False

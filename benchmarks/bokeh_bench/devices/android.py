@@ -24,7 +24,7 @@ from bokeh_bench.devices.phone_answer import read_answer
 from bokeh_bench.measure.latency import Latency
 from bokeh_bench.measure.matrix import WARM_UP_SECONDS, Cell, Subject, fidelity_of, read_subject
 from bokeh_bench.measure.references import FullModel
-from bokeh_bench.report.rows import Report, Row
+from bokeh_bench.measure.rows import Report, Row
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError, printable
 from bokeh_runtime.imaging.photo import FloatImage

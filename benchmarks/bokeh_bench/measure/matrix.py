@@ -18,7 +18,7 @@ from bokeh_bench.measure.fidelity import PROTOCOLS, Fidelity, ImageFidelity, com
 from bokeh_bench.measure.latency import Block, Latency, ratio
 from bokeh_bench.measure.operator_times import measure_operators
 from bokeh_bench.measure.references import Expectation, FullModel, GroundTruth
-from bokeh_bench.report.rows import ModelFile, Pair, Picture, Row
+from bokeh_bench.measure.rows import ModelFile, Pair, Picture, Row
 from bokeh_bench.workers.process import Worker
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError

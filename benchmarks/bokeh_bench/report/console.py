@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bokeh_bench.measure.latency import Latency, fewest_runs
-from bokeh_bench.report.rows import Pair, Report, Row
+from bokeh_bench.measure.rows import Pair, Report, Row
 from bokeh_runtime.metrics.psnr import psnr_text
 
 Column = tuple[str, Callable[[Row], str]]

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
+from bokeh_bench.measure.rows import Picture, Report, Row
 from bokeh_bench.report.console import describe_pair, footnotes, table_of
 from bokeh_bench.report.plots import distributions, trade_off
-from bokeh_bench.report.rows import Picture, Report, Row
 from bokeh_runtime.imaging.photo import FloatImage, from_unit
 from bokeh_runtime.metrics.psnr import psnr_text
 

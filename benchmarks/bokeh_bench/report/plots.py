@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bokeh_bench.report.rows import Row
+from bokeh_bench.measure.rows import Row
 from bokeh_runtime.metrics.psnr import psnr_text
 
 WIDTHS = (9.0, 4.2)  # inches

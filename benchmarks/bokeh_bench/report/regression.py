@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bokeh_bench.report.rows import SCHEMA
+from bokeh_bench.measure.rows import SCHEMA
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import summarize_psnr
 

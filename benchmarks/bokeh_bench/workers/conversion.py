@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_bench.measure.machine import peak_rss_bytes
+from bokeh_bench.machine import peak_rss_bytes
 from bokeh_convert.api import SCHEME_NAMES
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from bokeh_bench.measure.machine import peak_rss_bytes, temperature_c
+from bokeh_bench.machine import peak_rss_bytes, temperature_c
 from bokeh_runtime.backends.delegates import Engine, Request, open_engine
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit

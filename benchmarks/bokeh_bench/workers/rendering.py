@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.measure.machine import peak_rss_bytes
+from bokeh_bench.machine import peak_rss_bytes
 from bokeh_bench.workers.load import busy_processes
 from bokeh_runtime import BokehModel
 from bokeh_runtime.render import Job, Options, Rendered, render_file, render_files

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from bokeh_convert.graph.cost_model import Precision, convolution_cost, elementwise_cost
 from bokeh_convert.graph.editor import Graph, Kind, Op
-from bokeh_convert.quantize.cost_model import Precision, convolution_cost, elementwise_cost
 
 
 @dataclass(frozen=True)

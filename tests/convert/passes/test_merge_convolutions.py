@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+from bokeh_convert.graph.cost_model import Precision
 from bokeh_convert.graph.editor import Graph, Op
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
-from bokeh_convert.quantize.cost_model import Precision
 from bokeh_convert.quantize.mixed_precision_search import Budget, search
 from bokeh_convert.sources import read_model
 from bokeh_runtime import TfliteModel

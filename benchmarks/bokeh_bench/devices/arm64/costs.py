@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bokeh_bench.devices.arm64.runner import ArmRunner
-from bokeh_convert.quantize.cost_model import TILE, Precision, convolution_cost
+from bokeh_convert.graph.cost_model import TILE, Precision, convolution_cost
 from bokeh_convert.quantize.schemes import quantize_convolutions
 
 _SMALL, _LARGE = (16, 24), (64, 96)
@@ -29,7 +29,7 @@ class CostRow:
 
     Attributes:
         instructions: Of one inference, what handing over the input and the result takes included.
-        predicted: By `bokeh_convert.quantize.cost_model`, and by the fit of this run for the
+        predicted: By `bokeh_convert.graph.cost_model`, and by the fit of this run for the
             handing over.
     """
 

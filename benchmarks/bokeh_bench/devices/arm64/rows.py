@@ -12,7 +12,7 @@ from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import CPU, ArmRunner, MissingEnvironmentError
 from bokeh_bench.measure.matrix import Subject, fidelity_of, read_subject
 from bokeh_bench.measure.references import FullModel
-from bokeh_bench.report.rows import ModelFile, Row
+from bokeh_bench.measure.rows import ModelFile, Row
 from bokeh_runtime.errors import HardwareError, InputError
 
 FOLDER = Path("build/arm64")

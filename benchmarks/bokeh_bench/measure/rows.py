@@ -126,7 +126,7 @@ class Report:
 
     Attributes:
         created: ISO 8601, UTC.
-        environment: The machine that ran, or the phone: see `bokeh_bench.measure.machine`.
+        environment: The machine that ran, or the phone: see `bokeh_bench.machine`.
         rows: In the order in which they were measured.
         pair: If two models took turns.
         interrupted: Whether rows are missing.
