@@ -1,8 +1,7 @@
-"""Renders photo files: one, or a folder of them."""
+"""Renders photo files: reads each, has the model render it, and writes the result."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,21 +13,19 @@ import numpy as np
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES, open_depth
-from bokeh_runtime.imaging.folders import photos_in
+from bokeh_runtime.imaging.depth import open_depth
 from bokeh_runtime.imaging.photo import (
     FloatImage,
     Photo,
     Pixels,
-    can_write,
     from_unit,
     read_photo,
     write_photo,
 )
 from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.model import BokehModel
+from bokeh_runtime.render_jobs import Job, comparison_path
 
-COMPARISON_SUFFIX = ".compare.jpg"
 _COMPARISON_HEIGHT, _GAP = 1080, 8  # px
 
 
@@ -47,15 +44,6 @@ class Options:
     network_resolution: bool = False
     compare: bool = False
     quality: int = 95
-
-
-@dataclass(frozen=True)
-class Job:
-    """A photo, where its result goes, and its depth map if it has one in a file."""
-
-    photo: Path
-    output: Path
-    depth: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -126,89 +114,6 @@ def render_files(
                 yield _finish(model, job, opened, options, depth_model)
             except InputError as error:
                 yield error
-
-
-def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[list[Job], list[str]]:
-    """Returns a job for each photo of a folder, in the order of their names, and notes.
-
-    Depth maps and masks that lie between the photos are passed over; see `photos_in`.
-
-    Raises:
-        InputError: If the folder holds no photo, or two whose results would have one name.
-    """
-    found = photos_in(folder)
-    photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
-    if not photos:
-        raise InputError(
-            f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP, AVIF or TIFF files"
-        )
-    named: dict[str, Path] = {}
-    for photo in photos:
-        other = named.setdefault(result_name(photo), photo)
-        if other != photo:
-            raise InputError(
-                f"{photo}: its result would have the name of {other.name}'s; rename one of them"
-            )
-    jobs = [Job(photo, output / name, _depth_of(photo, depth)) for name, photo in named.items()]
-    return jobs, found.notes
-
-
-def check_case(jobs: Sequence[Job]) -> None:
-    """Refuses results that a folder takes for one file, not telling upper from lower case.
-
-    Raises:
-        InputError: If there are such.
-    """
-    named: dict[str, Job] = {}
-    for job in jobs:
-        other = named.setdefault(job.output.name.casefold(), job)
-        if other != job and not _tells_case(job.output.parent):
-            raise InputError(
-                f"{job.photo}: {job.output.parent} does not tell its name from "
-                f"{other.photo.name}, upper and lower case being one there; rename one of them"
-            )
-
-
-def result_name(photo: Path) -> str:
-    """Returns the photo's name; `NAME.heic.jpg` where its format cannot be written."""
-    return photo.name if can_write(photo) else f"{photo.name}.jpg"
-
-
-def check_job(job: Job) -> None:
-    """Checks what can be checked before the work.
-
-    Raises:
-        InputError: If the output is the photo itself, its format cannot be written, or its folder
-            is missing.
-    """
-    if not can_write(job.output):
-        raise InputError(f"{job.output}: no picture format of that suffix; use .jpg or .png")
-    if not job.output.parent.is_dir():
-        raise InputError(f"{job.output}: there is no folder {job.output.parent}; make it first")
-    for path in (job.output, comparison_path(job)):
-        if path.exists() and job.photo.exists() and path.samefile(job.photo):
-            raise InputError(f"{path}: is the photo itself; choose another --output")
-
-
-def comparison_path(job: Job) -> Path:
-    """Returns where the picture of before and after goes."""
-    # With the suffix: a.jpg and a.png of one folder have one each.
-    return job.output.with_name(job.output.name + COMPARISON_SUFFIX)
-
-
-def _tells_case(folder: Path) -> bool:
-    with tempfile.TemporaryDirectory(prefix=".case-", dir=folder) as name:
-        path = Path(name)
-        return not path.with_name(path.name.upper()).exists()
-
-
-def _depth_of(photo: Path, folder: Path | None) -> Path | None:
-    if folder is None:
-        return None
-    candidates = [folder / f"{photo.stem}{suffix}" for suffix in DEPTH_SUFFIXES]
-    # A missing one is told when its photo is due, so that the others are rendered.
-    there = (path for path in candidates if path.is_file() and path != photo)
-    return next(there, candidates[0])
 
 
 def _open(job: Job) -> _Opened:

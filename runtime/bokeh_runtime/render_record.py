@@ -15,7 +15,8 @@ from bokeh_runtime.atomic_output import Staging
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.model import BokehModel
-from bokeh_runtime.render import Job, Options, comparison_path
+from bokeh_runtime.render import Options
+from bokeh_runtime.render_jobs import Job, comparison_path
 
 RECORD = ".bokeh-render.json"
 SCHEMA = "bokeh-tflite/render-record/1"

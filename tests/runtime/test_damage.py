@@ -15,7 +15,8 @@ import tifffile
 from PIL import ExifTags, Image, features
 
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
-from bokeh_runtime.render import Job, Options, Rendered, render_files
+from bokeh_runtime.render import Options, Rendered, render_files
+from bokeh_runtime.render_jobs import Job
 
 MUTANTS = 60
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.imaging.photo import read_photo as real_read_photo
-from bokeh_runtime.render import Job, Options, jobs_for_folder, render_files
+from bokeh_runtime.render import Options, render_files
+from bokeh_runtime.render_jobs import Job, jobs_for_folder
 from bokeh_runtime.render_record import RECORD
 from helpers import commands
 from helpers.skips import ELSEWHERE

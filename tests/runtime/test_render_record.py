@@ -18,14 +18,8 @@ import pytest
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.imaging.photo import can_write
-from bokeh_runtime.render import (
-    COMPARISON_SUFFIX,
-    Job,
-    Options,
-    check_case,
-    jobs_for_folder,
-    render_files,
-)
+from bokeh_runtime.render import Options, render_files
+from bokeh_runtime.render_jobs import COMPARISON_SUFFIX, Job, check_case, jobs_for_folder
 from bokeh_runtime.render_record import RECORD, RenderRecord, sources
 from helpers import commands
 
@@ -272,7 +266,7 @@ def test_names_that_differ_in_case_alone_need_a_folder_that_tells_them(
     jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("A.jpg", "a.jpg")]
     (tmp_path / "out").mkdir()
     if not told:
-        monkeypatch.setattr("bokeh_runtime.render._tells_case", lambda folder: False)
+        monkeypatch.setattr("bokeh_runtime.render_jobs._tells_case", lambda folder: False)
         with pytest.raises(InputError, match=r"a\.jpg: .*does not tell its name from A\.jpg"):
             check_case(jobs)
     elif (tmp_path / "OUT").exists():

@@ -17,7 +17,8 @@ import numpy as np
 from bokeh_bench.machine import peak_rss_bytes
 from bokeh_bench.workers.load import busy_processes
 from bokeh_runtime import BokehModel
-from bokeh_runtime.render import Job, Options, Rendered, render_file, render_files
+from bokeh_runtime.render import Options, Rendered, render_file, render_files
+from bokeh_runtime.render_jobs import Job
 
 STAGES = ("decode_ms", "prepare_ms", "infer_ms", "join_ms", "encode_ms")
 BUSY_PROCESSES = 2
