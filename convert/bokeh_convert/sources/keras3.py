@@ -10,7 +10,7 @@ import keras
 
 import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing, suffixed
-from bokeh_convert.sources.hdf5 import stored_config
+from bokeh_convert.sources.hdf5_config import stored_config
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.archive import read_config, unpacked
 from bokeh_convert.sources.security.config import checked_config, custom_aliases
