@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bokeh_convert.verify.verification import Fidelity
+from bokeh_runtime.metrics.fidelity import PROTOCOLS, Fidelity
 from bokeh_runtime.metrics.psnr import PsnrSummary, finite_db
 
 SCHEMA = "bokeh-tflite/conversion/1"
@@ -94,10 +94,10 @@ def fidelity_summary(fidelity: Fidelity, computed_by: str) -> dict[str, Any]:
         computed_by: What drew the pictures: "the file", or a rehearsal of it.
     """
     return {
-        "vs": "full_model",
+        "vs": fidelity.vs,
         "computed_by": computed_by,
-        "protocol": "full",
-        "border_px": 0,
+        "protocol": fidelity.protocol,
+        "border_px": PROTOCOLS[fidelity.protocol],
         "peak": 1.0,
         **psnr_summary(fidelity.psnr),
         "ssim_mean": round(fidelity.ssim_mean, 6),

@@ -8,23 +8,26 @@ from typing import Any
 
 import pytest
 
-from bokeh_bench.measure.fidelity import Fidelity, ImageFidelity
 from bokeh_bench.measure.latency import Latency
 from bokeh_bench.measure.rows import SCHEMA, ModelFile, Report, Row
 from bokeh_bench.report.regression import Limits, failures, read_report, warnings
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.metrics.fidelity import PerceptualFidelity, PerceptualImageFidelity
 
 STRICT = Limits(slowdown=0.05, psnr_drop_db=0.2)
 
 
 def report(psnr_db: list[float], latency_ms: float = 100.0) -> dict[str, Any]:
     """What `bokeh-bench` writes of one row, read back from its JSON."""
-    images = [ImageFidelity(f"photo {i}", db, 1.0, 1.0, 0.0) for i, db in enumerate(psnr_db)]
+    images = [
+        PerceptualImageFidelity(f"photo {i}", db, 1.0, 0.0, 1.0, 0.0)
+        for i, db in enumerate(psnr_db)
+    ]
     row = Row(
         ModelFile("a"),
         "cpu",
         latency=Latency(1.0, 1.0, 2, [latency_ms] * 5),
-        fidelity=[Fidelity("full_model", "full", images)],
+        fidelity=[PerceptualFidelity(images)],
     )
     written = json.dumps(Report("now", {"cpu": "x"}, [row]).to_data(), allow_nan=False)
     data: dict[str, Any] = json.loads(written)

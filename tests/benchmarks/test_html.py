@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bokeh_bench.measure.fidelity import Fidelity, compare
 from bokeh_bench.measure.latency import Latency, Ratio
 from bokeh_bench.measure.operator_times import OperatorTime
 from bokeh_bench.measure.rows import ModelFile, Pair, Picture, Report, Row
 from bokeh_bench.report.html import write_html
 from bokeh_runtime import Placement
+from bokeh_runtime.metrics.fidelity import PerceptualFidelity, compare_perceptually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,7 +35,7 @@ def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
         placement=Placement("cpu", "cpu", "a CPU", 9, 10, left=["ADD"], reasons={"ADD": "why not"}),
         latency=Latency(100, 30, 6, list(20 + rng.random(20))),
         peak_rss_bytes=300_000_000,
-        fidelity=[Fidelity("full_model", "full", [compare("a photo", drawn, full, 0)])],
+        fidelity=[PerceptualFidelity([compare_perceptually("a photo", drawn, full, border_px=0)])],
         operators=[OperatorTime("Convolution", 3, 15.0, 0.75), OperatorTime("Add", 2, 5.0, 0.25)],
         notes=["a note"],
         pictures=[Picture("a photo", photo, full, drawn)],

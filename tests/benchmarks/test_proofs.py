@@ -18,7 +18,8 @@ from bokeh_bench.devices.arm64.measure import measure
 from bokeh_bench.devices.arm64.rows import measure_arm64
 from bokeh_bench.devices.arm64.runner import ArmRun
 from bokeh_bench.measure import matrix
-from bokeh_bench.measure.matrix import Cell, fidelity_of, read_subject
+from bokeh_bench.measure.fidelity import fidelity_of
+from bokeh_bench.measure.matrix import Cell, read_subject
 from bokeh_bench.measure.references import Expectation, FullModel
 from bokeh_bench.measure.rows import ModelFile, Report, Row
 from bokeh_bench.report.console import markdown, print_report, where

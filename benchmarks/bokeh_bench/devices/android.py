@@ -21,8 +21,9 @@ import numpy as np
 
 from bokeh_bench import child_process
 from bokeh_bench.devices.phone_answer import read_answer
+from bokeh_bench.measure.fidelity import fidelity_of
 from bokeh_bench.measure.latency import Latency
-from bokeh_bench.measure.matrix import WARM_UP_SECONDS, Cell, Subject, fidelity_of, read_subject
+from bokeh_bench.measure.matrix import WARM_UP_SECONDS, Cell, Subject, read_subject
 from bokeh_bench.measure.references import FullModel
 from bokeh_bench.measure.rows import Report, Row
 from bokeh_runtime.backends.placement import Placement

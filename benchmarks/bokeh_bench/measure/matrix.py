@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench import child_process
-from bokeh_bench.measure.fidelity import PROTOCOLS, Fidelity, ImageFidelity, compare, protocols_for
+from bokeh_bench.measure.fidelity import fidelity_of
 from bokeh_bench.measure.latency import Block, Latency, ratio
 from bokeh_bench.measure.operator_times import measure_operators
 from bokeh_bench.measure.references import Expectation, FullModel, GroundTruth
-from bokeh_bench.measure.rows import ModelFile, Pair, Picture, Row
+from bokeh_bench.measure.rows import ModelFile, Pair, Row
 from bokeh_bench.workers.process import Worker
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError
@@ -29,7 +29,6 @@ from bokeh_runtime.tflite.metadata import ModelMetadata, metadata_of
 
 WARM_UP_SECONDS = 10.0
 _AT_ONCE = 8  # pictures that are in memory at once
-BROKEN_DB = 10.0
 ROUNDS = 10
 """Of fresh processes, of two models that take turns: what their interval is made from."""
 
@@ -236,48 +235,6 @@ def read_subject(path: Path, full_model: FullModel) -> Subject:
         f"{shape[0]} x {shape[1]} {channels}",
     )
     return Subject(file, metadata, described, expectations, notes)
-
-
-def fidelity_of(
-    vs: str, drawn: Iterator[tuple[Expectation, FloatImage]]
-) -> tuple[list[Fidelity], list[Picture], list[str]]:
-    """Compares pictures with what was expected, in every protocol that fits them.
-
-    Args:
-        vs: "full_model" or "ground_truth".
-        drawn: The expectation and the picture, not clipped.
-
-    Returns:
-        The fidelity in each protocol, the pictures if `vs` is "full_model", and notes.
-
-    Raises:
-        InputError: If a picture has another shape than was expected, or is not finite: a number
-            for how near it comes would be made up.
-    """
-    found: dict[str, list[ImageFidelity]] = {}
-    pictures, notes = [], []
-    for expectation, output in drawn:
-        wanted = expectation.wanted
-        if output.shape != wanted.shape:
-            raise InputError(
-                f"{expectation.name}: drawn as {list(output.shape)}, not {list(wanted.shape)}; "
-                "give the reference pack of the model's own conversion"
-            )
-        if not np.isfinite(output).all():
-            raise InputError(
-                f"draws NaN or infinity for {expectation.name}; convert the model again, or try "
-                "another --delegate"
-            )
-        picture = np.clip(output, 0, 1)
-        for protocol in protocols_for(*wanted.shape[:2]):
-            one = compare(expectation.name, picture, wanted, PROTOCOLS[protocol])
-            found.setdefault(protocol, []).append(one)
-        if vs == "full_model":
-            pictures.append(Picture(expectation.name, expectation.pixels[..., :3], wanted, picture))
-    worst = min((image.psnr_db for image in found.get("full", [])), default=np.inf)
-    if vs == "full_model" and worst < BROKEN_DB:
-        notes.append(f"draws another picture than the full model ({worst:.1f} dB)")
-    return [Fidelity(vs, protocol, images) for protocol, images in found.items()], pictures, notes
 
 
 def _measured(row: Row, worker: Worker, subject: Subject, settings: Settings) -> Row:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_bench.measure.fidelity import PROTOCOLS, Fidelity
 from bokeh_bench.measure.latency import Latency, Ratio
 from bokeh_bench.measure.operator_times import OperatorTime
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.metrics.fidelity import PROTOCOLS, PerceptualFidelity, PerceptualImageFidelity
 from bokeh_runtime.metrics.psnr import finite_db
 
 SCHEMA = "bokeh-tflite/bench/1"
@@ -81,7 +81,7 @@ class Row:
     instructions: int | None = None
     peak_rss_bytes: int | None = None
     temperature_c: Sequence[float] | None = None
-    fidelity: Sequence[Fidelity] = ()
+    fidelity: Sequence[PerceptualFidelity] = ()
     operators: Sequence[OperatorTime] = ()
     operators_note: str = ""
     notes: Sequence[str] = ()
@@ -94,7 +94,7 @@ class Row:
         where = "" if self.device == "host" else f" on {self.device}"
         return f"{self.model.name}, {self.delegate}{threads}{where}"
 
-    def fidelity_to(self, vs: str, protocol: str = "full") -> Fidelity | None:
+    def fidelity_to(self, vs: str, protocol: str = "full") -> PerceptualFidelity | None:
         """Returns the fidelity to "full_model" or "ground_truth", if it was measured."""
         for found in self.fidelity:
             if (found.vs, found.protocol) == (vs, protocol):
@@ -194,7 +194,7 @@ def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 4)
 
 
-def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
+def _fidelity(fidelity: PerceptualFidelity) -> dict[str, Any]:
     ms_ssim = fidelity.ms_ssim_mean
     return {
         "vs": fidelity.vs,
@@ -208,12 +208,16 @@ def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
         "ssim_mean": round(fidelity.ssim_mean, 6),
         "ms_ssim_mean": None if ms_ssim is None else round(ms_ssim, 6),
         "flip_mean": round(fidelity.flip_mean, 6),
-        "images": [
-            {
-                **asdict(image),
-                "psnr_db": finite_db(image.psnr_db),
-                "identical": image.psnr_db == math.inf,
-            }
-            for image in fidelity.images
-        ],
+        "images": [_image(image) for image in fidelity.images],
+    }
+
+
+def _image(image: PerceptualImageFidelity) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "psnr_db": finite_db(image.psnr_db),
+        "ssim": image.ssim,
+        "ms_ssim": image.ms_ssim,
+        "flip": image.flip,
+        "identical": image.psnr_db == math.inf,
     }

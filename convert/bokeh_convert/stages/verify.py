@@ -10,8 +10,9 @@ from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.int16_emulation import MOST_MULTIPLY_ACCUMULATES
 from bokeh_convert.stages.quantize import Quantized
-from bokeh_convert.verify.verification import BrokenPictureError, Fidelity, verify
+from bokeh_convert.verify.verification import BrokenPictureError, verify
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.metrics.fidelity import Fidelity
 from bokeh_runtime.tflite.reference_pack import Reference
 
 

@@ -10,43 +10,12 @@ import numpy.typing as npt
 
 from bokeh_convert.data.calibration_data import Sample, read_sample, to_input
 from bokeh_convert.sources.float_model import SizedModel
-from bokeh_convert.verify.ssim import ssim
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.metrics.psnr import PsnrSummary, SummedUp, psnr, psnr_text, summarize_psnr
+from bokeh_runtime.metrics.fidelity import Fidelity, compare
+from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.tflite.reference_pack import Reference
-
-
-@dataclass(frozen=True)
-class ImageFidelity:
-    """One picture against the full model's; both are clipped to [0, 1] first.
-
-    Attributes:
-        psnr_db: Peak 1.0, no crop; infinity if identical.
-        ssim: See `bokeh_convert.verify.ssim`.
-        max_abs_error: The largest difference of any value.
-    """
-
-    name: str
-    psnr_db: float
-    ssim: float
-    max_abs_error: float
-
-
-@dataclass(frozen=True)
-class Fidelity(SummedUp):
-    """Pictures of a file against the full model's (protocol `full`: no crop, peak 1.0)."""
-
-    images: Sequence[ImageFidelity]
-
-    @property
-    def psnr(self) -> PsnrSummary:
-        return summarize_psnr([image.psnr_db for image in self.images])
-
-    @property
-    def ssim_mean(self) -> float:
-        return float(np.mean([image.ssim for image in self.images]))
 
 
 @dataclass(frozen=True)
@@ -132,20 +101,10 @@ def verify(
         if fault:
             raise BrokenPictureError(f"draws {fault} for {name}")
         picture = np.clip(output, 0, 1)
-        images.append(compare(name, picture, expected))
+        images.append(compare(name, picture, expected, border_px=0))
         pictures.append(picture)
         on_photo()
     return Fidelity(images), pictures
-
-
-def compare(name: str, picture: FloatImage, expected: FloatImage) -> ImageFidelity:
-    """Compares two pictures, float [height, width, 3] in [0, 1]."""
-    return ImageFidelity(
-        name,
-        psnr(picture, expected, border_px=0),
-        ssim(picture, expected),
-        float(np.max(np.abs(picture - expected))),
-    )
 
 
 def _fault(output: FloatImage) -> str | None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import CPU, ArmRunner, MissingEnvironmentError
-from bokeh_bench.measure.matrix import Subject, fidelity_of, read_subject
+from bokeh_bench.measure.fidelity import fidelity_of
+from bokeh_bench.measure.matrix import Subject, read_subject
 from bokeh_bench.measure.references import FullModel
 from bokeh_bench.measure.rows import ModelFile, Row
 from bokeh_runtime.errors import HardwareError, InputError
