@@ -67,10 +67,10 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 bench: .venv/ready  ## The shipped models: latency, fidelity and placement; and how far our clock is to be trusted
 	$(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/bench --markdown
 	for scheme in float16 int8; do \
-	    $(BIN)/python -m bokeh_bench agreement runtime/bokeh_runtime/models/demo_pynet_$$scheme.tflite; done
+	    $(BIN)/bokeh-bench study agreement runtime/bokeh_runtime/models/demo_pynet_$$scheme.tflite; done
 
 bench-conversion: .venv/ready  ## Our files beside other tools'
-	$(BIN)/python -m bokeh_bench conversion
+	$(BIN)/bokeh-bench study conversion
 
 models: .venv/ready  ## The .tflite files that ship with the runtime, from the trained demo model
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/models
@@ -81,17 +81,17 @@ models: .venv/ready  ## The .tflite files that ship with the runtime, from the t
 MODEL ?=
 PHOTOS ?=
 bench-int8: arm64  ## Instructions on a phone's CPU kernels, under QEMU; MODEL=x.h5 PHOTOS=dir for another model
-	$(BIN)/python -m bokeh_bench conversion $(MODEL) --size 128x192 --runs 0 --arm64 \
+	$(BIN)/bokeh-bench study conversion $(MODEL) --size 128x192 --runs 0 --arm64 \
 	    $(if $(PHOTOS),--representative-dataset $(PHOTOS)) \
 	    $(foreach scheme,float16 int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
 	    --only "litert-quantizer static_wi8_ai8" --only "litert-quantizer dynamic_wi8_afp32"
 
 bench-conversion-full: .venv/ready  ## The same at the paper's width and size: half an hour
-	$(BIN)/python -m bokeh_bench conversion --untrained 1.0 --size 512x768 --runs 0 \
+	$(BIN)/bokeh-bench study conversion --untrained 1.0 --size 512x768 --runs 0 \
 	    $(foreach scheme,float16 dynamic int8 int16x8 full-integer,--only "bokeh-convert $(scheme)") \
 	    --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
 
-arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `python -m bokeh_bench arm64`
+arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `bokeh-bench study arm64`
 	$(BIN)/python -m bokeh_bench.devices.arm64.environment build/arm64
 
 android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk
@@ -99,11 +99,11 @@ android: .venv/ready  ## The Android app, tested, signed and verified, without G
 
 bench-render: .venv/ready  ## Stages, memory and sharpness of whole photos, at the trained size and at 512 x 768
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/models_512x768
-	$(BIN)/python -m bokeh_bench render --model runtime/bokeh_runtime/models/demo_pynet_float16.tflite \
+	$(BIN)/bokeh-bench study render --model runtime/bokeh_runtime/models/demo_pynet_float16.tflite \
 	    --model build/models_512x768/demo_pynet_float16.tflite --model build/models_512x768/demo_pynet_int8.tflite
 
 bench-gpu: .venv/ready  ## GPU and CPU beside the full model, for every scheme
-	$(BIN)/python -m bokeh_bench gpu
+	$(BIN)/bokeh-bench study gpu
 
 PAIRS ?= ../shared/demo_pairs
 train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODEL_CARD.md)

@@ -29,7 +29,28 @@ WIDTH_IN_A_PIPE = 200
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class _MeasureOrStudy(click.Command):
+    """A command that measures its arguments, unless the first of them is the word `study`."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args[:1] != ["study"]:
+            return super().make_context(info_name, args, parent, **extra)
+        # Late, because a board that only measures need not load the converter's options.
+        from bokeh_bench.studies.cli import study
+
+        return study.make_context(f"{info_name} study", args[1:], parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+@click.command(cls=_MeasureOrStudy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("models", metavar="[MODEL]...", nargs=-1, type=_PATH)
 @click.option(
     "-d",
@@ -81,6 +102,9 @@ _PATH = click.Path(path_type=Path)
 @click.version_option(package_name="bokeh-tflite")
 def main(**given: Any) -> None:
     """Measure MODELs (the shipped ones unless given): how fast, how faithful, where they ran.
+
+    `bokeh-bench study` lists the comparisons behind the documentation's other tables. A model file
+    that is called "study" is given as ./study.
 
     Exit codes: 0 done; 1 a row failed, or --compare found a change over its limit; 2 wrong input;
     3 the asked hardware is not here.

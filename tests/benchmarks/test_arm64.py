@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from bokeh_bench.__main__ import ARM64_FOLDER, main
+from bokeh_bench.cli import main
 from bokeh_bench.devices.arm64 import guest
 from bokeh_bench.devices.arm64.measure import measure
-from bokeh_bench.devices.arm64.runner import ArmRun, ArmRunner
+from bokeh_bench.devices.arm64.runner import FOLDER, ArmRun, ArmRunner
 from bokeh_convert.passes import FOR_EVERY_SCHEME, apply_passes
 from bokeh_convert.quantize.fp16_arithmetic import mark_half
 from bokeh_convert.quantize.schemes import SCHEMES, quantize
@@ -21,7 +21,7 @@ from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.tflite.reference_pack import Reference, save_reference
 from helpers import commands
 
-ENVIRONMENT = Path(__file__).parents[2] / ARM64_FOLDER
+ENVIRONMENT = Path(__file__).parents[2] / FOLDER
 needs_arm64 = pytest.mark.skipif(not (ENVIRONMENT / "count.so").exists(), reason="no ARM kernels")
 
 
@@ -85,10 +85,14 @@ def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:
 
 
 def test_without_the_environment_the_exit_code_is_3(data: Path, pack: Path, tmp_path: Path) -> None:
-    asked = ["arm64", str(data / "tiny_float16.tflite"), "--pack", str(pack)]
+    asked = ["study", "arm64", str(data / "tiny_float16.tflite"), "--pack", str(pack)]
     done = CliRunner().invoke(main, [*asked, "--environment", str(tmp_path)])
     assert done.exit_code == 3
-    assert done.output == f"bokeh_bench: {tmp_path}: no ARM environment there; run: make arm64\n"
+    assert done.output == (
+        f"bokeh-bench: {tmp_path}: no ARM environment there; make it with: make arm64 (in a "
+        "checkout of bokeh-tflite), or python -m bokeh_bench.devices.arm64.environment "
+        f"{tmp_path}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,9 @@ def test_without_the_environment_the_exit_code_is_3(data: Path, pack: Path, tmp_
 def test_what_is_no_pack_is_refused(content: bytes | None, cause: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "pack.npz").write_bytes(content)
-    done = CliRunner().invoke(main, ["arm64", "a.tflite", "--pack", str(tmp_path / "pack.npz")])
+    done = CliRunner().invoke(
+        main, ["study", "arm64", "a.tflite", "--pack", str(tmp_path / "pack.npz")]
+    )
     assert done.exit_code == 2
     assert cause in done.output
 
@@ -143,7 +149,16 @@ def test_files_run_on_arm_kernels(data: Path, pack: Path) -> None:
     file = data / "tiny_float16.tflite"
     done = CliRunner().invoke(
         main,
-        ["arm64", str(file), "--pack", str(pack), "--environment", str(ENVIRONMENT), "--json"],
+        [
+            "study",
+            "arm64",
+            str(file),
+            "--pack",
+            str(pack),
+            "--environment",
+            str(ENVIRONMENT),
+            "--json",
+        ],
     )
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)["rows"]
@@ -187,7 +202,7 @@ def test_wrong_input_is_said_before_missing_hardware(
 
 def test_a_missing_model_is_said_before_a_missing_environment(pack: Path, tmp_path: Path) -> None:
     none, nothing = str(tmp_path / "none.tflite"), str(tmp_path / "nothing")
-    asked = ["arm64", none, "--pack", str(pack), "--environment", nothing]
+    asked = ["study", "arm64", none, "--pack", str(pack), "--environment", nothing]
     done = CliRunner().invoke(main, asked)
     assert done.exit_code == 2
     assert "none.tflite: cannot be read" in done.output
@@ -198,4 +213,4 @@ def test_bokeh_bench_without_the_environment_is_exit_code_3(data: Path, tmp_path
         "bokeh-bench", data / "small_float32.tflite", "--device=arm64", cwd=tmp_path
     )
     assert done.returncode == 3
-    assert "run: make arm64" in done.stderr
+    assert "build/arm64: no ARM environment there; make it with: make arm64" in done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bokeh_bench.__main__ import main
+from bokeh_bench.cli import main
 from helpers.models import small_model
 
 
@@ -17,6 +17,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     done = CliRunner().invoke(
         main,
         [
+            "study",
             "conversion",
             str(path),
             *("--size", "64x96", "--runs", "2", "--json"),
@@ -50,6 +51,7 @@ def test_an_untrained_network_can_stand_in_for_a_model() -> None:
     done = CliRunner().invoke(
         main,
         [
+            "study",
             "conversion",
             *("--untrained", "0.125", "--size", "64x96", "--runs", "0", "--json"),
             *("--only", "bokeh-convert float32"),
@@ -61,6 +63,6 @@ def test_an_untrained_network_can_stand_in_for_a_model() -> None:
 
 
 def test_a_missing_model_is_exit_code_2(tmp_path: Path) -> None:
-    done = CliRunner().invoke(main, ["conversion", str(tmp_path / "none.h5")])
+    done = CliRunner().invoke(main, ["study", "conversion", str(tmp_path / "none.h5")])
     assert done.exit_code == 2
     assert "no such file" in done.output

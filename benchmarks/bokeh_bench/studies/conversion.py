@@ -171,6 +171,15 @@ def interleaved_medians(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def save_untrained(width: float, folder: Path) -> Path:
+    """Saves an RGBD PyNET of a width, with random weights, and returns the file."""
+    from bokeh_convert.pynet.network import pynet
+
+    path = folder / "untrained.keras"
+    pynet(width=width).save(path)
+    return path
+
+
 def table(rows: Sequence[Row]) -> str:
     """Formats the rows as a Markdown table."""
     lines = [

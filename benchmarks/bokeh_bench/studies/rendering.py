@@ -36,8 +36,8 @@ class RenderingRow:
     Attributes:
         photo, model: Names of the files.
         megapixels: Of the photo.
-        stages: Of `workers.rendering.STAGES`.
-        loaded_stages: The same while `workers.rendering.BUSY_PROCESSES` others keep the CPU busy.
+        stages: Of `bokeh_bench.workers.rendering.STAGES`.
+        loaded_stages: The same while `BUSY_PROCESSES` others keep the CPU busy.
         alone_ms: The inference by itself.
         in_a_folder_ms: For each photo of a folder.
         peak_rss_bytes: Of the process.
@@ -95,6 +95,23 @@ class KeptRow:
     scaled_up_sharpness: float
     background_sharpness: float
     psnr_db: float
+
+
+def large_photos(folder: Path) -> list[Path]:
+    """Returns the JPEG photos of a folder.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder; run in a checkout of bokeh-tflite, which has "
+            "benchmarks/photos, or give a folder of JPEG photos with --photos"
+        )
+    found = sorted(folder.glob("*.jpg"))
+    if not found:
+        raise InputError(f"{folder}: holds no JPEG photo; give another with --photos")
+    return found
 
 
 def enlarge(photo: Path, folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """What an operator costs on a phone's CPU, in instructions of a Cortex-A76.
 
 Fitted to XNNPACK's kernels of LiteRT 2.3, run under QEMU: 13 convolutions in each precision, within
-10 % (`python -m bokeh_bench arm64-costs`). The kernels compute 8 channels at once in float32 and 16
+10 % (`bokeh-bench study arm64-costs`). The kernels compute 8 channels at once in float32 and 16
 in int8, and for each place of the kernel they read a pointer; so the cost of a place is a constant
 and a part for each input channel.
 """

@@ -18,7 +18,7 @@ from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.imaging.resample import scale
 
 # Chosen on pairs of sharp photos and targets, and on what the demo model draws of held-out photos:
-# `python -m bokeh_bench join` compares with other ways.
+# `bokeh-bench study detail-fusion` compares with other ways.
 BAND_SIGMA = 0.8  # px; detail is what a Gaussian of this width takes away
 WINDOW = 5  # px; the neighbourhood over which detail is compared
 LEAST_KEPT, MOST_KEPT = 0.6, 0.9  # of the detail: below is blurred, above is in focus

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_bench import child_process
-from bokeh_bench.devices.arm64.runner import CPU, ArmRunner, MissingEnvironmentError
+from bokeh_bench.devices.arm64.runner import CPU, FOLDER, ArmRunner, MissingEnvironmentError
 from bokeh_bench.measure.fidelity import fidelity_of
 from bokeh_bench.measure.matrix import Subject, read_subject
 from bokeh_bench.measure.references import FullModel
 from bokeh_bench.measure.rows import ModelFile, Row
 from bokeh_runtime.errors import HardwareError, InputError
 
-FOLDER = Path("build/arm64")
 NOTE = f"XNNPACK's kernels for a {CPU} under QEMU, one thread; no time means anything there"
 
 

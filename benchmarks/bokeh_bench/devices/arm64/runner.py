@@ -14,6 +14,8 @@ import numpy.typing as npt
 from bokeh_bench import child_process
 
 CPU = "cortex-a76"
+FOLDER = Path("build/arm64")
+"""Where `make arm64` makes the environment, in a checkout of the project."""
 _NEEDED = ("root", "site", "cpuinfo", "count.so")
 
 
@@ -47,7 +49,10 @@ class ArmRunner:
 
     def __init__(self, folder: Path, seconds: float = child_process.SECONDS) -> None:
         if not all((folder / name).exists() for name in _NEEDED):
-            raise MissingEnvironmentError(f"{folder}: no ARM environment there; run: make arm64")
+            raise MissingEnvironmentError(
+                f"{folder}: no ARM environment there; make it with: make arm64 (in a checkout of "
+                f"bokeh-tflite), or python -m bokeh_bench.devices.arm64.environment {folder}"
+            )
         self._folder, self._seconds = folder.resolve(), seconds
 
     def run(self, content: bytes, inputs: npt.NDArray[np.uint8]) -> ArmRun:

@@ -1,0 +1,94 @@
+"""The two sides of `bokeh-bench`, outside of a checkout, and `python -m bokeh_bench`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bokeh_bench.cli import main
+from bokeh_bench.studies.cli import study
+from helpers import commands
+
+STUDIES = {"conversion", "arm64", "arm64-costs", "render", "detail-fusion", "gpu", "agreement"}
+QUICK = ("-dcpu", "--runs=5", "--seconds=0", "--no-operators")
+
+
+def study_result(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["study", *words], prog_name="bokeh-bench")
+    return done.exit_code, done.output
+
+
+def test_the_word_study_lists_the_studies() -> None:
+    code, shown = study_result("--help")
+    assert code == 0
+    assert shown.startswith("Usage: bokeh-bench study [OPTIONS] COMMAND")
+    assert set(study.commands) == STUDIES
+    assert all(f"\n  {name} " in shown for name in STUDIES)
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_every_study_explains_itself_and_its_options(name: str) -> None:
+    code, shown = study_result(name, "--help")
+    assert code == 0
+    assert shown.startswith(f"Usage: bokeh-bench study {name} [OPTIONS]")
+    options = [one for one in study.commands[name].params if isinstance(one, click.Option)]
+    assert all(option.help for option in options)
+
+
+def test_without_the_word_it_measures() -> None:
+    shown = CliRunner().invoke(main, ["--help"], prog_name="bokeh-bench").output
+    assert shown.startswith("Usage: bokeh-bench [OPTIONS] [MODEL]...")
+    assert "`bokeh-bench study`" in shown
+    refused = CliRunner().invoke(main, ["--pair", "study", "conversion", "-dcpu,gpu"])
+    assert refused.exit_code == 2
+    assert "--pair takes two models" in refused.output
+
+
+def test_a_model_called_study_is_measured_by_its_path(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "small_float32.tflite", tmp_path / "study")
+    done = commands.command("bokeh-bench", "./study", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "bench" / "report.json").read_text())["rows"]
+    assert row["model"]["name"] == "study"
+
+
+def test_the_module_is_the_same_program(tmp_path: Path) -> None:
+    def run(*command: object) -> tuple[int, str]:
+        words = [str(word) for word in (*command, "none.tflite", "--targets", "x")]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    told = (2, "bokeh-bench: --targets needs --dataset with the sharp photos\n")
+    assert run(sys.executable, "-m", "bokeh_bench") == told
+    assert run(Path(sys.executable).with_name("bokeh-bench")) == told
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("render",), 2, "benchmarks/photos: no such folder; run in a checkout of bokeh-tflite"),
+        (("conversion", "--arm64"), 3, "build/arm64: no ARM environment there"),
+        (("arm64-costs",), 3, "build/arm64: no ARM environment there"),
+        (("detail-fusion", "pairs"), 2, "pairs: holds no NAME_sharp.jpg"),
+        (("gpu", "none.h5"), 2, "none.h5: no such file"),
+        (("agreement", "none.tflite"), 2, "none.tflite: "),
+    ],
+)
+def test_outside_of_a_checkout_a_line_says_what_is_needed(
+    words: tuple[str, ...],
+    code: int,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, shown = study_result(*words)
+    assert (found, shown.count("\n")) == (code, 1), shown
+    assert shown.startswith(f"bokeh-bench: {told}")
