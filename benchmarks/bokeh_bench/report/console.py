@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bokeh_bench.measure.latency import Latency, fewest_runs
 from bokeh_bench.measure.rows import Pair, Report, Row
+from bokeh_bench.report.tables import markdown_table
 from bokeh_runtime.metrics.psnr import psnr_text
 
 Column = tuple[str, Callable[[Row], str]]
@@ -45,11 +46,7 @@ def markdown(report: Report) -> str:
     """Returns the table as Markdown."""
     done = [row for row in report.rows if not row.failure]
     headings, rows = table_of(done)
-    lines = [
-        f"| {' | '.join(headings)} |",
-        "| --- |" + " ---: |" * (len(headings) - 1),
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
+    lines = [markdown_table(headings, rows)]
     if footnotes(done):
         lines += ["", *footnotes(done)]
     if report.pair is not None:

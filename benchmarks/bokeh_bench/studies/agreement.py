@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bokeh_bench import child_process
 from bokeh_bench.measure.latency import Block, Ratio, ratio
+from bokeh_bench.report.tables import markdown_table
 from bokeh_bench.workers.latency import Measurement
 from bokeh_bench.workers.process import Worker
 from bokeh_runtime.backends.interpreter import TfliteModel
@@ -75,14 +76,15 @@ def blocks(first_ms: Sequence[float], second_ms: Sequence[float]) -> list[Block]
 
 
 def table(found: Agreement) -> str:
-    """Formats both as Markdown."""
-    lines = ["| bokeh-bench's latency over | ratio | 95 % interval |", "| --- | ---: | ---: |"]
-    for name, one in (
+    """Returns a Markdown table of both."""
+    ratios = (
         (f"a bare loop's, {found.turns} turns", found.to_bare_loop),
         (f"LiteRT's own benchmark's, {found.rounds} rounds", found.to_litert),
-    ):
-        lines.append(f"| {name} | {one.estimate:.4f} | {one.low:.4f} to {one.high:.4f} |")
-    return "\n".join(lines)
+    )
+    return markdown_table(
+        ("bokeh-bench's latency over", "ratio", "95 % interval"),
+        [(name, f"{one.estimate:.4f}", f"{one.low:.4f} to {one.high:.4f}") for name, one in ratios],
+    )
 
 
 def _turns_with_bare_loop(model: Path, threads: int, turns: int) -> tuple[list[float], list[float]]:

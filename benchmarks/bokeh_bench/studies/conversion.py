@@ -20,6 +20,7 @@ import numpy as np
 
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import ArmRunner
+from bokeh_bench.report.tables import markdown_table
 from bokeh_bench.workers.conversion import OURS
 from bokeh_convert.report import fidelity_summary
 from bokeh_convert.verify.verification import BrokenPictureError, verify
@@ -181,24 +182,29 @@ def save_untrained(width: float, folder: Path) -> Path:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Formats the rows as a Markdown table."""
-    lines = [
-        "| file | size | PSNR mean | pooled | worst | SSIM | instructions | latency | convert "
-        "| process | peak |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        latency, instructions = (
-            "" if ratio is None else f"{ratio:.2f}"
-            for ratio in (row.latency_ratio, row.instructions_ratio)
-        )
-        lines.append(
-            f"| {row.made_by} | {row.size_bytes / 1e6:.2f} MB | {psnr_text(row.psnr_db_mean)} "
-            f"| {psnr_text(row.psnr_db_pooled)} | {psnr_text(row.psnr_db_worst)} "
-            f"| {row.ssim_mean:.4f} | {instructions} | {latency} "
-            f"| {row.convert_s:.0f} s | {row.process_s:.0f} s | {row.peak_rss_bytes / 1e9:.1f} GB |"
-        )
-    return "\n".join(lines)
+    """Returns a Markdown table."""
+    return markdown_table(
+        (
+            *("file", "size", "PSNR mean", "pooled", "worst", "SSIM", "instructions", "latency"),
+            *("convert", "process", "peak"),
+        ),
+        [
+            (
+                row.made_by,
+                f"{row.size_bytes / 1e6:.2f} MB",
+                psnr_text(row.psnr_db_mean),
+                psnr_text(row.psnr_db_pooled),
+                psnr_text(row.psnr_db_worst),
+                f"{row.ssim_mean:.4f}",
+                "" if row.instructions_ratio is None else f"{row.instructions_ratio:.2f}",
+                "" if row.latency_ratio is None else f"{row.latency_ratio:.2f}",
+                f"{row.convert_s:.0f} s",
+                f"{row.process_s:.0f} s",
+                f"{row.peak_rss_bytes / 1e9:.1f} GB",
+            )
+            for row in rows
+        ],
+    )
 
 
 def _one(

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bokeh_bench.report.tables import markdown_table
 from bokeh_runtime import InputError, read_photo
 from bokeh_runtime.imaging.detail_fusion import join
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
@@ -67,15 +68,10 @@ def compare(folder: Path) -> list[JoiningRow]:
 
 def table(rows: Sequence[JoiningRow]) -> str:
     """Returns a Markdown table."""
-    lines = [
-        "| way | whole | subject | edge | background | scaled down |",
-        "| --- |" + " ---: |" * 5,
-    ]
-    lines += [
-        "| {} | {} | {} | {} | {} | {} |".format(row.way, *map(psnr_text, astuple(row)[1:]))
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return markdown_table(
+        ("way", "whole", "subject", "edge", "background", "scaled down"),
+        [(row.way, *map(psnr_text, astuple(row)[1:])) for row in rows],
+    )
 
 
 def _scaled_up(sharp: Pixels, drawn: FloatImage, _: FloatImage) -> Pixels:

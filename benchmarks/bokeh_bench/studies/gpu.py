@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_bench import child_process
+from bokeh_bench.report.tables import markdown_table
 from bokeh_convert import convert
 from bokeh_runtime import HardwareError, InputError, TfliteModel
 from bokeh_runtime.imaging.photo import to_unit
@@ -95,14 +96,17 @@ def _on_gpu(
 
 def table(rows: Sequence[GpuRow]) -> str:
     """Returns a Markdown table."""
-    lines = [
-        "| file | operators on the GPU | GPU to CPU | GPU to full model | CPU to full model |",
-        "| --- |" + " ---: |" * 4,
-    ]
-    lines += [
-        f"| {row.scheme} | {row.nodes_placed} of {row.nodes_total} "
-        f"| {psnr_text(row.gpu_vs_cpu_db)} "
-        f"| {psnr_text(row.gpu_vs_full_model_db)} | {psnr_text(row.cpu_vs_full_model_db)} |"
-        for row in rows
-    ]
-    return "\n".join([*lines, "", f"Device: {rows[0].device}."])
+    text = markdown_table(
+        ("file", "operators on the GPU", "GPU to CPU", "GPU to full model", "CPU to full model"),
+        [
+            (
+                row.scheme,
+                f"{row.nodes_placed} of {row.nodes_total}",
+                psnr_text(row.gpu_vs_cpu_db),
+                psnr_text(row.gpu_vs_full_model_db),
+                psnr_text(row.cpu_vs_full_model_db),
+            )
+            for row in rows
+        ],
+    )
+    return f"{text}\n\nDevice: {rows[0].device}."

@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 
 from bokeh_bench import child_process
+from bokeh_bench.report.tables import markdown_table
 from bokeh_bench.workers.rendering import BUSY_PROCESSES, STAGES
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
 from bokeh_runtime.imaging.detail_fusion import in_focus
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.imaging.resample import Frame, scale
-from bokeh_runtime.metrics.psnr import psnr
+from bokeh_runtime.metrics.psnr import psnr, psnr_text
 
 LARGE_PIXELS = 50_000_000
 # Boxes within the subjects of the bundled photos, drawn by hand: top, bottom, left, right as shares
@@ -191,53 +192,69 @@ def measure_kept(models: Sequence[Path], photos: Sequence[Path]) -> list[KeptRow
 
 def table(rows: Sequence[RenderingRow]) -> str:
     """Returns a Markdown table."""
-    names = " | ".join(stage.removesuffix("_ms") for stage in STAGES)
-    lines = [
-        f"| photo | model | {names} | prepare + join | of decode + encode | all around it "
-        "| in a folder | peak |",
-        "| --- | --- |" + " ---: |" * (len(STAGES) + 5),
-    ]
-    for row in rows:
-        stages = " | ".join(f"{row.stages[stage]:.0f} ms" for stage in STAGES)
-        lines.append(
-            f"| {row.photo}, {row.megapixels:.1f} MP | {row.model} | {stages} "
-            f"| {row.in_memory_overhead:+.0%} | {row.over_files:.2f} | {row.whole_overhead:+.0%} "
-            f"| {row.folder_overhead:+.0%} | {row.peak_rss_bytes / 1e9:.2f} GB |"
-        )
-    return "\n".join(lines)
+    return markdown_table(
+        (
+            *("photo", "model", *(stage.removesuffix("_ms") for stage in STAGES)),
+            *("prepare + join", "of decode + encode", "all around it", "in a folder", "peak"),
+        ),
+        [
+            (
+                f"{row.photo}, {row.megapixels:.1f} MP",
+                row.model,
+                *(f"{row.stages[stage]:.0f} ms" for stage in STAGES),
+                f"{row.in_memory_overhead:+.0%}",
+                f"{row.over_files:.2f}",
+                f"{row.whole_overhead:+.0%}",
+                f"{row.folder_overhead:+.0%}",
+                f"{row.peak_rss_bytes / 1e9:.2f} GB",
+            )
+            for row in rows
+        ],
+        text_columns=2,
+    )
 
 
 def load_table(rows: Sequence[RenderingRow]) -> str:
     """Returns a Markdown table of the stages on an idle and on a busy machine."""
-    lines = [
-        f"| photo | model | stage | idle | {BUSY_PROCESSES} busy processes | ratio |",
-        "| --- | --- | --- |" + " ---: |" * 3,
-    ]
-    for row in rows:
-        for stage in STAGES:
-            idle, loaded = row.stages[stage], row.loaded_stages[stage]
-            lines.append(
-                f"| {row.photo}, {row.megapixels:.1f} MP | {row.model} "
-                f"| {stage.removesuffix('_ms')} | {idle:.0f} ms | {loaded:.0f} ms "
-                f"| {loaded / idle:.1f} |"
+    return markdown_table(
+        ("photo", "model", "stage", "idle", f"{BUSY_PROCESSES} busy processes", "ratio"),
+        [
+            (
+                f"{row.photo}, {row.megapixels:.1f} MP",
+                row.model,
+                stage.removesuffix("_ms"),
+                f"{row.stages[stage]:.0f} ms",
+                f"{row.loaded_stages[stage]:.0f} ms",
+                f"{row.loaded_stages[stage] / row.stages[stage]:.1f}",
             )
-    return "\n".join(lines)
+            for row in rows
+            for stage in STAGES
+        ],
+        text_columns=3,
+    )
 
 
 def kept_table(rows: Sequence[KeptRow]) -> str:
     """Returns a Markdown table."""
-    lines = [
-        "| photo | model | in focus | subject's sharpness | only scaled up | blurred part's "
-        "| scaled down, from the network's |",
-        "| --- | --- |" + " ---: |" * 5,
-    ]
-    lines += [
-        f"| {row.photo} | {row.model} | {row.in_focus:.0%} | {row.subject_sharpness:.3f} "
-        f"| {row.scaled_up_sharpness:.3f} | {row.background_sharpness:.3f} "
-        f"| {row.psnr_db:.1f} dB |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return markdown_table(
+        (
+            *("photo", "model", "in focus", "subject's sharpness", "only scaled up"),
+            *("blurred part's", "scaled down, from the network's"),
+        ),
+        [
+            (
+                row.photo,
+                row.model,
+                f"{row.in_focus:.0%}",
+                f"{row.subject_sharpness:.3f}",
+                f"{row.scaled_up_sharpness:.3f}",
+                f"{row.background_sharpness:.3f}",
+                psnr_text(row.psnr_db),
+            )
+            for row in rows
+        ],
+        text_columns=2,
+    )
 
 
 def _one(model: Path, photo: Path, folder: Path, runs: int) -> dict[str, Any]:

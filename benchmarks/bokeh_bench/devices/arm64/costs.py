@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bokeh_bench.devices.arm64.runner import ArmRunner
+from bokeh_bench.report.tables import markdown_table
 from bokeh_convert.graph.cost_model import TILE, Precision, convolution_cost
 from bokeh_convert.quantize.schemes import quantize_convolutions
 
@@ -98,21 +99,30 @@ def _with_ends(rows: list[CostRow], precision: Precision) -> list[CostRow]:
 
 
 def table(rows: list[CostRow]) -> str:
-    """Formats the rows, and the fit of this run, as Markdown."""
-    lines = [
-        "| precision | kernel | channels | pixels | thousand instructions | predicted | error |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row.precision.value} | {row.kernel} x {row.kernel} | {row.depth} to {row.filters} "
-            f"| {row.pixels} | {row.instructions / 1e3:.0f} | {row.predicted / 1e3:.0f} "
-            f"| {row.error:+.0%} |"
-        )
+    """Returns a Markdown table of the rows, and the fit of this run."""
+    text = markdown_table(
+        (
+            *("precision", "kernel", "channels", "pixels"),
+            *("thousand instructions", "predicted", "error"),
+        ),
+        [
+            (
+                row.precision.value,
+                f"{row.kernel} x {row.kernel}",
+                f"{row.depth} to {row.filters}",
+                str(row.pixels),
+                f"{row.instructions / 1e3:.0f}",
+                f"{row.predicted / 1e3:.0f}",
+                f"{row.error:+.0%}",
+            )
+            for row in rows
+        ],
+        text_columns=3,
+    )
     for precision in Precision:
         place, channel = fitted(rows, precision)
-        lines.append(f"\n{precision.value}: {place:.2f} a place, {channel:.2f} a channel of it")
-    return "\n".join(lines)
+        text += f"\n\n{precision.value}: {place:.2f} a place, {channel:.2f} a channel of it"
+    return text
 
 
 def _convolution(kernel: int, depth: int, filters: int, size: tuple[int, int]) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_bench.devices.arm64.runner import CPU, ArmRunner
+from bokeh_bench.report.tables import markdown_table
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import finite_db, psnr, psnr_text, summarize_psnr
 from bokeh_runtime.tflite.reference_pack import Reference
@@ -91,15 +92,18 @@ def measure(
 
 
 def table(rows: Sequence[ArmRow]) -> str:
-    """Formats the rows as a Markdown table."""
-    lines = [
-        "| file | PSNR mean | pooled | worst | million instructions | ratio |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row.file} | {psnr_text(row.psnr_db_mean)} | {psnr_text(row.psnr_db_pooled)} "
-            f"| {psnr_text(row.psnr_db_worst)} "
-            f"| {row.instructions / 1e6:.0f} | {row.instructions_ratio:.2f} |"
-        )
-    return "\n".join(lines)
+    """Returns a Markdown table."""
+    return markdown_table(
+        ("file", "PSNR mean", "pooled", "worst", "million instructions", "ratio"),
+        [
+            (
+                row.file,
+                psnr_text(row.psnr_db_mean),
+                psnr_text(row.psnr_db_pooled),
+                psnr_text(row.psnr_db_worst),
+                f"{row.instructions / 1e6:.0f}",
+                f"{row.instructions_ratio:.2f}",
+            )
+            for row in rows
+        ],
+    )
