@@ -106,27 +106,12 @@ def measure(
     say("latency")
     files = {way: content for way, (content, _) in made.items()}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
-    instructions: dict[str, int] = {}
-    if runner is not None:
-        for way, content in files.items():
-            if way not in SLOW:
-                say(f"instructions of {way}")
-                inputs = np.stack(reference.inputs[:2])
-                try:
-                    both, first = (runner.run(content, part) for part in (inputs, inputs[:1]))
-                except RuntimeError as error:
-                    raise InputError(f"{path}: {way}: {error}") from error
-                instructions[way] = both.instructions - first.instructions
+    instructions = {} if runner is None else _instructions(path, files, reference, runner, say)
     rows = []
     for way, (content, figures) in made.items():
         say(f"fidelity of {way}")
-        if "fidelity" not in figures:
-            try:
-                fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
-            except BrokenPictureError as error:
-                raise InputError(f"{path}: the file of {way} {error}; leave it out") from error
-            figures["fidelity"] = fidelity_summary(fidelity, "the file")
-        proof = figures["fidelity"]
+        proof = figures.get("fidelity") or _fidelity(path, way, content, reference, threads)
+        counted = instructions.get(way)
         rows.append(
             Row(
                 way,
@@ -139,12 +124,43 @@ def measure(
                 _rounded(proof["psnr_db_worst"]),
                 round(proof["ssim_mean"], 4),
                 ratios.get(way),
-                round(instructions[way] / instructions[BASELINE], 2)
-                if way in instructions
-                else None,
+                None if counted is None else round(counted / instructions[BASELINE], 2),
             )
         )
     return rows
+
+
+def _instructions(
+    path: Path,
+    files: dict[str, bytes],
+    reference: Reference,
+    runner: ArmRunner,
+    say: Callable[[str], None],
+) -> dict[str, int]:
+    """Counts the instructions of one inference of each file, but of the slow ones."""
+    counted = {}
+    inputs = np.stack(reference.inputs[:2])
+    for way, content in files.items():
+        if way in SLOW:
+            continue
+        say(f"instructions of {way}")
+        try:
+            both, first = (runner.run(content, part) for part in (inputs, inputs[:1]))
+        except RuntimeError as error:
+            raise InputError(f"{path}: {way}: {error}") from error
+        counted[way] = both.instructions - first.instructions
+    return counted
+
+
+def _fidelity(
+    path: Path, way: str, content: bytes, reference: Reference, threads: int
+) -> dict[str, Any]:
+    """Measures the fidelity of a file that brought no figures of its own."""
+    try:
+        fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
+    except BrokenPictureError as error:
+        raise InputError(f"{path}: the file of {way} {error}; leave it out") from error
+    return fidelity_summary(fidelity, "the file")
 
 
 def _rounded(decibels: float | None) -> float | None:
