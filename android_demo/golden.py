@@ -59,7 +59,7 @@ def _rendering(
         assert metadata is not None
         seen = scale(photo, frame.height, frame.width, metadata.resampling)
         tensor = frame.fill(seen, network)
-        output = opened._engine.run(tensor)
+        output = opened.engine.run(tensor)
         result = opened.render(photo, strength=strength).pixels
     _raw(folder / f"{name}.rgb", photo)
     _raw(folder / f"{name}.tensor", tensor)
