@@ -105,6 +105,8 @@ class RenderRecord:
         differs = [
             name for name in _CAUSES if name in made_from if made_from[name] != entry.get(name)
         ]
+        if "model" in differs and "placement" in differs:
+            differs.remove("placement")  # a delegate takes other operators of another model
         if not differs and "comparison" in made_from and not comparison_path(job).is_file():
             differs = ["comparison"]
         return " and ".join(_CAUSES[name] for name in differs)

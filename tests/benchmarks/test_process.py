@@ -152,7 +152,7 @@ def test_a_measurement_says_each_second_that_it_lives(data: Path) -> None:
 def test_a_driver_that_hangs_is_a_row_with_the_reason(data: Path, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler to build a delegate library with")
+        pytest.skip("no C compiler")
     source = tmp_path / "hang.c"
     source.write_text(
         "#include <unistd.h>\nvoid* tflite_plugin_create_delegate() { for (;;) pause(); }"

@@ -28,6 +28,7 @@ from helpers.fake_litert import (
     npu,
     unsupported,
 )
+from helpers.skips import ELSEWHERE
 
 TOTAL = 43
 SPACE_TO_DEPTH = 26  # in schema.fbs
@@ -238,7 +239,7 @@ def test_what_was_compiled_ahead_of_time_needs_no_plugin(
     assert (model.nodes_placed, model.left) == (1, [file.operators[0].name])
 
 
-@pytest.mark.skipif("ai-edge-litert" not in installed(), reason="is of the real LiteRT")
+@pytest.mark.skipif("ai-edge-litert" not in installed(), reason=f"{ELSEWHERE}no LiteRT")
 def test_the_real_litert_has_no_npu_here_though_it_says_fully_accelerated(
     file: TfliteFile,
 ) -> None:

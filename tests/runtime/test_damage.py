@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, features
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
 from bokeh_runtime.render import Options, Rendered, render_files
 from bokeh_runtime.render_jobs import Job
+from helpers.skips import ELSEWHERE
 
 MUTANTS = 60
 
@@ -70,9 +71,9 @@ KINDS = {
 
 def _skip_without(kind: str) -> None:
     if kind == "heic":
-        pytest.importorskip("pillow_heif")
+        pytest.importorskip("pillow_heif", reason=f"{ELSEWHERE}no HEIC decoder")
     if kind == "avif" and not features.check("avif"):
-        pytest.skip("this Pillow has no AVIF")
+        pytest.skip(f"{ELSEWHERE}this Pillow has no AVIF")
 
 
 def _mutant(content: bytes, rng: np.random.Generator) -> bytes:
