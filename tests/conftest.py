@@ -26,15 +26,28 @@ def rng() -> np.random.Generator:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Lists why tests were skipped, for the last line of `make test`, or fails them."""
     report = yield
-    if report.skipped and isinstance(report.longrepr, tuple):
-        reason = report.longrepr[2].removeprefix("Skipped: ")
-        if not reason.startswith(ELSEWHERE):
-            if os.environ.get(LOG):
-                with Path(os.environ[LOG]).open("a", encoding="utf-8") as log:
-                    log.write(f"{reason}\n")
-            if os.environ.get(REQUIRE_ALL):
-                report.outcome = "failed"
-                report.longrepr = f"{REQUIRE_ALL} is set, but it was skipped: {reason}"
+    _judge_skip(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _judge_skip(report)
+    return report
+
+
+def _judge_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Lists why tests were skipped, for the last line of `make test`, or fails them."""
+    if not report.skipped or not isinstance(report.longrepr, tuple):
+        return
+    reason = report.longrepr[2].removeprefix("Skipped: ")
+    if reason.startswith(ELSEWHERE):
+        return
+    if os.environ.get(LOG):
+        with Path(os.environ[LOG]).open("a", encoding="utf-8") as log:
+            log.write(f"{reason}\n")
+    if os.environ.get(REQUIRE_ALL):
+        report.outcome = "failed"
+        report.longrepr = f"{REQUIRE_ALL} is set, but it was skipped: {reason}"
