@@ -58,7 +58,7 @@ def _rendering(
         metadata = opened.metadata
         assert metadata is not None
         seen = scale(photo, frame.height, frame.width, metadata.resampling)
-        tensor = frame.fill(seen, network)
+        tensor = frame.pad(seen, network)
         output = opened.engine.run(tensor)
         result = opened.render(photo, strength=strength).pixels
     _raw(folder / f"{name}.rgb", photo)

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bokeh_runtime.interrupt import deferred
+from bokeh_runtime.interrupt import defer_interrupt
 
 SECONDS = 600.0
 """How long a step may take unless another limit is asked: opening a model, or one inference."""
@@ -44,7 +44,7 @@ def run(
     """
     process: subprocess.Popen[str] | None = None
     try:
-        with deferred():
+        with defer_interrupt():
             process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,

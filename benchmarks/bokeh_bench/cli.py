@@ -17,7 +17,7 @@ from bokeh_bench.child_process import SECONDS
 from bokeh_bench.parameters import Choices, Counts, Limit, Share
 from bokeh_runtime.backends.delegates import DELEGATES
 from bokeh_runtime.backends.interpreter import INTERPRETERS
-from bokeh_runtime.backends.native_log import quiet
+from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
@@ -111,7 +111,7 @@ def main(**given: Any) -> None:
     """
     asked = _Asked(**given)
     fault, code, output = "", 0, ""
-    with quiet(asked.verbose) as stderr:
+    with hide_native_log(asked.verbose) as stderr:
         console = Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
         try:
             with interruptible() as check:
@@ -213,20 +213,20 @@ def _run(asked: _Asked, console: Console, check: Callable[[], None]) -> tuple[in
     from bokeh_bench.report import regression
     from bokeh_bench.report.console import markdown, print_report
     from bokeh_bench.report.html import write_html
-    from bokeh_runtime.atomic_output import Staging
+    from bokeh_runtime.atomic_output import AtomicOutput
 
     asked.check()
     old = None if asked.compare is None else regression.read_report(asked.compare)
     report = Report(datetime.now(timezone.utc).isoformat(timespec="seconds"), environment(), [])
 
     def keep(report: Report) -> None:
-        with Staging(asked.output_dir) as staging:
+        with AtomicOutput(asked.output_dir) as staging:
             text = json.dumps(report.to_data(), indent=1, allow_nan=False)
             staging.path(asked.report_path.name).write_text(text, encoding="utf-8")
             write_html(staging.path("report.html"), report)
             staging.commit()
 
-    with Staging(asked.output_dir):
+    with AtomicOutput(asked.output_dir):
         pass  # a folder that cannot be written to is told before the work
     with _Status(console) as say:
         try:

@@ -15,7 +15,7 @@ from bokeh_convert.console import console_on, progress_bar, show_conversions
 from bokeh_convert.demo import demo_model
 from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES
 from bokeh_convert.result import Conversion
-from bokeh_runtime.backends.native_log import quiet
+from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
@@ -186,7 +186,7 @@ def main(
         raise click.UsageError("give either a MODEL or --demo")
     conversions: list[Conversion] = []
     fault, exit_code = None, 2
-    with quiet(verbose) as stderr:
+    with hide_native_log(verbose) as stderr:
         console = console_on(stderr)
         try:
             with interruptible() as check, progress_bar(console, check) as progress:

@@ -38,7 +38,7 @@ def progress_bar(console: Console, check: Callable[[], None]) -> Iterator[Progre
         progress.BarColumn(),
         progress.TimeElapsedColumn(),
     )
-    # What libraries write to Python's standard error is not for the terminal: see `quiet`.
+    # What libraries write to Python's standard error is not shown: see `hide_native_log`.
     with progress.Progress(
         *columns,
         console=console,

@@ -16,7 +16,7 @@ from bokeh_convert.stages.read import read_source
 from bokeh_convert.stages.rewrite import rewrite_graph
 from bokeh_convert.stages.verify import verify_file
 from bokeh_convert.stages.write import write_files
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 
 
 def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
@@ -26,7 +26,7 @@ def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
         InputError: If the source, the photos or the folder are wrong.
     """
     steps = Steps(progress)
-    with Staging(options.output_dir) as staging:
+    with AtomicOutput(options.output_dir) as staging:
         source = read_source(options, steps)
         steps.next("lowering to a flatbuffer")
         with steps.timed("lower_s"):

@@ -25,7 +25,7 @@ _WAIT_S = 60.0
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
-class Staging:
+class AtomicOutput:
     """Files written in a hidden folder beside their final place, then renamed.
 
     A run that ends early, by an error, Ctrl-C or a full disk, leaves what was there before. One
@@ -38,7 +38,7 @@ class Staging:
     lock is left alone. On a file system without locks what killed runs left stays, and each file
     by itself is still whole.
 
-        with Staging(folder) as staging:
+        with AtomicOutput(folder) as staging:
             staging.path("a.tflite").write_bytes(content)
             staging.commit()
 
@@ -100,7 +100,7 @@ class Staging:
         self._in_place += self._names
         self._names.clear()
 
-    def __enter__(self) -> Staging:
+    def __enter__(self) -> AtomicOutput:
         return self
 
     def __exit__(
@@ -211,7 +211,7 @@ def refuse_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: Path, name: str) -> Iterator[None]:
+def folder_lock(folder: Path, name: str) -> Iterator[None]:
     """Keeps a folder for one run, as long as the block lasts.
 
     Args:
@@ -221,7 +221,7 @@ def held(folder: Path, name: str) -> Iterator[None]:
     Raises:
         InputError: If another run has it, or the folder cannot be written to.
     """
-    with Staging(folder):
+    with AtomicOutput(folder):
         pass  # it can be written to
     try:
         lock = _acquire(folder / name, timeout_s=0)

@@ -16,13 +16,13 @@ from rich.console import Console
 
 from bokeh_runtime.backends.delegates import DELEGATES, probe
 from bokeh_runtime.backends.interpreter import INTERPRETERS
-from bokeh_runtime.backends.native_log import quiet
-from bokeh_runtime.console import console_on, show_delegates, spinner
+from bokeh_runtime.backends.native_log import hide_native_log
+from bokeh_runtime.console import make_console, show_delegates, spinner
 from bokeh_runtime.depth_model import DEPTH_INPUTS, DepthModel
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
-from bokeh_runtime.render import Options
+from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_run import SCHEMA, RenderRequest, render_photos
 
 Work = Callable[[Console, Callable[[], None]], dict[str, Any]]
@@ -144,7 +144,7 @@ def main(
         photo,
         output,
         depth,
-        Options(strength, network_resolution, compare, quality),
+        RenderOptions(strength, network_resolution, compare, quality),
         open_model=partial(
             BokehModel.open,
             model,
@@ -173,10 +173,10 @@ def main(
 def _do(work: Work, *, as_json: bool, verbose: bool) -> None:
     """Does the work of the command, and ends with the exit code."""
     fault, code, report = None, 0, {}
-    with quiet(verbose) as stderr:
+    with hide_native_log(verbose) as stderr:
         try:
             with interruptible() as check:
-                report = work(console_on(stderr), check)
+                report = work(make_console(stderr), check)
             code = 1 if report.get("failures") else 0
         except InputError as error:
             fault, code = str(error), 2
@@ -184,7 +184,7 @@ def _do(work: Work, *, as_json: bool, verbose: bool) -> None:
             fault, code = str(error), 3
         except KeyboardInterrupt:
             fault, code = "interrupted; finished photos are whole", INTERRUPTED
-        gc.collect()  # LiteRT tells of all that it takes down; not after `quiet` has ended.
+        gc.collect()  # LiteRT logs what it releases; that must happen while the log is hidden.
     if fault is not None:
         click.echo(f"bokeh-render: {fault}", err=True)
     elif as_json:

@@ -12,15 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bokeh_runtime.backends.delegates import Probe
-from bokeh_runtime.render import Rendered
+from bokeh_runtime.render import RenderedFile
 from bokeh_runtime.render_jobs import Job
 
-WIDTH_IN_A_PIPE = 120
+PIPE_WIDTH = 120
 
 
-def console_on(stderr: TextIO) -> Console:
+def make_console(stderr: TextIO) -> Console:
     """Returns a console that does not break lines at 80 columns in a pipe."""
-    return Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
+    return Console(file=stderr, width=None if stderr.isatty() else PIPE_WIDTH)
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def progress_bar(console: Console, total: int) -> Iterator[Callable[[str], None]
         yield lambda name: bar.update(task, advance=1, description=name)
 
 
-def show_result(console: Console, rendered: Rendered) -> None:
+def show_result(console: Console, rendered: RenderedFile) -> None:
     """Shows what came of one photo: the file, the time of each stage, and where it ran."""
     stderr = console.file  # not through rich, which would break long paths
     stages = ", ".join(
@@ -65,7 +65,10 @@ def show_result(console: Console, rendered: Rendered) -> None:
 
 
 def show_summary(
-    console: Console, results: Sequence[Rendered], failures: Sequence[tuple[Job, str]], done: int
+    console: Console,
+    results: Sequence[RenderedFile],
+    failures: Sequence[tuple[Job, str]],
+    done: int,
 ) -> None:
     """Shows how many photos of a folder were rendered, what failed, and the notes."""
     stderr = console.file
@@ -79,7 +82,7 @@ def show_summary(
         click.echo(f"failed: {message}", file=stderr)
 
 
-def _show_notes(console: Console, rendered: Rendered) -> None:
+def _show_notes(console: Console, rendered: RenderedFile) -> None:
     for note in rendered.notes:
         click.echo(f"note: {rendered.photo}: {note}", file=console.file)
 

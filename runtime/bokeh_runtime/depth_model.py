@@ -8,7 +8,7 @@ import numpy as np
 
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import normalized
+from bokeh_runtime.imaging.depth import normalize_depth
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float
 from bokeh_runtime.imaging.resample import scale
 from bokeh_runtime.tflite.file import read_tflite
@@ -96,7 +96,7 @@ class DepthModel:
             image = image.transpose(2, 0, 1)
         depth = np.squeeze(self._model.run(np.ascontiguousarray(image)))[..., np.newaxis]
         # Turned before it is stretched: what is not finite is far either way.
-        return normalized(-depth if self._far_is_bright else depth)
+        return normalize_depth(-depth if self._far_is_bright else depth)
 
     def close(self) -> None:
         """Releases the network's memory; it cannot run any more."""

@@ -56,7 +56,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
+def defer_interrupt() -> Iterator[None]:
     """Holds a Ctrl-C back until the end of the block, which must be short.
 
     For what would be lost half-made, such as a child process that nobody knows of yet.

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_runtime.backends.delegates import Request, open_engine
+from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import resized
-from bokeh_runtime.imaging.detail_fusion import join
+from bokeh_runtime.imaging.depth import resize_depth
+from bokeh_runtime.imaging.detail_fusion import fuse_detail
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, from_unit
 from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
@@ -33,7 +33,7 @@ class Rendering:
 
     Attributes:
         pixels: [height, width, 3] of the photo's type and size, or of the network's size.
-        timings: Milliseconds of each stage: `prepare_ms`, `infer_ms`, `join_ms`.
+        timings: Milliseconds of each stage: `prepare_ms`, `infer_ms`, `fuse_ms`.
         placement: Where the network ran.
     """
 
@@ -58,11 +58,11 @@ class BokehModel:
         notes: What the user should know, in a line each.
     """
 
-    def __init__(self, file: TfliteFile, request: Request) -> None:
+    def __init__(self, file: TfliteFile, request: EngineOptions) -> None:
         self.path = file.path
         self.sha256 = file.sha256
         self.metadata = metadata_of(file)
-        self.input_shape = image_shape(file)
+        self.input_shape = input_image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
         _check_agreement(file, self.metadata, self.input_shape)
         self.engine = open_engine(file, request)
@@ -99,7 +99,7 @@ class BokehModel:
             InputError: If the file is missing, damaged, or not from image to image.
             HardwareError: If the delegate is not here, or does not take the whole model.
         """
-        request = Request(
+        request = EngineOptions(
             delegate,
             threads,
             interpreter,
@@ -143,7 +143,7 @@ class BokehModel:
         network = self.input_shape[:2]
         frame = Frame.within((pixels.shape[0], pixels.shape[1]), network)
         seen = scale(pixels, frame.height, frame.width, self._resampling)
-        tensor = frame.fill(self._with_depth(seen, depth), network)
+        tensor = frame.pad(self._with_depth(seen, depth), network)
         prepared = time.perf_counter()
         with self._lock:
             if self._closed:
@@ -153,7 +153,7 @@ class BokehModel:
         # Before anything is clipped or cut away: infinity would become white.
         if not np.isfinite(output).all():
             raise InputError(f"{self.path}: draws NaN or infinity; convert it again")
-        drawn = np.clip(frame.scaled(output.shape[0] / network[0]).cut(output), 0, 1)
+        drawn = np.clip(frame.scaled(output.shape[0] / network[0]).crop(output), 0, 1)
         if network_resolution:
             if strength < 1:
                 own = scale(pixels, *drawn.shape[:2]) if drawn.shape != seen.shape else seen
@@ -161,14 +161,14 @@ class BokehModel:
             result = from_unit(drawn, pixels.dtype)
         else:
             out = pixels if in_place else None
-            result = join(pixels, drawn, seen, strength=strength, out=out)
+            result = fuse_detail(pixels, drawn, seen, strength=strength, out=out)
         end = time.perf_counter()
         if image.dtype.kind == "f":
             result = (result / np.float32(65535)).astype(np.float32)
         stages = {
             "prepare_ms": prepared - start,
             "infer_ms": inferred - prepared,
-            "join_ms": end - inferred,
+            "fuse_ms": end - inferred,
         }
         return Rendering(result, {k: v * 1000 for k, v in stages.items()}, self.placement)
 
@@ -210,7 +210,7 @@ class BokehModel:
         if not np.isfinite(depth).all():
             raise InputError("the depth map holds NaN or infinity; give one that is finite")
         height, width = seen.shape[:2]
-        return np.concatenate([seen, resized(depth, height, width)], axis=2)
+        return np.concatenate([seen, resize_depth(depth, height, width)], axis=2)
 
 
 def shipped_model(name: str = SHIPPED_MODEL) -> Path:
@@ -218,7 +218,7 @@ def shipped_model(name: str = SHIPPED_MODEL) -> Path:
     return Path(str(files("bokeh_runtime") / "models" / name))
 
 
-def image_shape(file: TfliteFile) -> tuple[int, int, int]:
+def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:
     """Returns height and width in pixels, and channels, of the input of an image-to-image network.
 
     Raises:
@@ -232,7 +232,7 @@ def image_shape(file: TfliteFile) -> tuple[int, int, int]:
         )
     if len(file.inputs) == 1:
         entry = file.tensors[file.inputs[0]]
-        result = file.tensors[file.outputs[file.picture_output]]
+        result = file.tensors[file.outputs[file.image_output_index]]
         types = {entry.dtype, result.dtype} <= {"float32", "int8", "uint8", "int16"}
         if len(entry.shape) == 4 and len(result.shape) == 4 and types:
             batch, height, width, channels = entry.shape

@@ -30,7 +30,7 @@ _COMPARISON_HEIGHT, _GAP = 1080, 8  # px
 
 
 @dataclass(frozen=True)
-class Options:
+class RenderOptions:
     """How to render.
 
     Attributes:
@@ -47,13 +47,13 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedFile:
     """One finished file.
 
     Attributes:
         photo, output: Their paths.
         height, width: Of the output, in pixels.
-        timings: Milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`, `join_ms`, `encode_ms`.
+        timings: Milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`, `fuse_ms`, `encode_ms`.
         placement: Where the network ran.
         notes: Of the photo; see `Photo.notes`.
     """
@@ -75,8 +75,8 @@ class _Opened:
 
 
 def render_file(
-    model: BokehModel, job: Job, options: Options, depth_model: DepthModel | None = None
-) -> Rendered:
+    model: BokehModel, job: Job, options: RenderOptions, depth_model: DepthModel | None = None
+) -> RenderedFile:
     """Renders one photo.
 
     Raises:
@@ -88,9 +88,9 @@ def render_file(
 def render_files(
     model: BokehModel,
     jobs: Sequence[Job],
-    options: Options,
+    options: RenderOptions,
     depth_model: DepthModel | None = None,
-) -> Iterator[Rendered | InputError]:
+) -> Iterator[RenderedFile | InputError]:
     """Renders photos one after the other, while a thread reads the next one.
 
     At most two photos are in memory, however many there are.
@@ -127,9 +127,9 @@ def _finish(
     model: BokehModel,
     job: Job,
     opened: _Opened,
-    options: Options,
+    options: RenderOptions,
     depth_model: DepthModel | None,
-) -> Rendered:
+) -> RenderedFile:
     photo, depth = opened.photo, opened.depth
     if depth is None and depth_model is not None:
         depth = depth_model.run(photo.pixels)
@@ -153,7 +153,7 @@ def _finish(
         write_photo(comparison_path(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
     timings = {"decode_ms": opened.decode_ms, **rendering.timings, "encode_ms": encode_ms}
     placement = rendering.placement
-    return Rendered(job.photo, job.output, height, width, timings, placement, photo.notes)
+    return RenderedFile(job.photo, job.output, height, width, timings, placement, photo.notes)
 
 
 def _reduced(pixels: Pixels) -> Pixels:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES
-from bokeh_runtime.imaging.folders import photos_in
+from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.photo import can_write
 
 COMPARISON_SUFFIX = ".compare.jpg"
@@ -57,19 +57,19 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose another") from error
-    check_case(jobs)
+    check_case_collisions(jobs)
     return jobs, notes
 
 
 def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[list[Job], list[str]]:
     """Returns a job for each photo of a folder, in the order of their names, and notes.
 
-    Depth maps and masks that lie between the photos are passed over; see `photos_in`.
+    Depth maps and masks that lie between the photos are passed over; see `list_photos`.
 
     Raises:
         InputError: If the folder holds no photo, or two whose results would have one name.
     """
-    found = photos_in(folder)
+    found = list_photos(folder)
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(
@@ -86,7 +86,7 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
     return jobs, found.notes
 
 
-def check_case(jobs: Sequence[Job]) -> None:
+def check_case_collisions(jobs: Sequence[Job]) -> None:
     """Refuses results that a folder takes for one file, not telling upper from lower case.
 
     Raises:

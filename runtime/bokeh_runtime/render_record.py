@@ -11,11 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.model import BokehModel
-from bokeh_runtime.render import Options
+from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_jobs import Job, comparison_path
 
 RECORD = ".bokeh-render.json"
@@ -31,7 +31,7 @@ _CAUSES = {
     "comparison": "no comparison picture",
 }
 
-MadeFrom = Mapping[str, Any]
+Provenance = Mapping[str, Any]
 
 
 class RenderRecord:
@@ -52,13 +52,13 @@ class RenderRecord:
         self._saved_at = self._save_took = 0.0
 
     def outstanding(
-        self, jobs: Sequence[Job], made_from: Mapping[Job, MadeFrom]
+        self, jobs: Sequence[Job], provenance: Mapping[Job, Provenance]
     ) -> tuple[list[Job], Counter[str]]:
         """Returns the jobs that are to be done.
 
         Args:
             jobs: Of this folder.
-            made_from: What each job's result is to be made from; see `sources`.
+            provenance: What each job's result is to be made from; see `result_provenance`.
 
         Returns:
             The jobs, and for those whose result is there but not up to date, how many are done
@@ -68,14 +68,14 @@ class RenderRecord:
         for job in jobs:
             if not job.output.is_file():
                 todo.append(job)
-            elif cause := self._cause(job, made_from[job]):
+            elif cause := self._cause(job, provenance[job]):
                 todo.append(job)
                 again[cause] += 1
         return todo, again
 
-    def add(self, job: Job, made_from: MadeFrom) -> None:
+    def add(self, job: Job, provenance: Provenance) -> None:
         """Takes down a result that was written; saves if the last time was a while ago."""
-        self._added[job.output.name] = {**made_from, "output": _stamp(job.output)}
+        self._added[job.output.name] = {**provenance, "output": _stamp(job.output)}
         # The whole record is written each time: of a large one, less often.
         if time.monotonic() - self._saved_at > max(_SAVE_EVERY_S, 20 * self._save_took):
             self.save()
@@ -89,13 +89,13 @@ class RenderRecord:
         entries = {**self._entries, **_read(self._folder), **self._added}
         there = {name: entry for name, entry in entries.items() if (self._folder / name).is_file()}
         data = {"schema": SCHEMA, "results": there}
-        with contextlib.suppress(InputError), Staging(self._folder) as staging:
+        with contextlib.suppress(InputError), AtomicOutput(self._folder) as staging:
             staging.path(RECORD).write_text(json.dumps(data, indent=0), encoding="utf-8")
             staging.commit()
         self._saved_at = time.monotonic()
         self._save_took = self._saved_at - began
 
-    def _cause(self, job: Job, made_from: MadeFrom) -> str:
+    def _cause(self, job: Job, provenance: Provenance) -> str:
         """Says why a result that is there is not up to date; "" if it is."""
         entry = self._entries.get(job.output.name)
         if not isinstance(entry, dict):
@@ -103,22 +103,22 @@ class RenderRecord:
         if entry.get("output") != _stamp(job.output):
             return "the result was changed"
         differs = [
-            name for name in _CAUSES if name in made_from if made_from[name] != entry.get(name)
+            name for name in _CAUSES if name in provenance if provenance[name] != entry.get(name)
         ]
         if "model" in differs and "placement" in differs:
             differs.remove("placement")  # a delegate takes other operators of another model
-        if not differs and "comparison" in made_from and not comparison_path(job).is_file():
+        if not differs and "comparison" in provenance and not comparison_path(job).is_file():
             differs = ["comparison"]
         return " and ".join(_CAUSES[name] for name in differs)
 
 
-def sources(
-    job: Job, model: BokehModel, options: Options, depth_model: DepthModel | None
+def result_provenance(
+    job: Job, model: BokehModel, options: RenderOptions, depth_model: DepthModel | None
 ) -> dict[str, Any]:
     """Returns all that decides a result's pixels, as JSON holds it."""
     placement = model.placement
     depth = depth_model.identity if depth_model else None
-    made_from: dict[str, Any] = {
+    provenance: dict[str, Any] = {
         "photo": _stamp(job.photo),
         "model": model.sha256,
         "depth": _stamp(job.depth) if job.depth is not None else depth,
@@ -140,7 +140,7 @@ def sources(
         "version": _version(),
     }
     # A result that has one is up to date for a run that does not ask for it.
-    return {**made_from, "comparison": True} if options.compare else made_from
+    return {**provenance, "comparison": True} if options.compare else provenance
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from bokeh_runtime.console import progress_bar, show_result, show_summary, spinn
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.model import BokehModel
-from bokeh_runtime.render import Options, Rendered, render_file, render_files
+from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, render_files
 from bokeh_runtime.render_jobs import Job, find_jobs
-from bokeh_runtime.render_record import RenderRecord, sources
+from bokeh_runtime.render_record import RenderRecord, result_provenance
 
 SCHEMA = "bokeh-tflite/render/1"
 
@@ -38,7 +38,7 @@ class RenderRequest:
     photo: Path | None
     output: Path | None
     depth: Path | None
-    options: Options
+    options: RenderOptions
     open_model: Callable[[], BokehModel]
     open_depth_model: Callable[[], DepthModel] | None = None
     overwrite: bool = False
@@ -55,7 +55,7 @@ class _Outcome:
         again: How many were rendered again, for which cause.
     """
 
-    results: Sequence[Rendered]
+    results: Sequence[RenderedFile]
     failures: Sequence[tuple[Job, str]] = ()
     done: int = 0
     again: Mapping[str, int] = field(default_factory=dict)
@@ -112,13 +112,13 @@ def _render_folder(
 ) -> _Outcome:
     """Renders the photos that are not up to date; one that fails stops no other."""
     record = RenderRecord(jobs[0].output.parent)
-    made_from = {job: sources(job, model, request.options, depth_model) for job in jobs}
+    provenance = {job: result_provenance(job, model, request.options, depth_model) for job in jobs}
     todo, again = jobs, Counter[str]()
     if not request.overwrite:
-        todo, again = record.outstanding(jobs, made_from)
+        todo, again = record.outstanding(jobs, provenance)
     for cause, count in again.items():
         click.echo(f"rendering {count} again: {cause}", file=console.file)
-    results: list[Rendered] = []
+    results: list[RenderedFile] = []
     failures: list[tuple[Job, str]] = []
     with progress_bar(console, len(todo)) as advance:
         outcomes = render_files(model, todo, request.options, depth_model)
@@ -128,7 +128,7 @@ def _render_folder(
                     failures.append((job, str(outcome)))
                 else:
                     results.append(outcome)
-                    record.add(job, made_from[job])
+                    record.add(job, provenance[job])
                 advance(job.photo.name)
                 check()
         finally:

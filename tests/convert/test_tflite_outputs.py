@@ -13,7 +13,7 @@ import tensorflow as tf
 from bokeh_bench.measure.matrix import read_subject
 from bokeh_bench.measure.references import FullModel
 from bokeh_runtime import BokehModel, HardwareError, InputError, TfliteModel
-from bokeh_runtime.backends.delegates import Request, open_engine
+from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.tflite.file import read_tflite
 
@@ -71,7 +71,7 @@ def test_two_pictures_are_not_chosen_from(two_pictures: Path) -> None:
 def test_the_only_picture_is_taken_wherever_it_stands(mask_and_picture: Path) -> None:
     file = read_tflite(mask_and_picture)
     picture = file.outputs.index(next(i for i in file.outputs if file.tensors[i].shape[3] == 3))
-    assert file.picture_output == picture
+    assert file.image_output_index == picture
     photo = np.full((32, 48, 3), 0.4, np.float32)
     np.testing.assert_allclose(TfliteModel(file.content).run(photo), 0.3, atol=1e-6)
     with BokehModel.open(mask_and_picture, "cpu") as model:
@@ -79,7 +79,7 @@ def test_the_only_picture_is_taken_wherever_it_stands(mask_and_picture: Path) ->
     np.testing.assert_allclose(drawn, 0.3, atol=1e-4)
     if picture != 0:
         with pytest.raises(HardwareError, match="the picture is not the model's first output"):
-            open_engine(file, Request("gpu"))
+            open_engine(file, EngineOptions("gpu"))
 
 
 def test_a_network_of_several_outputs_without_a_picture_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_bench.devices.android import ACTIVITY, PACKAGE, REQUEST_SCHEMA, RESULT_SCHEMA
-from bokeh_runtime.backends.delegates import Request, open_engine
+from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.errors import HardwareError
 from bokeh_runtime.imaging.photo import to_unit
 from bokeh_runtime.tflite.file import read_tflite
@@ -108,7 +108,7 @@ def _result(rows: list[dict]) -> dict:
 def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> dict:
     start = time.perf_counter()
     file = read_tflite(folder / row["model"])
-    engine = open_engine(file, Request(row["delegate"], row["threads"]))
+    engine = open_engine(file, EngineOptions(row["delegate"], row["threads"]))
     load_ms = (time.perf_counter() - start) * 1000
     shape = file.tensors[file.inputs[0]].shape[1:]
     times = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_runtime.backends.interpreter import installed
+from bokeh_runtime.backends.interpreter import installed_interpreters
 from helpers.skips import ELSEWHERE
 
 # A Vulkan driver in software, which Chromium brings (Debian: chromium-common).
@@ -38,7 +38,7 @@ def vulkan(software_vulkan: None) -> None:
     """A Vulkan device; skips where there is none."""
     from bokeh_runtime import probe
 
-    if "ai-edge-litert" not in installed():
+    if "ai-edge-litert" not in installed_interpreters():
         pytest.skip(f"{ELSEWHERE}the GPU accelerator belongs to ai-edge-litert")
     gpu = next(found for found in probe() if found.delegate == "gpu")
     if gpu.device is None:

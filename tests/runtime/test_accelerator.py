@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from bokeh_runtime import BokehModel, HardwareError, InputError, cli
 from bokeh_runtime.backends.accelerator import AcceleratedModel
-from bokeh_runtime.backends.interpreter import TfliteModel, installed
+from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.tflite.file import Operator, TfliteFile, read_tflite
 from helpers.fake_litert import (
     NO_ADAPTER,
@@ -239,7 +239,9 @@ def test_what_was_compiled_ahead_of_time_needs_no_plugin(
     assert (model.nodes_placed, model.left) == (1, [file.operators[0].name])
 
 
-@pytest.mark.skipif("ai-edge-litert" not in installed(), reason=f"{ELSEWHERE}no LiteRT")
+@pytest.mark.skipif(
+    "ai-edge-litert" not in installed_interpreters(), reason=f"{ELSEWHERE}no LiteRT"
+)
 def test_the_real_litert_has_no_npu_here_though_it_says_fully_accelerated(
     file: TfliteFile,
 ) -> None:

@@ -15,7 +15,7 @@ import tifffile
 from PIL import ExifTags, Image, features
 
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
-from bokeh_runtime.render import Options, Rendered, render_files
+from bokeh_runtime.render import RenderedFile, RenderOptions, render_files
 from bokeh_runtime.render_jobs import Job
 from helpers.skips import ELSEWHERE
 
@@ -192,10 +192,10 @@ def test_a_folder_goes_on_past_every_bad_photo(
         (tmp_path / name).write_bytes(content)
         jobs.append(Job(tmp_path / name, tmp_path / f"out_{name}"))
     with BokehModel.open(data / "small_float16.tflite", "cpu") as model:
-        outcomes = list(render_files(model, jobs, Options()))
-    rendered = [one.photo.name for one in outcomes if isinstance(one, Rendered)]
+        outcomes = list(render_files(model, jobs, RenderOptions()))
+    rendered = [one.photo.name for one in outcomes if isinstance(one, RenderedFile)]
     assert rendered == ["a.jpg", "e.jpg", "g.jpg"]
-    assert all(isinstance(one, Rendered | InputError) for one in outcomes)
+    assert all(isinstance(one, RenderedFile | InputError) for one in outcomes)
     last = outcomes[-1]
-    assert isinstance(last, Rendered)
+    assert isinstance(last, RenderedFile)
     assert last.notes == ("its end is missing, but no row of the picture is",)

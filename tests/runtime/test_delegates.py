@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from bokeh_runtime import BokehModel, HardwareError, InputError, cli, probe
 from bokeh_runtime.backends import delegates
-from bokeh_runtime.backends.interpreter import INTERPRETERS, TfliteModel, installed
+from bokeh_runtime.backends.interpreter import INTERPRETERS, TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import nodes_left
 from bokeh_runtime.tflite.file import read_tflite
 
@@ -72,7 +72,7 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
     monkeypatch.setattr(delegates, "AcceleratedModel", missing)
     model = BokehModel.open(small, "auto")
     assert (model.placement.asked, model.placement.delegate) == ("auto", "cpu")
-    if "ai-edge-litert" in installed():
+    if "ai-edge-litert" in installed_interpreters():
         assert list(model.placement.notes) == ["npu: not here", "gpu: not here"]
     assert model.render(scene).placement.delegate == "cpu"
 
@@ -111,7 +111,7 @@ def test_a_library_without_the_entry_is_refused(small: Path, tmp_path: Path) -> 
 
 
 def test_an_interpreter_that_is_missing_is_named(small: Path) -> None:
-    for name in set(INTERPRETERS) - set(installed()):
+    for name in set(INTERPRETERS) - set(installed_interpreters()):
         with pytest.raises(InputError, match=f"'{name}' is not installed; pip install {name}"):
             BokehModel.open(small, "cpu", interpreter=name)
     with pytest.raises(InputError, match="interpreter 'tensorflow' is unknown"):
@@ -122,7 +122,7 @@ def test_an_interpreter_that_is_missing_is_named(small: Path) -> None:
 def test_every_installed_interpreter_runs_our_files(
     scheme: str, data: Path, scene: np.ndarray
 ) -> None:
-    for name in installed():
+    for name in installed_interpreters():
         model = BokehModel.open(data / f"small_{scheme}.tflite", "cpu", interpreter=name)
         assert name in model.placement.device
         assert model.render(scene).pixels.std() > 1

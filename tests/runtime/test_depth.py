@@ -8,7 +8,7 @@ import pytest
 
 from bokeh_runtime import InputError
 from bokeh_runtime.depth_model import DepthModel
-from bokeh_runtime.imaging.depth import normalized, open_depth, resized
+from bokeh_runtime.imaging.depth import normalize_depth, open_depth, resize_depth
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
@@ -54,16 +54,16 @@ def test_a_colour_picture_is_no_depth_map(tmp_path: Path, scene: np.ndarray) -> 
 
 
 def test_a_flat_or_endless_map_is_no_division_by_zero() -> None:
-    assert not normalized(np.full((2, 2, 1), 7, np.float32)).any()
-    assert not normalized(np.full((2, 2, 1), np.nan, np.float32)).any()
+    assert not normalize_depth(np.full((2, 2, 1), 7, np.float32)).any()
+    assert not normalize_depth(np.full((2, 2, 1), np.nan, np.float32)).any()
     far = np.array([[[1.0], [np.inf], [3.0]]], np.float32)
-    np.testing.assert_allclose(normalized(far)[0, :, 0], [0, 0, 1])
+    np.testing.assert_allclose(normalize_depth(far)[0, :, 0], [0, 0, 1])
 
 
 def test_a_map_of_another_size_is_scaled() -> None:
     ramp = np.linspace(0, 1, 80, dtype=np.float32)[None, :, None].repeat(60, axis=0)
     for size in ((30, 40), (120, 160), (1, 1)):
-        scaled = resized(ramp, *size)
+        scaled = resize_depth(ramp, *size)
         assert scaled.shape == (*size, 1)
         assert scaled.mean() == pytest.approx(0.5, abs=0.02)
 
@@ -143,11 +143,11 @@ def test_unknown_values_of_a_depth_network_are_refused(data: Path) -> None:
 )
 def test_what_is_no_depth_map_is_refused(depth: np.ndarray, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        resized(depth, 2, 2)
+        resize_depth(depth, 2, 2)
 
 
 def test_holes_of_a_given_map_are_far() -> None:
     depth = np.ones((8, 8, 1), np.float32)
     depth[:4] = np.nan
-    np.testing.assert_allclose(resized(depth, 2, 2)[..., 0], [[0, 0], [1, 1]])
-    assert resized(depth[..., 0], 8, 8).shape == (8, 8, 1)
+    np.testing.assert_allclose(resize_depth(depth, 2, 2)[..., 0], [[0, 0], [1, 1]])
+    assert resize_depth(depth[..., 0], 8, 8).shape == (8, 8, 1)

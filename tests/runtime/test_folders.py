@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bokeh_runtime.imaging.folders import photos_in
+from bokeh_runtime.imaging.folders import list_photos
 
 GREY = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
 COLOUR = np.dstack([GREY, GREY[:, ::-1], GREY // 2])
@@ -28,7 +28,7 @@ def test_a_grey_picture_of_a_photos_name_is_its_map(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", "b.webp", "c.JPEG", "d.tif", "e.png", pixels=COLOUR)
     write(tmp_path, "a.png", "b.tif", "d.png", "e.jpg", pixels=GREY)
     cv2.imwrite(str(tmp_path / "c.png"), GREY.astype(np.uint16) * 257)
-    found = photos_in(tmp_path)
+    found = list_photos(tmp_path)
     assert names(found.photos) == ["a.jpg", "b.webp", "c.JPEG", "d.tif", "e.png"]
     assert names(found.maps) == ["a.png", "b.tif", "c.png", "d.png", "e.jpg"]
     assert found.notes == [
@@ -45,7 +45,7 @@ def test_a_grey_picture_called_after_a_photo_is_its_map(suffix: str, tmp_path: P
         for stem in ("cat-disparity", "cat_MASK", "dog_00_depth", "dog_00_mask", "x y depth")
     )
     write(tmp_path, *maps, pixels=GREY)
-    found = photos_in(tmp_path)
+    found = list_photos(tmp_path)
     assert names(found.photos) == ["cat.jpg", "dog_00_bokeh.jpg", "dog_00_sharp.jpg", "x y.jpg"]
     assert names(found.maps) == maps
 
@@ -54,7 +54,7 @@ def test_a_map_that_repeats_its_channel_is_grey(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", "b.jpg", pixels=COLOUR)
     write(tmp_path, "a.png", "b_depth.jpg", pixels=np.dstack([GREY] * 3))
     Image.fromarray(GREY).convert("P").save(tmp_path / "b.png")
-    assert names(photos_in(tmp_path).photos) == ["a.jpg", "b.jpg"]
+    assert names(list_photos(tmp_path).photos) == ["a.jpg", "b.jpg"]
 
 
 def test_what_stands_alone_or_is_in_colour_is_a_photo(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_what_stands_alone_or_is_in_colour_is_a_photo(tmp_path: Path) -> None:
     # Grey photos of their own: no photo has that name, or they are of one kind.
     write(tmp_path, "old.png", "the_mask.jpg", "moon.jpg", "moon.webp", "f.png", "f.tif",
           pixels=GREY)  # fmt: skip
-    found = photos_in(tmp_path)
+    found = list_photos(tmp_path)
     assert names(found.maps) == found.notes == []
     assert len(found.photos) == 11
 
@@ -74,11 +74,11 @@ from PIL import features
 
 sys.modules["pillow_heif"] = None
 features.check = lambda name: False
-from bokeh_runtime.imaging.folders import photos_in
+from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES
 
 assert not {".heic", ".avif"} & set(PHOTO_SUFFIXES)
-found = photos_in(Path(sys.argv[1]))
+found = list_photos(Path(sys.argv[1]))
 print(*(path.name for path in (*found.photos, *found.maps)))
 """
 
@@ -100,4 +100,4 @@ def test_what_cannot_be_read_is_left_to_the_reader(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", pixels=COLOUR)
     for name in ("a.png", "a_depth.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n damaged")
-    assert len(photos_in(tmp_path).photos) == 3
+    assert len(list_photos(tmp_path).photos) == 3

@@ -15,7 +15,7 @@ from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.metrics.psnr import psnr
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.metadata import metadata_of
-from bokeh_runtime.tflite.reference_pack import reference_beside
+from bokeh_runtime.tflite.reference_pack import find_reference
 from helpers.skips import ELSEWHERE
 
 pytestmark = pytest.mark.usefixtures("vulkan")
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("vulkan")
 )
 def test_the_gpu_draws_the_whole_model(scheme: str, from_cpu: float, data: Path) -> None:
     file = read_tflite(data / f"small_{scheme}.tflite")
-    pack = reference_beside(file.path, metadata_of(file))
+    pack = find_reference(file.path, metadata_of(file))
     assert pack is not None
     model = AcceleratedModel(file, "gpu")
     assert model.nodes_placed == len(file.operators)

@@ -13,7 +13,7 @@ import pytest
 from bokeh_runtime import BokehModel, HardwareError, InputError
 from bokeh_runtime.backends import gpu_check
 from bokeh_runtime.backends.interpreter import TfliteModel
-from bokeh_runtime.backends.vulkan import driver_of
+from bokeh_runtime.backends.vulkan import driver_identity
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.reference_pack import Reference, load_reference, save_reference
 from helpers.fake_litert import NOT_ALL, Accelerator, FakeLitert, Outcome, adapter
@@ -30,7 +30,9 @@ def path(data: Path, tmp_path: Path) -> Path:
 def litert(monkeypatch: pytest.MonkeyPatch, path: Path) -> FakeLitert:
     litert = FakeLitert().install(monkeypatch)
     litert.like_the_cpu(read_tflite(path))
-    monkeypatch.setattr(gpu_check, "driver_of", lambda device: f"the driver of {device}, version 1")
+    monkeypatch.setattr(
+        gpu_check, "driver_identity", lambda device: f"the driver of {device}, version 1"
+    )
     return litert
 
 
@@ -64,7 +66,7 @@ def test_float32_is_kept_too(path: Path, litert: FakeLitert) -> None:
 
 
 def newer_driver(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(gpu_check, "driver_of", lambda device: "version 2")
+    patch.setattr(gpu_check, "driver_identity", lambda device: "version 2")
 
 
 def other_device(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
@@ -138,8 +140,8 @@ def test_without_the_drivers_version_nothing_is_kept(
 def test_a_driver_that_vulkan_does_not_know_is_unknown(
     path: Path, litert: FakeLitert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert driver_of("no such device") is None
-    monkeypatch.setattr(gpu_check, "driver_of", driver_of)
+    assert driver_identity("no such device") is None
+    monkeypatch.setattr(gpu_check, "driver_identity", driver_identity)
     assert checks(litert, path)
     assert checks(litert, path)
 

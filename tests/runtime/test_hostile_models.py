@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bokeh_runtime import InputError
-from bokeh_runtime.backends.delegates import Request, open_engine
+from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import HardwareError, printable
 from bokeh_runtime.imaging.depth import open_depth
@@ -56,7 +56,7 @@ def test_a_custom_operator_is_refused(name: str, data: Path, tmp_path: Path) -> 
     file = read_tflite(path)
     assert printable(name) in {operator.name for operator in file.operators}
     with pytest.raises((InputError, HardwareError)) as refusal:
-        open_engine(file, Request("cpu", 1))
+        open_engine(file, EngineOptions("cpu", 1))
     assert str(refusal.value).startswith(str(path))
     assert str(refusal.value).isprintable()
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bokeh_runtime.interrupt import deferred, interruptible
+from bokeh_runtime.interrupt import defer_interrupt, interruptible
 
 
 def lose_ctrl_c() -> None:
@@ -65,7 +65,7 @@ def test_outside_the_main_thread_nothing_is_touched() -> None:
 def test_a_program_that_ignores_ctrl_c_goes_on_ignoring_it() -> None:
     program = (
         "import signal\n"
-        "from bokeh_runtime.interrupt import deferred, interruptible\n"
+        "from bokeh_runtime.interrupt import defer_interrupt, interruptible\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "with interruptible() as check:\n"
         "    signal.raise_signal(signal.SIGINT)\n"
@@ -78,7 +78,7 @@ def test_a_deferred_ctrl_c_comes_at_the_end_of_the_block() -> None:
     done = []
 
     def work() -> None:
-        with interruptible(), deferred():
+        with interruptible(), defer_interrupt():
             signal.raise_signal(signal.SIGINT)
             done.append("the block")
         done.append("more")

@@ -18,7 +18,7 @@ import json, sys, time
 from pathlib import Path
 import cv2
 import numpy as np
-from bokeh_runtime.imaging.detail_fusion import join
+from bokeh_runtime.imaging.detail_fusion import fuse_detail
 from bokeh_runtime.imaging.photo import Photo, read_photo, write_photo
 from bokeh_runtime.imaging.resample import scale
 
@@ -32,7 +32,7 @@ stages = {
     "encode": lambda: write_photo(path, Photo(photo)),
     "decode": lambda: read_photo(path),
     "prepare": lambda: scale(photo, 256, 384),
-    "join": lambda: join(photo, drawn, seen),
+    "join": lambda: fuse_detail(photo, drawn, seen),
 }
 burnt = {}
 for name, stage in stages.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bokeh_runtime import BokehModel, InputError, TfliteModel, read_metadata
-from bokeh_runtime.imaging.depth import resized
+from bokeh_runtime.imaging.depth import resize_depth
 from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.model import shipped_model
 from helpers.fake_litert import FakeLitert, Outcome, adapter
@@ -25,9 +25,9 @@ def test_the_networks_own_picture_is_the_interpreters(
 ) -> None:
     rendering = model.render(scene, network_resolution=True)
     frame = Frame.within((300, 400), (64, 96))
-    tensor = frame.fill(scale(scene, frame.height, frame.width), (64, 96))
+    tensor = frame.pad(scale(scene, frame.height, frame.width), (64, 96))
     interpreter = TfliteModel((data / "small_float16.tflite").read_bytes(), threads=1)
-    expected = np.clip(frame.cut(interpreter.run(tensor)), 0, 1)
+    expected = np.clip(frame.crop(interpreter.run(tensor)), 0, 1)
     np.testing.assert_allclose(rendering.pixels / 255, expected, atol=0.51 / 255)
 
 
@@ -43,7 +43,7 @@ def test_any_photo_comes_back_in_its_size_and_type(
     assert rendering.pixels.shape == photo.shape
     assert rendering.pixels.dtype == photo.dtype
     np.testing.assert_array_equal(photo, kept)
-    assert set(rendering.timings) == {"prepare_ms", "infer_ms", "join_ms"}
+    assert set(rendering.timings) == {"prepare_ms", "infer_ms", "fuse_ms"}
 
 
 def test_strength_0_is_the_photo(model: BokehModel, scene: np.ndarray) -> None:
@@ -76,9 +76,9 @@ def test_depth_becomes_the_fourth_channel(data: Path, scene: np.ndarray) -> None
     drawn = model.render(scene, depth, network_resolution=True).pixels
     frame = Frame.within((300, 400), (64, 96))
     small = scale(scene, frame.height, frame.width)
-    tensor = np.concatenate([small, resized(depth, frame.height, frame.width)], axis=2)
+    tensor = np.concatenate([small, resize_depth(depth, frame.height, frame.width)], axis=2)
     interpreter = TfliteModel((data / "small_rgbd.tflite").read_bytes(), threads=1)
-    expected = np.clip(frame.cut(interpreter.run(frame.fill(tensor, (64, 96)))), 0, 1)
+    expected = np.clip(frame.crop(interpreter.run(frame.pad(tensor, (64, 96)))), 0, 1)
     np.testing.assert_allclose(drawn / 255, expected, atol=0.51 / 255)
 
 
@@ -147,10 +147,10 @@ def test_the_resampling_of_the_metadata_is_used(
 @pytest.mark.parametrize("name", ["demo_pynet_float16.tflite", "demo_pynet_int8.tflite"])
 def test_the_shipped_models_draw_what_their_pack_says(name: str) -> None:
     from bokeh_runtime.metrics.psnr import psnr
-    from bokeh_runtime.tflite.reference_pack import reference_beside
+    from bokeh_runtime.tflite.reference_pack import find_reference
 
     metadata = read_metadata(shipped_model(name))
-    pack = reference_beside(shipped_model(name), metadata)
+    pack = find_reference(shipped_model(name), metadata)
     assert pack is not None
     model = TfliteModel(shipped_model(name).read_bytes())
     drawn = np.clip(model.run(pack.inputs[0] / np.float32(255)), 0, 1)

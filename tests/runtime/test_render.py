@@ -12,7 +12,7 @@ from PIL import Image
 
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.imaging.photo import read_photo as real_read_photo
-from bokeh_runtime.render import Options, render_files
+from bokeh_runtime.render import RenderOptions, render_files
 from bokeh_runtime.render_jobs import Job, jobs_for_folder
 from bokeh_runtime.render_record import RECORD
 from helpers import commands
@@ -54,7 +54,7 @@ def test_json_alone_on_stdout(photo: Path, small: Path) -> None:
     (entry,) = report["photos"]
     assert (entry["height"], entry["width"]) == (300, 400)
     assert set(entry["timings"]) == {
-        "decode_ms", "prepare_ms", "infer_ms", "join_ms", "encode_ms"
+        "decode_ms", "prepare_ms", "infer_ms", "fuse_ms", "encode_ms"
     }  # fmt: skip
     assert report["failures"] == []
 
@@ -212,7 +212,7 @@ def test_one_photo_is_read_ahead_and_no_more(
 
     monkeypatch.setattr("bokeh_runtime.render.read_photo", spy)
     model = BokehModel.open(small, "cpu")
-    for done, _ in enumerate(render_files(model, jobs, Options()), start=1):
+    for done, _ in enumerate(render_files(model, jobs, RenderOptions()), start=1):
         assert len(read) <= done + 1
     assert [name for name, _ in read] == [f"{i}.png" for i in range(6)]
     assert not any(in_main for _, in_main in read)

@@ -18,9 +18,9 @@ import pytest
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.imaging.photo import can_write
-from bokeh_runtime.render import Options, render_files
-from bokeh_runtime.render_jobs import COMPARISON_SUFFIX, Job, check_case, jobs_for_folder
-from bokeh_runtime.render_record import RECORD, RenderRecord, sources
+from bokeh_runtime.render import RenderOptions, render_files
+from bokeh_runtime.render_jobs import COMPARISON_SUFFIX, Job, check_case_collisions, jobs_for_folder
+from bokeh_runtime.render_record import RECORD, RenderRecord, result_provenance
 from helpers import commands
 
 NAMES = ("a.jpg", "b.png", "c.webp")
@@ -75,21 +75,21 @@ class Folder:
 
     def run(
         self,
-        options: Options | None = None,
+        options: RenderOptions | None = None,
         depth: Path | None = None,
         depth_model: DepthModel | None = None,
     ) -> dict[str, int]:
         """Returns how many were rendered, and how many of them again for which cause."""
-        options = options or Options()
+        options = options or RenderOptions()
         jobs, _ = jobs_for_folder(self.photos, self.output, depth)
         record = RenderRecord(self.output)
-        made_from = {job: sources(job, self.model, options, depth_model) for job in jobs}
-        todo, again = record.outstanding(jobs, made_from)
+        provenance = {job: result_provenance(job, self.model, options, depth_model) for job in jobs}
+        todo, again = record.outstanding(jobs, provenance)
         for job, outcome in zip(
             todo, render_files(self.model, todo, options, depth_model), strict=True
         ):
             assert not isinstance(outcome, InputError), outcome
-            record.add(job, made_from[job])
+            record.add(job, provenance[job])
         record.save()
         return {"rendered": len(todo), **again}
 
@@ -104,17 +104,21 @@ def folder(photos: Path, tmp_path: Path, data: Path) -> Folder:
 
 @pytest.mark.parametrize(
     "options",
-    [Options(strength=0.5), Options(network_resolution=True), Options(quality=80)],
+    [
+        RenderOptions(strength=0.5),
+        RenderOptions(network_resolution=True),
+        RenderOptions(quality=80),
+    ],
     ids=["strength", "network resolution", "quality"],
 )
-def test_other_options_render_again(folder: Folder, options: Options) -> None:
+def test_other_options_render_again(folder: Folder, options: RenderOptions) -> None:
     assert folder.run(options) == {"rendered": 3, "other options": 3}
     assert folder.run(options) == {"rendered": 0}
     assert folder.run() == {"rendered": 3, "other options": 3}
 
 
 def test_a_comparison_that_is_missing_is_made(folder: Folder) -> None:
-    compare = Options(compare=True)
+    compare = RenderOptions(compare=True)
     assert folder.run(compare) == {"rendered": 3, "no comparison picture": 3}
     assert folder.run(compare) == {"rendered": 0}
     assert folder.run() == {"rendered": 0}
@@ -215,10 +219,10 @@ def test_a_killed_run_is_gone_on_with(photos: Path, tmp_path: Path, data: Path) 
         "import os, signal, sys\n"
         "from bokeh_runtime import render_record\n"
         "add = render_record.RenderRecord.add\n"
-        "def second(self, job, made_from):\n"
+        "def second(self, job, provenance):\n"
         "    if job.photo.name == 'b.png':\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    add(self, job, made_from)\n"
+        "    add(self, job, provenance)\n"
         "render_record.RenderRecord.add = second\n"
         "from bokeh_runtime.cli import main\n"
         "main(sys.argv[1:])\n"
@@ -240,7 +244,7 @@ def test_photos_of_one_stem_have_a_comparison_each(
 ) -> None:
     write_photo(photos / "a.png", Photo(scene))
     model = BokehModel.open(data / "small_float16.tflite", "cpu")
-    Folder(photos, tmp_path / "out", model).run(Options(compare=True))
+    Folder(photos, tmp_path / "out", model).run(RenderOptions(compare=True))
     compared = [
         read_photo(tmp_path / "out" / f"{name}{COMPARISON_SUFFIX}").pixels.shape
         for name in ("a.jpg", "a.png")
@@ -268,9 +272,9 @@ def test_names_that_differ_in_case_alone_need_a_folder_that_tells_them(
     if not told:
         monkeypatch.setattr("bokeh_runtime.render_jobs._tells_case", lambda folder: False)
         with pytest.raises(InputError, match=r"a\.jpg: .*does not tell its name from A\.jpg"):
-            check_case(jobs)
+            check_case_collisions(jobs)
     elif (tmp_path / "OUT").exists():
         pytest.skip("no upper and lower case here")
     else:
-        check_case(jobs)
+        check_case_collisions(jobs)
     assert not list((tmp_path / "out").iterdir())

@@ -62,12 +62,12 @@ def test_the_whole_photo_lies_in_the_frame_undistorted(
 def test_margins_mirror_the_photo(scene: np.ndarray) -> None:
     frame = Frame.within((300, 400), (64, 96))
     small = scale(scene, frame.height, frame.width)
-    filled = frame.fill(small, (64, 96))
+    filled = frame.pad(small, (64, 96))
     assert filled.shape == (64, 96, 3)
-    np.testing.assert_array_equal(frame.cut(filled), small)
+    np.testing.assert_array_equal(frame.crop(filled), small)
     np.testing.assert_array_equal(filled[:, frame.left - 1], small[:, 0])
     narrow = Frame.within((1000, 3), (64, 96))  # margins many times its width
-    assert narrow.fill(small[:64, : narrow.width], (64, 96)).shape == (64, 96, 3)
+    assert narrow.pad(small[:64, : narrow.width], (64, 96)).shape == (64, 96, 3)
 
 
 def test_a_frame_scales_with_the_networks_output() -> None:

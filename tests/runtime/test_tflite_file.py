@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bokeh_runtime import InputError
-from bokeh_runtime.backends.interpreter import TfliteModel, installed
+from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.tflite.file import read_tflite
 from helpers.skips import ELSEWHERE
 
@@ -87,7 +87,7 @@ def test_a_file_cut_short_is_refused(length: int, data: Path, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(
-    "ai-edge-litert" not in installed(), reason=f"{ELSEWHERE}2.14 has no more releases"
+    "ai-edge-litert" not in installed_interpreters(), reason=f"{ELSEWHERE}2.14 has no more releases"
 )
 @pytest.mark.parametrize("name", ["tiny_float16", "tiny_integer"])
 def test_no_damage_ends_the_process(name: str, data: Path, tmp_path: Path) -> None:

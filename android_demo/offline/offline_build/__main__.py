@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.errors import InputError
 from offline_build import fetch, kotlin, package, verify
 from offline_build.assets import LISTING, write_assets
@@ -86,7 +86,7 @@ def build(output: Path, *, fresh: bool = False) -> Path:
         contents = verify.look(apk)
         verify.check(contents, fetch.expected_hashes(LISTING), verify.allowed_permissions())
     report = {**asdict(contents), "assets": assets, "tests_passed": passed}
-    with Staging(output) as staging:  # a build that ends early leaves the last good one
+    with AtomicOutput(output) as staging:  # a build that ends early leaves the last good one
         shutil.copyfile(apk, staging.path(APK))
         text = json.dumps(report, indent=1)
         staging.path("report.json").write_text(text, encoding="utf-8")

@@ -23,7 +23,7 @@ from bokeh_bench.workers.process import Worker
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.model import image_shape
+from bokeh_runtime.model import input_image_shape
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
 from bokeh_runtime.tflite.metadata import ModelMetadata, metadata_of
 
@@ -52,7 +52,7 @@ class Settings:
         ground_truth: And against what else, if given.
         operators: Whether to time operators.
         interpreter, delegate_library, allow_partial: See
-            `bokeh_runtime.backends.delegates.Request`.
+            `bokeh_runtime.backends.delegates.EngineOptions`.
         timeout_seconds: A process that says nothing for so long is given up.
     """
 
@@ -214,7 +214,7 @@ def read_subject(path: Path, full_model: FullModel) -> Subject:
     """
     file = read_tflite(path)
     metadata = metadata_of(file)
-    shape = image_shape(file)
+    shape = input_image_shape(file)
     reference, notes = full_model.reference_for(path, metadata, shape)
     expectations = (
         [

@@ -15,15 +15,15 @@ from bokeh_convert.process_state import keras_on_tensorflow
 from bokeh_convert.train.pairs import Pair, find_pairs
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth
-from bokeh_runtime.imaging.folders import photos_in
+from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.photo import FloatImage, open_photo
 from bokeh_runtime.imaging.resample import fit
 from bokeh_runtime.tflite.metadata import ModelMetadata
 from bokeh_runtime.tflite.reference_pack import (
     Reference,
+    find_reference,
+    find_reference_path,
     load_reference,
-    pack_beside,
-    reference_beside,
 )
 
 
@@ -80,7 +80,7 @@ class FullModel:
         if self._source is not None:
             reference, sha256, notes = self._live(shape)
         else:
-            found = self._pack or reference_beside(path, metadata)
+            found = self._pack or find_reference(path, metadata)
             if found is None:
                 return None, [
                     "no reference pack beside it: nothing to compare with; give --reference NPZ or "
@@ -136,7 +136,7 @@ class FullModel:
 
 def _same_conversion(model: Path, metadata: ModelMetadata | None) -> bool:
     """Says whether the pack beside a model is the one its report names; True without a report."""
-    pack = pack_beside(model, metadata)
+    pack = find_reference_path(model, metadata)
     try:
         report = json.loads(model.with_suffix(".report.json").read_text(encoding="utf-8"))
         named = report["reference"]["sha256"]
@@ -151,7 +151,7 @@ class GroundTruth:
     Args:
         dataset: In EBB!'s layout, or with a `pairs.tsv` (see `bokeh_convert.train.pairs`), or a
             folder of sharp photos if `targets` is given, in which depth maps and masks are passed
-            over (see `bokeh_runtime.imaging.folders.photos_in`).
+            over (see `bokeh_runtime.imaging.folders.list_photos`).
         targets: Folder of the targets, of the same names.
 
     Attributes:
@@ -201,7 +201,7 @@ def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
     for folder in (photos, targets):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; check the path")
-    sharp, blurred = photos_in(photos), photos_in(targets)
+    sharp, blurred = list_photos(photos), list_photos(targets)
     named = {path.stem: path for path in blurred.photos}
     pairs = [
         Pair(path.stem, path, named[path.stem], None, None)

@@ -18,7 +18,7 @@ from bokeh_bench.devices.arm64.runner import FOLDER, ArmRunner, MissingEnvironme
 from bokeh_bench.workers.conversion import WAYS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
-from bokeh_runtime.backends.native_log import quiet
+from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
@@ -297,7 +297,7 @@ def _errors_reported(verbose: bool = False) -> Iterator[Callable[[str], None]]:
         Reports a step on a terminal, and nothing in a pipe; ends the work if a Ctrl-C was lost.
     """
     fault, exit_code = "", 0
-    with quiet(verbose) as stderr:
+    with hide_native_log(verbose) as stderr:
         try:
             with interruptible() as check:
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bokeh_bench.report.tables import markdown_table
 from bokeh_runtime import InputError, read_photo
-from bokeh_runtime.imaging.detail_fusion import join
+from bokeh_runtime.imaging.detail_fusion import fuse_detail
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.imaging.resample import scale
 from bokeh_runtime.metrics.psnr import psnr, psnr_text, summarize_psnr
@@ -100,7 +100,7 @@ WAYS: dict[str, Callable[[Pixels, FloatImage, FloatImage], Pixels]] = {
     "the photo": lambda sharp, drawn, seen: sharp,
     "scaled up": _scaled_up,
     "guided filter": _guided,
-    "bokeh-render": join,
+    "bokeh-render": fuse_detail,
 }
 
 

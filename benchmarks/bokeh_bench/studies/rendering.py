@@ -16,7 +16,7 @@ from bokeh_bench import child_process
 from bokeh_bench.report.tables import markdown_table
 from bokeh_bench.workers.rendering import BUSY_PROCESSES, STAGES
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
-from bokeh_runtime.imaging.detail_fusion import in_focus
+from bokeh_runtime.imaging.detail_fusion import focus_mask
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.metrics.psnr import psnr, psnr_text
@@ -56,12 +56,12 @@ class RenderingRow:
     @property
     def in_memory_overhead(self) -> float:
         """Of preparing and joining over the inference alone."""
-        return (self.stages["prepare_ms"] + self.stages["join_ms"]) / self.alone_ms
+        return (self.stages["prepare_ms"] + self.stages["fuse_ms"]) / self.alone_ms
 
     @property
     def over_files(self) -> float:
         """Preparing and joining over decoding and encoding."""
-        in_memory = self.stages["prepare_ms"] + self.stages["join_ms"]
+        in_memory = self.stages["prepare_ms"] + self.stages["fuse_ms"]
         return in_memory / (self.stages["decode_ms"] + self.stages["encode_ms"])
 
     @property
@@ -169,7 +169,7 @@ def measure_kept(models: Sequence[Path], photos: Sequence[Path]) -> list[KeptRow
                 drawn = to_unit(model.render(pixels, network_resolution=True).pixels)
             height, width = pixels.shape[:2]
             frame = Frame.within((height, width), (drawn.shape[0], drawn.shape[1]))
-            focus = in_focus(scale(pixels, frame.height, frame.width), drawn)
+            focus = focus_mask(scale(pixels, frame.height, frame.width), drawn)
             large = cv2.resize(focus, (width, height), interpolation=cv2.INTER_LINEAR)
             scaled_up = cv2.resize(
                 (drawn * 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC

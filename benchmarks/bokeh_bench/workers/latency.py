@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench.machine import peak_rss_bytes, temperature_c
-from bokeh_runtime.backends.delegates import Engine, Request, open_engine
+from bokeh_runtime.backends.delegates import Engine, EngineOptions, open_engine
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.tflite.file import read_tflite
@@ -57,7 +57,7 @@ class Measurement:
         self._on_run = on_run
         self._path = Path(request.pop("model"))
         library = request.pop("delegate_library", None)
-        self._request = Request(**request, library=None if library is None else Path(library))
+        self._request = EngineOptions(**request, library=None if library is None else Path(library))
         self._engine: Engine | None = None
 
     def open(self) -> dict[str, Any]:

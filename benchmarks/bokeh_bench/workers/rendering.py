@@ -17,10 +17,10 @@ import numpy as np
 from bokeh_bench.machine import peak_rss_bytes
 from bokeh_bench.workers.load import busy_processes
 from bokeh_runtime import BokehModel
-from bokeh_runtime.render import Options, Rendered, render_file, render_files
+from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, render_files
 from bokeh_runtime.render_jobs import Job
 
-STAGES = ("decode_ms", "prepare_ms", "infer_ms", "join_ms", "encode_ms")
+STAGES = ("decode_ms", "prepare_ms", "infer_ms", "fuse_ms", "encode_ms")
 BUSY_PROCESSES = 2
 
 
@@ -33,7 +33,7 @@ def measure(model_path: Path, photo: Path, folder: Path, runs: int) -> dict[str,
     """
     model = BokehModel.open(model_path, "cpu")
     tensor = np.random.default_rng(0).random(model.input_shape, np.float32)
-    options = Options()
+    options = RenderOptions()
     job = Job(photo, folder / photo.name)
     alone, rendered = [], []
     for _ in range(runs + 1):
@@ -44,7 +44,7 @@ def measure(model_path: Path, photo: Path, folder: Path, runs: int) -> dict[str,
     jobs = [Job(photo, folder / f"{i}{photo.suffix}") for i in range(runs + 1)]
     ends = []
     for outcome in render_files(model, jobs, options):
-        if not isinstance(outcome, Rendered):
+        if not isinstance(outcome, RenderedFile):
             raise outcome
         ends.append(time.perf_counter())
     with busy_processes(BUSY_PROCESSES):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth
-from bokeh_runtime.imaging.folders import PhotoFolder, photos_in
+from bokeh_runtime.imaging.folders import PhotoListing, list_photos
 from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES, FloatImage, open_photo, read_photo
 from bokeh_runtime.imaging.resample import fit
 
@@ -69,7 +69,7 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
     Args:
         folder: Photos, with a depth PNG of the same name beside each one if `channels` is 4;
             None takes the photos that ship with the package. Depth maps and masks are told from
-            photos by `bokeh_runtime.imaging.folders.photos_in`.
+            photos by `bokeh_runtime.imaging.folders.list_photos`.
         channels: Of the model's input, 3 or 4.
         count: The most photos that calibrate.
         seed: Of the choice.
@@ -82,21 +82,21 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
         raise InputError(f"--samples {count}: at least one photo must calibrate")
     if folder is None:
         calibration, verification = (
-            [Sample(photo, None) for photo in photos_in(BUNDLED / part).photos]
+            [Sample(photo, None) for photo in list_photos(BUNDLED / part).photos]
             for part in ("calibration", "verification")
         )
         depth = "none" if channels == 3 else "ramp"
         return SampleSet("bundled photos", depth, calibration[:count], verification)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check --representative-dataset")
-    found = photos_in(folder)
+    found = list_photos(folder)
     photos, notes = list(found.photos), found.notes
     if channels == 4:
         # Depth maps are PNGs; a PNG beside a photo of the same name and another suffix is one.
         named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
         photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
         passed_over = [path for path in found.maps if path.stem not in named]
-        notes = PhotoFolder(folder, photos, passed_over).notes
+        notes = PhotoListing(folder, photos, passed_over).notes
     random.Random(seed).shuffle(photos)
     held = min(MOST_VERIFICATION, max(1, len(photos) // 5))
     # A copy of a photo is that photo: the content tells them apart, not the name.

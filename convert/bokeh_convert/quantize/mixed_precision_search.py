@@ -21,7 +21,7 @@ from bokeh_convert.quantize.schemes import quantize_convolutions
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.metrics.psnr import PsnrSummary, SummedUp, finite_db, psnr, summarize_psnr
+from bokeh_runtime.metrics.psnr import PsnrStatistics, PsnrSummary, finite_db, psnr, summarize_psnr
 
 TARGET_DB = 40.0
 """PSNR that a plan must reach unless another is asked; no eye tells the two pictures apart."""
@@ -38,7 +38,7 @@ _CURVE = 6
 
 
 @dataclass(frozen=True)
-class Trial(SummedUp):
+class Trial(PsnrStatistics):
     """A plan that was built and drawn with.
 
     Attributes:

@@ -28,13 +28,17 @@ from bokeh_convert.stages.quantize import budget_of
 from bokeh_convert.stages.read import Source
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.tflite.metadata import ModelMetadata
 from bokeh_runtime.tflite.reference_pack import save_reference
 
 
 def write_files(
-    files: Sequence[Judged], source: Source, options: ConvertOptions, staging: Staging, steps: Steps
+    files: Sequence[Judged],
+    source: Source,
+    options: ConvertOptions,
+    staging: AtomicOutput,
+    steps: Steps,
 ) -> list[Conversion]:
     """Writes the files, their reports, the reference pack and the pictures, and commits them.
 

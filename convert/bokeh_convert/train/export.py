@@ -12,7 +12,7 @@ import keras
 
 from bokeh_convert.pynet.network import pynet
 from bokeh_convert.train.trainer import Plan
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 
 _COMPRESS_FROM_BYTES = 1024
 
@@ -36,7 +36,7 @@ def export(trained: keras.Model, plan: Plan, path: Path) -> None:
     )
     for layer in model.layers:
         layer.set_weights(trained.get_layer(layer.name).get_weights())
-    with Staging(path.parent) as staging, tempfile.TemporaryDirectory() as folder:
+    with AtomicOutput(path.parent) as staging, tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.h5"
         model.save(plain)
         _repack(plain, staging.path(path.name))

@@ -20,7 +20,7 @@ from bokeh_convert.process_state import random_state
 from bokeh_convert.pynet.network import HEADS, pynet
 from bokeh_convert.train.batches import Recipe, batches, resize
 from bokeh_convert.train.pairs import Pair
-from bokeh_runtime.atomic_output import Staging, held
+from bokeh_runtime.atomic_output import AtomicOutput, folder_lock
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
@@ -117,7 +117,7 @@ def train(
             pairs, another training has that folder, or it cannot be written to.
         ValueError: If the loss is not finite.
     """
-    with held(run, "train.lock"):
+    with folder_lock(run, "train.lock"):
         with random_state(plan.seed):  # of the weights
             state = _State(plan, run, _digest(pairs))
         for stage in _stages(plan):
@@ -182,7 +182,7 @@ class _State:
         for i, variable in enumerate(optimizer.variables):
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
         plan = json.dumps(asdict(self.plan))
-        with Staging(self.run) as staging:
+        with AtomicOutput(self.run) as staging:
             with staging.path(CHECKPOINT).open("wb") as file:
                 np.savez(file, step=self.step, plan=plan, pairs=self.pairs, **arrays)
             staging.commit()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bokeh_runtime.backends.interpreter import from_tensor, to_tensor
-from bokeh_runtime.backends.native_log import held_back
+from bokeh_runtime.backends.native_log import capture_native_log
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile
@@ -177,7 +177,7 @@ class _Compiled:
 
     def close(self) -> None:
         if self.model is not None:
-            with held_back():  # it tells of each part that it takes down
+            with capture_native_log():  # it tells of each part that it takes down
                 self.feed = self.fetch = ()
                 self.model.close()
                 self.model = None
@@ -218,7 +218,7 @@ def _compile(file: TfliteFile, kind: str, *, alone: bool, float32: bool, threads
         gpu_options=litert.GpuOptions(enforce_f32=float32),
     )
     compiled = _Compiled()
-    with held_back() as log:
+    with capture_native_log() as log:
         try:
             compiled.model = litert.CompiledModel.from_buffer(file.content, options=options)
             compiled.feed = compiled.model.create_input_buffers(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bokeh_runtime.backends.accelerator import AcceleratedModel
 from bokeh_runtime.backends.gpu_check import check
-from bokeh_runtime.backends.interpreter import TfliteModel, installed
+from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import Placement, names
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
@@ -56,7 +56,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Request:
+class EngineOptions:
     """What was asked for.
 
     Attributes:
@@ -74,7 +74,7 @@ class Request:
     allow_partial: bool = False
 
 
-def open_engine(file: TfliteFile, request: Request) -> Engine:
+def open_engine(file: TfliteFile, request: EngineOptions) -> Engine:
     """Opens a model on the delegate that was asked for.
 
     Args:
@@ -109,7 +109,7 @@ def open_engine(file: TfliteFile, request: Request) -> Engine:
 def probe() -> list[Probe]:
     """Tries every delegate with a tiny model, and says which are here."""
     tiny = read_tflite(Path(str(files("bokeh_runtime") / "probe.tflite")))
-    found = [Probe("cpu", f"{cpu_name()}, {' and '.join(installed())}")]
+    found = [Probe("cpu", f"{cpu_name()}, {' and '.join(installed_interpreters())}")]
     for kind in ("gpu", "npu"):
         try:
             model = AcceleratedModel(tiny, kind)
@@ -135,7 +135,7 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> Engine:
+def _on_cpu(file: TfliteFile, request: EngineOptions, notes: tuple[str, ...] = ()) -> Engine:
     model = TfliteModel(
         file.content,
         threads=request.threads,
@@ -159,9 +159,9 @@ def _on_cpu(file: TfliteFile, request: Request, notes: tuple[str, ...] = ()) -> 
     return Engine(model, placement)
 
 
-def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
+def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
     threads = request.threads or os.cpu_count() or 1
-    if file.picture_output != 0:  # the buffers of an accelerator have no names to tell them by
+    if file.image_output_index != 0:  # the buffers of an accelerator have no names to tell them by
         raise HardwareError(f"{kind}: the picture is not the model's first output; use the CPU")
 
     def compiled(float32: bool) -> AcceleratedModel:
@@ -198,9 +198,12 @@ def _accelerated(file: TfliteFile, request: Request, kind: str) -> Engine:
     return Engine(model, placement)
 
 
-def _automatic(file: TfliteFile, request: Request) -> Engine:
+def _automatic(file: TfliteFile, request: EngineOptions) -> Engine:
     refused = []
-    if request.interpreter in (None, "ai-edge-litert") and "ai-edge-litert" in installed():
+    if (
+        request.interpreter in (None, "ai-edge-litert")
+        and "ai-edge-litert" in installed_interpreters()
+    ):
         whole = replace(request, allow_partial=False)
         for kind in ("npu", "gpu"):
             try:
@@ -210,7 +213,7 @@ def _automatic(file: TfliteFile, request: Request) -> Engine:
     return _on_cpu(file, request, tuple(refused))
 
 
-def _from_library(file: TfliteFile, request: Request) -> Engine:
+def _from_library(file: TfliteFile, request: EngineOptions) -> Engine:
     assert request.library is not None
     if request.delegate == "nnapi" and not _android_level():
         raise HardwareError(_why_no_nnapi())

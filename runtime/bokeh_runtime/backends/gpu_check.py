@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.backends.accelerator import AcceleratedModel, Device
 from bokeh_runtime.backends.interpreter import TfliteModel
-from bokeh_runtime.backends.vulkan import driver_of
+from bokeh_runtime.backends.vulkan import driver_identity
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.metrics.psnr import psnr
 from bokeh_runtime.tflite.file import TfliteFile
 from bokeh_runtime.tflite.metadata import metadata_of
-from bokeh_runtime.tflite.reference_pack import pack_beside, reference_beside
+from bokeh_runtime.tflite.reference_pack import find_reference, find_reference_path
 
 # A float file draws the same to 80 dB and more. A file with int8 activations is computed in float
 # by GPUs, which draws a picture of its own: it may be as far from the full model as the CPU's.
@@ -131,7 +131,7 @@ def _distance(drawn: FloatImage, expected: FloatImage, full: FloatImage | None) 
 
 def _picture(file: TfliteFile) -> tuple[FloatImage, FloatImage | None]:
     metadata = metadata_of(file)
-    reference = reference_beside(file.path, metadata)
+    reference = find_reference(file.path, metadata)
     shape = file.tensors[file.inputs[0]].shape[1:]
     if reference is not None and reference.inputs[0].shape == shape:
         source = metadata.source.get("sha256") if metadata else None
@@ -148,10 +148,10 @@ def _key(file: TfliteFile, device: Device, *, allow_partial: bool) -> str | None
 
     A verdict that may be of another driver proves nothing, so it is not kept then.
     """
-    driver = driver_of(device.name) if device.backend == "Vulkan" else None
+    driver = driver_identity(device.name) if device.backend == "Vulkan" else None
     if driver is None:
         return None
-    pack = pack_beside(file.path, metadata_of(file))
+    pack = find_reference_path(file.path, metadata_of(file))
     return json.dumps(
         {
             "check": CHECK_VERSION,
@@ -186,7 +186,7 @@ def _cached(key: str) -> str | None:
 
 def _remember(key: str, precision: str) -> None:
     # Without a home to write to, the check is made each time.
-    with contextlib.suppress(InputError), Staging(_cache().parent) as staging:
+    with contextlib.suppress(InputError), AtomicOutput(_cache().parent) as staging:
         text = json.dumps({**_entries(), key: precision}, indent=1)
         staging.path(_cache().name).write_text(text, encoding="utf-8")
         staging.commit()

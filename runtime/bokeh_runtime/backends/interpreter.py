@@ -15,7 +15,7 @@ import numpy as np
 from bokeh_runtime.backends.placement import nodes_left
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.tflite.file import Operator, TfliteFile, choose_picture
+from bokeh_runtime.tflite.file import Operator, TfliteFile, find_image_output
 
 # Distribution -> module. The first that is installed is the default.
 INTERPRETERS = {
@@ -32,7 +32,7 @@ class TfliteModel:
         threads: CPU threads; None takes all cores.
         interpreter: A key of `INTERPRETERS`; None takes the first that is installed.
         delegate_library: Shared library of an external delegate, for boards that have one.
-        output: Which output to return; None takes the picture, see `tflite.file.choose_picture`.
+        output: Which output to return; None takes the picture, see `tflite.file.find_image_output`.
         name: What to call the file in errors.
 
     Raises:
@@ -72,7 +72,9 @@ class TfliteModel:
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
         outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
         if output is None:
-            output = choose_picture(name, [(one["name"], tuple(one["shape"])) for one in outputs])
+            output = find_image_output(
+                name, [(one["name"], tuple(one["shape"])) for one in outputs]
+            )
         self._output = outputs[output]
         self._name = name
 
@@ -141,7 +143,7 @@ class TfliteModel:
         self._interpreter = None
 
 
-def installed() -> list[str]:
+def installed_interpreters() -> list[str]:
     """Returns the names of the interpreters that are installed, the default first."""
     return [name for name, module in INTERPRETERS.items() if _import(module) is not None]
 

@@ -65,7 +65,7 @@ _STDOUT, _STDERR = _Descriptor(1), _Descriptor(2)
 
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], str]]:
+def capture_native_log() -> Iterator[Callable[[], str]]:
     """Holds back what native libraries write; the yielded function returns it.
 
     Safe in threads: a second thread waits until the first has ended. What Python code or other
@@ -77,7 +77,7 @@ def held_back() -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def quiet(verbose: bool) -> Iterator[TextIO]:
+def hide_native_log(verbose: bool) -> Iterator[TextIO]:
     """Yields a stream to the real standard error while the libraries' own writes are held back.
 
     TensorFlow and LiteRT write to file descriptor 2 from C++, past Python's `sys.stderr`. If the

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 
-from bokeh_runtime.backends.native_log import held_back
+from bokeh_runtime.backends.native_log import capture_native_log
 
 _LIBRARY = "libvulkan.so.1"
 _INSTANCE_CREATE_INFO = 1  # VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO
@@ -44,7 +44,7 @@ class _Properties(ctypes.Structure):
     )
 
 
-def driver_of(device: str) -> str | None:
+def driver_identity(device: str) -> str | None:
     """Returns what tells a device's driver from any other version of it; None if it is not known.
 
     That is the driver's version, and the identity of its pipeline cache, which a driver changes
@@ -53,7 +53,7 @@ def driver_of(device: str) -> str | None:
     Args:
         device: Its name, as the driver gives it.
     """
-    with held_back():  # the loader tells of drivers that do not load
+    with capture_native_log():  # the loader tells of drivers that do not load
         try:
             found = sorted(
                 f"{one.vendor:x}:{one.device:x} {one.driver_version:#x} "

@@ -25,14 +25,14 @@ def open_depth(path: Path) -> FloatImage:
         InputError: If the file is missing, does not decode, or is in colour.
     """
     if path.suffix.lower() == ".pfm":
-        return normalized(_read_pfm(path))
+        return normalize_depth(_read_pfm(path))
     photo = read_photo(path)
     if not photo.grey and np.ptp(photo.pixels, axis=2).any():
         raise InputError(f"{path}: a depth map has one channel; this is a colour picture")
     return np.ascontiguousarray(to_unit(photo.pixels[..., :1]))
 
 
-def normalized(depth: FloatImage) -> FloatImage:
+def normalize_depth(depth: FloatImage) -> FloatImage:
     """Stretches inverse depth [height, width, 1] to [0, 1].
 
     What is not finite becomes 0, which is far; so does a flat map.
@@ -48,7 +48,7 @@ def normalized(depth: FloatImage) -> FloatImage:
     return stretched.astype(np.float32)
 
 
-def resized(depth: FloatImage, height: int, width: int) -> FloatImage:
+def resize_depth(depth: FloatImage, height: int, width: int) -> FloatImage:
     """Scales a depth map to `height` x `width` pixels: by area if smaller, linear if larger.
 
     Args:
@@ -77,7 +77,7 @@ def _checked(depth: FloatImage) -> FloatImage:
     if finite.min() < -_TOLERANCE or finite.max() > 1 + _TOLERANCE:
         raise InputError(
             f"a depth map is in [0, 1], not {finite.min():g} to {finite.max():g}; "
-            "bokeh_runtime.imaging.depth.normalized scales it"
+            "bokeh_runtime.imaging.depth.normalize_depth scales it"
         )
     return finite
 

@@ -29,7 +29,7 @@ _MOST_PRODUCTS = 2**17
 _WIDE_WINDOW = 17  # px; asked where the near neighbourhood is smooth
 
 
-def join(
+def fuse_detail(
     pixels: Pixels,
     drawn: FloatImage,
     seen: FloatImage | None = None,
@@ -59,7 +59,7 @@ def join(
         rows, columns = height, width
     elif seen is None or seen.shape != drawn.shape:
         seen = scale(pixels, rows, columns)
-    focus = in_focus(seen, drawn)
+    focus = focus_mask(seen, drawn)
     # Both pictures are linear in the network's, so mixing is done where they are small.
     drawn = as_float(cv2.addWeighted(drawn, strength, seen, 1 - strength, 0))
     focus = np.repeat((strength * focus + (1 - strength))[..., np.newaxis], 3, axis=2)
@@ -110,7 +110,7 @@ def _down(both: FloatImage, keep: FloatImage, photo: Pixels, result: Pixels) -> 
         cv2.add(picture, detail, dst=result[strip], dtype=depth)
 
 
-def in_focus(seen: FloatImage, drawn: FloatImage) -> FloatImage:
+def focus_mask(seen: FloatImage, drawn: FloatImage) -> FloatImage:
     """Returns, for each pixel, how far it is in focus, [height, width] in [0, 1].
 
     The share of detail kept is the slope of a least-squares fit of the detail drawn to the detail

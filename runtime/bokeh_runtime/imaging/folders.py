@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bokeh_runtime.imaging.photo import NAMED_SUFFIXES
+from bokeh_runtime.imaging.photo import KNOWN_SUFFIXES
 
 _LOSSLESS = (".png", ".tif", ".tiff")  # what maps are written in where photos are not
 _MAP = re.compile(
@@ -25,7 +25,7 @@ _GREY_LEVELS = 4
 
 
 @dataclass(frozen=True)
-class PhotoFolder:
+class PhotoListing:
     """What a folder holds.
 
     Attributes:
@@ -48,7 +48,7 @@ class PhotoFolder:
         return [f"{self.path}: {what} beside a photo of that name passed over as depth map or mask"]
 
 
-def photos_in(folder: Path) -> PhotoFolder:
+def list_photos(folder: Path) -> PhotoListing:
     """Lists a folder's photos, without the maps that belong to them; hidden files are left out.
 
     Photos of a format for which something is missing here are listed too: reading them says so.
@@ -64,7 +64,7 @@ def photos_in(folder: Path) -> PhotoFolder:
     pictures = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in NAMED_SUFFIXES
+        if path.suffix.lower() in KNOWN_SUFFIXES
         and not path.name.startswith(".")
         and path.is_file()
     )
@@ -88,7 +88,7 @@ def photos_in(folder: Path) -> PhotoFolder:
         )
 
     maps = {path for path in pictures if is_map(path)}
-    return PhotoFolder(
+    return PhotoListing(
         folder,
         [path for path in pictures if path not in maps],
         [path for path in pictures if path in maps],

@@ -36,7 +36,7 @@ if features.check("avif"):  # in the wheels of Pillow, not in every distribution
 
 # The largest cameras and phones have 200 megapixels. A folder of such photos takes up to 14 bytes a
 # pixel (two photos, one being read and one being written): 3.6 GB, twice that for 16 bits.
-MOST_PIXELS = 256_000_000
+MAX_PIXELS = 256_000_000
 _FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 _AVIF_BRANDS, _HEIC_BRANDS = (b"avif", b"avis"), (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _PILLOW = threading.Lock()
@@ -81,14 +81,13 @@ def check_size(width: int, height: int) -> None:
     """Checks the size that a file claims, before memory is taken for it.
 
     Raises:
-        InputError: If it has no pixels, or more than `MOST_PIXELS`.
+        InputError: If it has no pixels, or more than `MAX_PIXELS`.
     """
     if width < 1 or height < 1:
         raise InputError(f"has no pixels ({width} x {height}); copy it again")
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise InputError(
-            f"{width} x {height} is more than {MOST_PIXELS // 10**6} megapixels; "
-            "scale it down first"
+            f"{width} x {height} is more than {MAX_PIXELS // 10**6} megapixels; scale it down first"
         )
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.decode import decode
 from bokeh_runtime.imaging.encode import encode
-from bokeh_runtime.imaging.formats import AVIF_SUFFIXES, HEIC_SUFFIXES, MOST_PIXELS, SUFFIXES
+from bokeh_runtime.imaging.formats import AVIF_SUFFIXES, HEIC_SUFFIXES, MAX_PIXELS, SUFFIXES
 from bokeh_runtime.imaging.picture import FloatImage, Photo, Pixels, as_float, from_unit, to_unit
 
 __all__ = [
-    "MOST_PIXELS",
-    "NAMED_SUFFIXES",
+    "KNOWN_SUFFIXES",
+    "MAX_PIXELS",
     "PHOTO_SUFFIXES",
     "FloatImage",
     "Photo",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 PHOTO_SUFFIXES = tuple(SUFFIXES)
-NAMED_SUFFIXES = tuple(dict.fromkeys((*SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES)))
+KNOWN_SUFFIXES = tuple(dict.fromkeys((*SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES)))
 """Those of formats that need more than is installed too: reading such a file says what."""
 
 
@@ -43,7 +43,7 @@ def read_photo(path: Path) -> Photo:
 
     Raises:
         InputError: If the file is missing, is of another format or kind, is damaged or cut short,
-            or has more than 256 megapixels (`MOST_PIXELS`).
+            or has more than 256 megapixels (`MAX_PIXELS`).
     """
     try:
         content = path.read_bytes()
@@ -75,7 +75,7 @@ def write_photo(path: Path, photo: Photo, *, quality: int = 95) -> None:
         raise InputError(f"{path}: no picture format of that suffix; use .jpg or .png")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    with Staging(path.parent) as staging:
+    with AtomicOutput(path.parent) as staging:
         try:
             content = encode(photo, name, quality)
         except Exception as error:  # encoders are many, and each has its own bounds and errors

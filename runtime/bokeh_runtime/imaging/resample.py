@@ -39,11 +39,11 @@ class Frame:
         top, left = round(self.top * factor), round(self.left * factor)
         return Frame(top, left, round(self.height * factor), round(self.width * factor))
 
-    def cut(self, image: FloatImage) -> FloatImage:
+    def crop(self, image: FloatImage) -> FloatImage:
         """Returns what lies in the frame."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
-    def fill(self, image: FloatImage, network: tuple[int, int]) -> FloatImage:
+    def pad(self, image: FloatImage, network: tuple[int, int]) -> FloatImage:
         """Puts a picture of the frame's size into one of `network` (height, width).
 
         The margins mirror the photo, so that its statistics, which instance norm sees, stay.

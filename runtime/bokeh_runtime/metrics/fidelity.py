@@ -10,8 +10,8 @@ import numpy as np
 
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.flip import flip
-from bokeh_runtime.metrics.ms_ssim import SMALLEST_PX, ms_ssim
-from bokeh_runtime.metrics.psnr import PsnrSummary, SummedUp, psnr, summarize_psnr
+from bokeh_runtime.metrics.ms_ssim import MIN_SIDE_PX, ms_ssim
+from bokeh_runtime.metrics.psnr import PsnrStatistics, PsnrSummary, psnr, summarize_psnr
 from bokeh_runtime.metrics.ssim import WINDOW_PX, ssim
 
 PROTOCOLS = {"full": 0, "paper": 32}
@@ -35,7 +35,7 @@ class ImageFidelity:
 
 
 @dataclass(frozen=True)
-class Fidelity(SummedUp):
+class Fidelity(PsnrStatistics):
     """Images against their references in one protocol.
 
     Attributes:
@@ -119,7 +119,7 @@ def compare_perceptually(
     """
     base = compare(name, image, reference, border_px=border_px)
     inner, inner_reference = _cropped(image, border_px), _cropped(reference, border_px)
-    large = min(inner.shape[:2]) >= SMALLEST_PX
+    large = min(inner.shape[:2]) >= MIN_SIDE_PX
     return PerceptualImageFidelity(
         name,
         base.psnr_db,

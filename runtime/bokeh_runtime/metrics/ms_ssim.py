@@ -11,7 +11,7 @@ from bokeh_runtime.metrics.ssim import SIGMA, WINDOW_PX
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LUMINANCE, _CONTRAST = 0.01**2, 0.03**2
-SMALLEST_PX = WINDOW_PX * 2 ** (len(_SCALE_WEIGHTS) - 1)
+MIN_SIDE_PX = WINDOW_PX * 2 ** (len(_SCALE_WEIGHTS) - 1)
 """The shortest side that holds the window at the last scale."""
 
 
@@ -23,16 +23,16 @@ def ms_ssim(image: FloatImage, reference: FloatImage) -> float:
     channels. A negative contrast term counts as 0, since a power of it has no value.
 
     Args:
-        image: Float [height, width, channels] in [0, 1], `SMALLEST_PX` or more a side.
+        image: Float [height, width, channels] in [0, 1], `MIN_SIDE_PX` or more a side.
         reference: The same shape and range.
 
     Raises:
-        ValueError: If the shapes differ or a side is under `SMALLEST_PX`.
+        ValueError: If the shapes differ or a side is under `MIN_SIDE_PX`.
     """
     if image.shape != reference.shape:
         raise ValueError(f"shapes differ: {image.shape} and {reference.shape}")
-    if min(image.shape[:2]) < SMALLEST_PX:
-        raise ValueError(f"{image.shape[0]} x {image.shape[1]} px: MS-SSIM needs {SMALLEST_PX} px")
+    if min(image.shape[:2]) < MIN_SIDE_PX:
+        raise ValueError(f"{image.shape[0]} x {image.shape[1]} px: MS-SSIM needs {MIN_SIDE_PX} px")
     one, other = np.asarray(image, np.float64), np.asarray(reference, np.float64)
     product: npt.NDArray[np.float64] = np.ones(one.shape[2])
     last = len(_SCALE_WEIGHTS) - 1

@@ -33,7 +33,7 @@ class PsnrSummary:
     images: int
 
 
-class SummedUp(ABC):
+class PsnrStatistics(ABC):
     """What has the PSNR of several images; gives their summary's figures by the reports' names."""
 
     @property

@@ -87,17 +87,17 @@ class TfliteFile:
     signatures: tuple[str, ...] = ()
 
     @property
-    def picture_output(self) -> int:
-        """Which of the outputs is the picture; see `choose_picture`."""
+    def image_output_index(self) -> int:
+        """Which of the outputs is the picture; see `find_image_output`."""
         found = [self.tensors[index] for index in self.outputs]
-        return choose_picture(str(self.path), [(tensor.name, tensor.shape) for tensor in found])
+        return find_image_output(str(self.path), [(tensor.name, tensor.shape) for tensor in found])
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def choose_picture(path: str, outputs: Sequence[tuple[str, Sequence[int]]]) -> int:
+def find_image_output(path: str, outputs: Sequence[tuple[str, Sequence[int]]]) -> int:
     """Returns which output of a network is the picture: the only one, or the one of 3 channels.
 
     Args:

@@ -78,7 +78,7 @@ def load_reference(path: Path) -> Reference:
         raise InputError(f"{path}: is no reference pack; give a .reference.npz") from error
 
 
-def pack_beside(model: Path, metadata: ModelMetadata | None) -> Path | None:
+def find_reference_path(model: Path, metadata: ModelMetadata | None) -> Path | None:
     """Returns where the pack is that the conversion wrote beside a model, None if it is not."""
     if metadata is None:
         return None
@@ -87,11 +87,11 @@ def pack_beside(model: Path, metadata: ModelMetadata | None) -> Path | None:
     return path if path.is_file() else None
 
 
-def reference_beside(model: Path, metadata: ModelMetadata | None) -> Reference | None:
+def find_reference(model: Path, metadata: ModelMetadata | None) -> Reference | None:
     """Returns the pack that the conversion wrote beside a model, None if it is not there.
 
     Raises:
         InputError: If it is there and cannot be read.
     """
-    path = pack_beside(model, metadata)
+    path = find_reference_path(model, metadata)
     return None if path is None else load_reference(path)

@@ -112,7 +112,7 @@ def test_small_pictures_have_the_measures_that_fit_them() -> None:
 
 
 def test_what_fits_is_told_by_the_size() -> None:
-    assert ms_ssim_module.SMALLEST_PX == 176
+    assert ms_ssim_module.MIN_SIDE_PX == 176
     assert protocols_for(64, 96) == ["full"]
     assert protocols_for(75, 96) == ["full", "paper"]
     small = np.zeros((175, 200, 3), np.float32)

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from bokeh_bench import child_process
-from bokeh_runtime.atomic_output import Staging, held
+from bokeh_runtime.atomic_output import AtomicOutput, folder_lock
 from bokeh_runtime.errors import InputError
 
 PROGRAMS = {"qemu-aarch64": "qemu-user", "debootstrap": "debootstrap", "gcc": "gcc"}
@@ -56,11 +56,11 @@ def set_up(folder: Path) -> None:
     if missing:
         _install(missing)
     wheels = [f"ai-edge-litert=={version('ai-edge-litert')}", *_WHEELS]
-    with held(folder, "setup.lock"):
+    with folder_lock(folder, "setup.lock"):
         _step(folder / "root", f"{DEBIAN} python{PYTHON}", _debian)
         _step(folder / "site", " ".join(wheels), lambda site: _wheels(site, wheels))
         _step(folder / "count.so", hashlib.sha256(_COUNT.read_bytes()).hexdigest(), _plugin)
-        with Staging(folder) as staging:
+        with AtomicOutput(folder) as staging:
             staging.path("cpuinfo").write_text(_CPUINFO)
             staging.commit()
 
@@ -80,7 +80,7 @@ def _step(target: Path, made_from: str, make: Callable[[Path], None]) -> None:
     make(unfinished)
     _remove(target)
     unfinished.rename(target)
-    with Staging(stamp.parent) as staging:
+    with AtomicOutput(stamp.parent) as staging:
         staging.path(stamp.name).write_text(made_from)
         staging.commit()
 

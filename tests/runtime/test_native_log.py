@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bokeh_runtime import BokehModel, HardwareError
-from bokeh_runtime.backends.native_log import held_back, quiet
+from bokeh_runtime.backends.native_log import capture_native_log, hide_native_log
 from bokeh_runtime.tflite.file import read_tflite
 from helpers.fake_litert import FakeLitert, Outcome
 
@@ -39,11 +39,11 @@ def program(text: str, **how: object) -> subprocess.CompletedProcess[str]:
 
 def test_what_native_code_writes_is_held_back_and_read() -> None:
     before = files()
-    with held_back() as log:
+    with capture_native_log() as log:
         os.write(2, b"one\n")
         assert log() == "one\n"
         os.write(2, b"two\n")
-        with held_back() as inner:
+        with capture_native_log() as inner:
             os.write(2, b"three\n")
             assert inner() == "three\n"
         os.write(2, b"four\n")
@@ -57,14 +57,14 @@ def test_overlapping_threads_leave_the_descriptors_as_they_were() -> None:
     logs: list[str] = []
 
     def second() -> None:
-        with held_back() as log:
+        with capture_native_log() as log:
             entered.set()
             os.write(2, b"second\n")
             assert leave.wait(LONG)
             logs.append(log())
 
     thread = threading.Thread(target=second)
-    with held_back() as log:
+    with capture_native_log() as log:
         os.write(2, b"first\n")
         thread.start()
         entered.wait(A_MOMENT)
@@ -78,7 +78,7 @@ def test_overlapping_threads_leave_the_descriptors_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("first_ends_first", [True, False])
-@pytest.mark.parametrize("inner", [lambda: quiet(verbose=False), held_back])
+@pytest.mark.parametrize("inner", [lambda: hide_native_log(verbose=False), capture_native_log])
 def test_a_command_and_a_thread_may_end_in_any_order(
     first_ends_first: bool, inner: Callable[[], object]
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_command_and_a_thread_may_end_in_any_order(
         ended.set()
 
     thread = threading.Thread(target=other)
-    with quiet(verbose=False):
+    with hide_native_log(verbose=False):
         thread.start()
         assert there.wait(LONG)
         if not first_ends_first:
@@ -131,9 +131,9 @@ def test_two_threads_may_open_models_and_none_loses_a_line(
 
 def test_the_programs_own_output_is_passed_on() -> None:
     done = program(
-        "from bokeh_runtime.backends.native_log import held_back\n"
+        "from bokeh_runtime.backends.native_log import capture_native_log\n"
         "print('before')\n"
-        "with held_back() as log:\n"
+        "with capture_native_log() as log:\n"
         "    print('within')\n"
         "    os.write(1, b'INFO: Failed to load OpenCL library with dlopen: none\\n')\n"
         "    os.write(1, b'from a thread\\n')\n"
@@ -162,7 +162,7 @@ def test_a_process_without_standard_streams_reads_the_log_all_the_same(
     without: str, tmp_path: Path
 ) -> None:
     done = program(
-        "from bokeh_runtime.backends.native_log import held_back, quiet\n"
+        "from bokeh_runtime.backends.native_log import capture_native_log, hide_native_log\n"
         "def open_ones():\n"
         "    found = []\n"
         "    for number in (0, 1, 2):\n"
@@ -174,12 +174,12 @@ def test_a_process_without_standard_streams_reads_the_log_all_the_same(
         f"{without}\n"
         "before, seen = open_ones(), []\n"
         "for _ in range(2):\n"
-        "    with quiet(False) as stderr:\n"
+        "    with hide_native_log(False) as stderr:\n"
         "        stderr.write('told')\n"
-        "        with held_back() as log:\n"
+        "        with capture_native_log() as log:\n"
         "            os.write(2, b'native')\n"
         "            seen.append(log())\n"
-        "with quiet(True):\n"
+        "with hide_native_log(True):\n"
         "    pass\n"
         "after = open_ones()\n"
         f"with open({str(tmp_path / 'seen')!r}, 'w') as file:\n"
@@ -193,11 +193,11 @@ def test_a_process_without_standard_streams_reads_the_log_all_the_same(
 def test_silence_at_the_end_is_asked_for_once() -> None:
     done = program(
         "import atexit\n"
-        "from bokeh_runtime.backends.native_log import quiet\n"
+        "from bokeh_runtime.backends.native_log import hide_native_log\n"
         "asked = []\n"
         "atexit.register = asked.append\n"
         "for _ in range(3):\n"
-        "    with quiet(False):\n"
+        "    with hide_native_log(False):\n"
         "        pass\n"
         "print(len(asked))\n"
     )
@@ -206,7 +206,7 @@ def test_silence_at_the_end_is_asked_for_once() -> None:
 
 def test_an_unforeseen_error_shows_what_was_held_back(capfd: pytest.CaptureFixture[str]) -> None:
     def fails() -> None:
-        with quiet(verbose=False) as stderr:
+        with hide_native_log(verbose=False) as stderr:
             stderr.write("told\n")
             os.write(2, b"why\n")
             raise ZeroDivisionError

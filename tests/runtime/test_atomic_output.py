@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bokeh_runtime import atomic_output as module
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.errors import InputError
 
 NOTHING = "nothing was changed there"
@@ -26,7 +26,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def write(folder: Path, **files: str) -> None:
-    with Staging(folder) as staging:
+    with AtomicOutput(folder) as staging:
         for name, text in files.items():
             staging.path(name).write_text(text)
         staging.commit()
@@ -37,7 +37,7 @@ def python(program: str, *arguments: object, before: tuple[str, ...] = ()) -> li
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
-    with Staging(tmp_path / "new" / "folder") as staging:
+    with AtomicOutput(tmp_path / "new" / "folder") as staging:
         staging.path("a.txt").write_text("a")
         staging.path("b.txt").write_text("b")
         assert not (tmp_path / "new" / "folder" / "a.txt").exists()
@@ -46,7 +46,7 @@ def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
 
 
 def test_several_commits_of_one_run(tmp_path: Path) -> None:
-    with Staging(tmp_path) as staging:
+    with AtomicOutput(tmp_path) as staging:
         for text in ("first", "second"):
             staging.path("a").write_text(text)
             staging.path("b").write_text(text)
@@ -58,7 +58,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("good")
 
     def fail() -> None:
-        with Staging(tmp_path) as staging:
+        with AtomicOutput(tmp_path) as staging:
             staging.path("a.txt").write_text("half")
             raise KeyboardInterrupt
 
@@ -69,7 +69,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_file_whose_name_a_folder_has_stops_all(tmp_path: Path) -> None:
     write(tmp_path, a="old", b="old")
-    with Staging(tmp_path) as staging:
+    with AtomicOutput(tmp_path) as staging:
         staging.path("a").write_text("new")
         staging.path("b").write_text("new")
         (tmp_path / "b").unlink()
@@ -78,7 +78,7 @@ def test_a_file_whose_name_a_folder_has_stops_all(tmp_path: Path) -> None:
             staging.commit()
     assert contents(tmp_path) == {"a": "old", "b": ""}
     # Told before the work where the name is known then.
-    with Staging(tmp_path) as staging, pytest.raises(InputError, match="b: is a folder"):
+    with AtomicOutput(tmp_path) as staging, pytest.raises(InputError, match="b: is a folder"):
         staging.path("b")
 
 
@@ -87,7 +87,7 @@ def test_a_file_whose_name_a_folder_has_stops_all(tmp_path: Path) -> None:
 AT_EACH_STEP = """
 import errno, os, pathlib, signal, sys
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 
 folder, how, links = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "links"
 NAMES = ("a", "b", "c")
@@ -113,7 +113,7 @@ if not links:
     os.link = no_link
 
 def write(text):
-    with Staging(folder) as staging:
+    with AtomicOutput(folder) as staging:
         for name in NAMES:
             staging.path(name).write_text(text)
         staging.commit()
@@ -156,7 +156,7 @@ while True:
         assert {k: v for k, v in seen().items() if k in NAMES} in (old, new), (steps, code, seen())
     if code == 1:
         assert seen() == old, (steps, seen())
-    with Staging(folder):  # the next run
+    with AtomicOutput(folder):  # the next run
         pass
     names = sorted(path.name for path in folder.iterdir())
     assert seen() in (old, new), (steps, code, seen())
@@ -182,8 +182,8 @@ def test_a_killed_run_is_finished_or_removed_by_the_next(tmp_path: Path) -> None
     write(tmp_path, a="old")
     program = (
         "import sys, pathlib, os, signal\n"
-        "from bokeh_runtime.atomic_output import Staging\n"
-        "with Staging(pathlib.Path(sys.argv[1])) as staging:\n"
+        "from bokeh_runtime.atomic_output import AtomicOutput\n"
+        "with AtomicOutput(pathlib.Path(sys.argv[1])) as staging:\n"
         "    staging.path('a').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -204,7 +204,7 @@ def test_files_of_a_killed_run_that_cannot_be_put_in_place_are_kept_and_told(
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "inner").touch()
     with pytest.raises(InputError, match=r"a: an earlier run was killed before .*mend that"):
-        Staging(tmp_path)
+        AtomicOutput(tmp_path)
     assert (run / "whole" / "a").read_text() == "new"
     shutil.rmtree(tmp_path / "a")
     write(tmp_path, b="b")
@@ -233,12 +233,12 @@ def test_the_files_of_a_run_that_lives_are_left_alone(tmp_path: Path, elsewhere:
     before = namespaces() if elsewhere else ()
     program = (
         "import sys, pathlib\n"
-        "from bokeh_runtime.atomic_output import Staging\n"
-        "with Staging(pathlib.Path(sys.argv[1])) as staging:\n"
+        "from bokeh_runtime.atomic_output import AtomicOutput\n"
+        "with AtomicOutput(pathlib.Path(sys.argv[1])) as staging:\n"
         "    staging.path('b').write_text('other')\n"
         "    staging.commit()\n"
     )
-    with Staging(tmp_path) as staging:
+    with AtomicOutput(tmp_path) as staging:
         staging.path("a").write_text("ours")
         # In a new namespace our process id names nobody.
         other = subprocess.run(
@@ -252,9 +252,9 @@ def test_the_files_of_a_run_that_lives_are_left_alone(tmp_path: Path, elsewhere:
 def test_runs_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib\n"
-        "from bokeh_runtime.atomic_output import Staging\n"
+        "from bokeh_runtime.atomic_output import AtomicOutput\n"
         "for i in range(30):\n"
-        "    with Staging(pathlib.Path(sys.argv[1])) as staging:\n"
+        "    with AtomicOutput(pathlib.Path(sys.argv[1])) as staging:\n"
         "        for name in 'ab':\n"
         "            staging.path(name).write_text(f'{sys.argv[2]} {i}')\n"
         "        staging.commit()\n"
@@ -271,7 +271,7 @@ def test_a_folder_that_another_run_holds_is_told(
 ) -> None:
     monkeypatch.setattr(module, "_WAIT_S", 0.1)
     with module._locked(tmp_path), pytest.raises(InputError, match="another run"):
-        Staging(tmp_path)
+        AtomicOutput(tmp_path)
     write(tmp_path, a="new")
     assert contents(tmp_path) == {"a": "new"}
 
@@ -284,7 +284,7 @@ def test_a_folder_without_locks_is_written_to(
         raise OSError(cause, os.strerror(cause))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with Staging(tmp_path) as first:
+    with AtomicOutput(tmp_path) as first:
         first.path("a").write_text("a")
         write(tmp_path, b="b")  # whether the first lives cannot be known
         first.commit()
@@ -296,7 +296,7 @@ def test_a_full_disk_is_said_and_nothing_changed(tmp_path: Path) -> None:
     least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill() -> None:
-        with Staging(tmp_path) as staging:
+        with AtomicOutput(tmp_path) as staging:
             staging.path("b").write_text("new")
             staging.path("a").write_bytes(bytes(1 << 20))
             staging.commit()
@@ -312,7 +312,7 @@ def test_a_full_disk_is_said_and_nothing_changed(tmp_path: Path) -> None:
 
 def test_what_was_changed_is_told_where_something_was(tmp_path: Path) -> None:
     def fail_late() -> None:
-        with Staging(tmp_path) as staging:
+        with AtomicOutput(tmp_path) as staging:
             staging.path("a").write_text("new")
             staging.commit()
             staging.path("b").write_text("half")
@@ -325,7 +325,7 @@ def test_what_was_changed_is_told_where_something_was(tmp_path: Path) -> None:
 
 def test_an_error_about_another_file_names_that_file(tmp_path: Path) -> None:
     def read() -> None:
-        with Staging(tmp_path / "out"):
+        with AtomicOutput(tmp_path / "out"):
             (tmp_path / "photo.jpg").read_bytes()
 
     with pytest.raises(InputError, match=r"photo\.jpg: No such file .*out: nothing was changed"):
@@ -345,7 +345,7 @@ def test_a_name_may_be_as_long_as_the_file_system_lets_it(tmp_path: Path, length
 
 
 def test_names_that_the_folder_does_not_tell_apart_are_refused(tmp_path: Path) -> None:
-    with Staging(tmp_path) as staging:
+    with AtomicOutput(tmp_path) as staging:
         staging.path("a.txt").write_text("new")
         # What a folder without upper and lower case does with a second name.
         if not staging.path("A.txt").exists():
@@ -387,11 +387,11 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     if os.geteuid() == 0:
         with unchangeable(folder), pytest.raises(InputError, match="cannot be written to"):
-            Staging(folder)
+            AtomicOutput(folder)
     else:
         folder.chmod(0o555)
         with pytest.raises(InputError, match="cannot be written to"):
-            Staging(folder)
+            AtomicOutput(folder)
         folder.chmod(0o755)
     assert contents(folder) == {}
 
@@ -400,10 +400,10 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_in_which_no_file_can_be_made_is_refused() -> None:
     # Not even by root, and the system gives another reason than missing rights.
     with pytest.raises(InputError, match="cannot be written to"):
-        Staging(Path("/proc/self/fd"))
+        AtomicOutput(Path("/proc/self/fd"))
     with (
         pytest.raises(InputError, match="cannot be written to"),
-        module.held(Path("/proc/self/fd"), "lock"),
+        module.folder_lock(Path("/proc/self/fd"), "lock"),
     ):
         pass
 
@@ -411,4 +411,4 @@ def test_a_folder_in_which_no_file_can_be_made_is_refused() -> None:
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):
-        Staging(tmp_path / "file" / "folder")
+        AtomicOutput(tmp_path / "file" / "folder")
