@@ -18,7 +18,7 @@ from bokeh_bench.parameters import Choices, Counts, Limit, Share
 from bokeh_runtime.backends.delegates import DELEGATES
 from bokeh_runtime.backends.interpreter import INTERPRETERS
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import HardwareError, InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
 
@@ -117,9 +117,9 @@ def main(**given: Any) -> None:
             with interruptible() as check:
                 code, output = _run(asked, console, check)
         except InputError as error:
-            fault, code = str(error), 2
+            fault, code = error.in_options(option_names(main)), 2
         except HardwareError as error:
-            fault, code = str(error), 3
+            fault, code = error.in_options(option_names(main)), 3
         except ImportError as error:
             if error.name is None or error.name.startswith("bokeh"):
                 raise

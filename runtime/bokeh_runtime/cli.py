@@ -19,7 +19,7 @@ from bokeh_runtime.backends.interpreter import INTERPRETERS
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.console import make_console, show_delegates, spinner
 from bokeh_runtime.depth_model import DEPTH_INPUTS, DepthModel
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import HardwareError, InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
@@ -179,9 +179,9 @@ def _do(work: Work, *, as_json: bool, verbose: bool) -> None:
                 report = work(make_console(stderr), check)
             code = 1 if report.get("failures") else 0
         except InputError as error:
-            fault, code = str(error), 2
+            fault, code = error.in_options(option_names(main)), 2
         except HardwareError as error:
-            fault, code = str(error), 3
+            fault, code = error.in_options(option_names(main)), 3
         except KeyboardInterrupt:
             fault, code = "interrupted; finished photos are whole", INTERRUPTED
         gc.collect()  # LiteRT logs what it releases; that must happen while the log is hidden.

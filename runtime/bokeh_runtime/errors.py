@@ -1,33 +1,117 @@
-"""Errors whose message is meant for the person at the terminal."""
+"""Errors whose message is meant for the user of a command or of the library."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-class InputError(ValueError):
-    """The request or the input is wrong; the commands exit with code 2.
+if TYPE_CHECKING:
+    import click
 
-    The message is one line that names the file, the cause and the remedy.
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a library call, as a part of an error's message.
+
+    The library shows `delegate='cpu'`, and a command shows its option, `--delegate cpu`.
+
+    Attributes:
+        name: Name of the parameter or data class field.
+        value: Its value. None names the argument alone: `output`, `--output`. True is a flag:
+            `allow_partial=True`, `--allow-partial`.
+        typed: The value as it is typed on a command line, if `str(value)` is not.
     """
 
-    def __init__(self, message: object = "") -> None:
-        super().__init__(printable(str(message)))
+    name: str
+    value: object = None
+    typed: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value!r}"
+
+    def as_option(self, options: Mapping[str, str]) -> str:
+        """Returns the option with its value; the argument if no option has its name.
+
+        Args:
+            options: Name of the option by name of the argument; see `option_names`.
+        """
+        option = options.get(self.name)
+        if option is None:
+            return str(self)
+        if self.value is None or self.value is True:
+            return option
+        return f"{option} {self.value if self.typed is None else self.typed}"
 
 
-class HardwareError(RuntimeError):
-    """The asked hardware is not here, or cannot run the whole model; the commands exit with 3.
+class UserError(Exception):
+    """An error with a message of one line that names the file, the cause and the remedy.
 
-    The message is one line that names what was asked, the cause and the remedy.
+        InputError(f"{path}: needs a depth map", remedy=("give ", Argument("depth")))
+
+    `str(error)` names arguments, for users of the library. A command shows `in_options`.
+
+    Args:
+        message: Parts of the message, which are concatenated: texts, arguments, and errors that
+            this one wraps.
+        remedy: Parts of the sentence that says what to do, if that names arguments. Any other
+            remedy may be a part of the message.
     """
 
-    def __init__(self, message: object = "") -> None:
-        super().__init__(printable(str(message)))
+    def __init__(self, *message: object, remedy: Sequence[object] = ()) -> None:
+        self._message, self._remedy = message, remedy
+        super().__init__(self._text({}))
+
+    @property
+    def cause(self) -> str:
+        """The message without `remedy`."""
+        return _joined(self._message, {})
+
+    def in_options(self, options: Mapping[str, str]) -> str:
+        """Returns the message with the options of a command in place of arguments.
+
+        Args:
+            options: Name of the option by name of the argument; see `option_names`.
+        """
+        return self._text(options)
+
+    def _text(self, options: Mapping[str, str]) -> str:
+        parts = [part for part in (self._message, self._remedy) if part]
+        return "; ".join(_joined(part, options) for part in parts)
+
+
+class InputError(UserError, ValueError):
+    """The request or the input is wrong. The commands exit with code 2."""
+
+
+class HardwareError(UserError, RuntimeError):
+    """The requested hardware is missing or cannot run the whole model. Commands exit with 3."""
+
+
+def option_names(command: click.Command) -> dict[str, str]:
+    """Returns the options of a command by their parameter names, such as `--delegate`."""
+    return {
+        parameter.name: max(parameter.opts, key=len)
+        for parameter in command.params
+        if parameter.name and parameter.opts[0].startswith("-")
+    }
 
 
 def printable(text: str) -> str:
-    """Returns text of a stranger's, such as a name in a model file, as a terminal may show it.
+    """Escapes control characters in untrusted text, such as a name in a model file.
 
-    Control characters, with which it could rewrite what stands on the screen, become escapes.
+    A terminal would obey them, so that the text could overwrite what is on the screen.
     """
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
     )
+
+
+def _joined(parts: Sequence[object], options: Mapping[str, str]) -> str:
+    return printable("".join(_part_text(part, options) for part in parts))
+
+
+def _part_text(part: object, options: Mapping[str, str]) -> str:
+    if isinstance(part, Argument):
+        return part.as_option(options)
+    return part.in_options(options) if isinstance(part, UserError) else str(part)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.backends.placement import Placement
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth import resize_depth
 from bokeh_runtime.imaging.detail_fusion import fuse_detail
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, from_unit
@@ -197,9 +197,7 @@ class BokehModel:
             InputError: If not.
         """
         if self.takes_depth and not given:
-            raise InputError(
-                f"{self.path}: takes a depth map; give --depth FILE or --depth-model FILE"
-            )
+            raise InputError(f"{self.path}: needs a depth map", remedy=("give ", Argument("depth")))
         if given and not self.takes_depth:
             raise InputError(f"{self.path}: takes no depth map; leave it out")
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES
 from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.photo import can_write
 
 COMPARISON_SUFFIX = ".compare.jpg"
+_OTHER_OUTPUT = ("choose another ", Argument("output"))
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,23 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
         check_job(job)
         return [job], []
     if output is None:
-        raise InputError(f"{photo}: is a folder; give the folder for the results with --output")
+        raise InputError(
+            f"{photo}: is a folder",
+            remedy=("give the folder for the results with ", Argument("output")),
+        )
     if depth is not None and not depth.is_dir():
         raise InputError(f"{depth}: not a folder; give one map for each photo of {photo}")
     if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is no folder; choose another --output")
+        raise InputError(f"{output}: is not a folder", remedy=_OTHER_OUTPUT)
     if output.exists() and output.samefile(photo):
-        raise InputError(f"{output}: is the photos' own folder; choose another --output")
+        raise InputError(f"{output}: is the folder of the photos", remedy=_OTHER_OUTPUT)
     jobs, notes = jobs_for_folder(photo, output, depth)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror}); choose another") from error
+        raise InputError(
+            f"{output}: cannot be created ({error.strerror})", remedy=_OTHER_OUTPUT
+        ) from error
     check_case_collisions(jobs)
     return jobs, notes
 
@@ -120,7 +126,7 @@ def check_job(job: Job) -> None:
         raise InputError(f"{job.output}: there is no folder {job.output.parent}; make it first")
     for path in (job.output, comparison_path(job)):
         if path.exists() and job.photo.exists() and path.samefile(job.photo):
-            raise InputError(f"{path}: is the photo itself; choose another --output")
+            raise InputError(f"{path}: is the photo itself", remedy=_OTHER_OUTPUT)
 
 
 def comparison_path(job: Job) -> Path:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bokeh_runtime.console import progress_bar, show_result, show_summary, spinner
 from bokeh_runtime.depth_model import DepthModel
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, render_files
 from bokeh_runtime.render_jobs import Job, find_jobs
@@ -76,9 +76,12 @@ def render_photos(
         HardwareError: If the model does not run where it should.
     """
     if request.photo is None:
-        raise InputError("no photo; give one, or a folder of them (--help tells more)")
+        raise InputError("no photo given; give a photo or a folder of photos")
     if request.depth is not None and request.open_depth_model is not None:
-        raise InputError("--depth and --depth-model exclude each other; give one")
+        raise InputError(
+            *(Argument("depth"), " and ", Argument("depth_model"), " cannot be used together"),
+            remedy=("give one of them",),
+        )
     jobs, notes = find_jobs(request.photo, request.output, request.depth)
     with ExitStack() as opened:
         with spinner(console, "opening the model"):
@@ -87,8 +90,8 @@ def render_photos(
             if depth_model is not None:
                 opened.callback(depth_model.close)
         check()
-        if jobs:  # told before a folder is begun, not for each of its photos
-            model.check_depth(given=depth_model is not None or jobs[0].depth is not None)
+        if jobs:  # checked once, before the first photo of a folder
+            _check_depth(model, given=depth_model is not None or jobs[0].depth is not None)
         notes = [*notes, *model.notes]
         for note in notes:
             click.echo(f"note: {note}", file=console.file)
@@ -100,6 +103,15 @@ def render_photos(
                 outcome = _Outcome([render_file(model, jobs[0], request.options, depth_model)])
             show_result(console, outcome.results[0])
     return _report(model, notes, outcome)
+
+
+def _check_depth(model: BokehModel, *, given: bool) -> None:
+    if model.takes_depth and not given:  # unlike the library, the command has two options for it
+        raise InputError(
+            f"{model.path}: needs a depth map",
+            remedy=("give ", Argument("depth"), " or ", Argument("depth_model")),
+        )
+    model.check_depth(given=given)
 
 
 def _render_folder(

@@ -65,7 +65,7 @@ def test_a_phones_rows_are_in_the_same_report(phone: FakePhone, data: Path, tmp_
     assert here.returncode == 0
     local = json.loads((tmp_path / "here/report.json").read_text())["rows"][0]
     assert found[0]["fidelity"] == local["fidelity"]
-    assert "only Android has it" in found[1]["failure"]
+    assert "only available on Android" in found[1]["failure"]
     assert found[2]["fidelity"] == []  # it has no reference pack
     environment = json.loads((tmp_path / "bench/report.json").read_text())["environment"]
     assert environment["model"] == "Fake 1"

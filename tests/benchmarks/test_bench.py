@@ -79,7 +79,7 @@ def test_a_matrix_has_a_row_for_each_and_failures_say_why(data: Path, tmp_path: 
         "broken.tflite, nnapi, 1 threads",
     ]
     assert [row["failure_kind"] for row in rows] == ["", "", "hardware", *["input"] * 3]
-    assert "only Android has it" in rows[2]["failure"]
+    assert "only available on Android" in rows[2]["failure"]
     assert done.stdout.count("| small_float32.tflite |") == 2
     assert "failed: broken.tflite, cpu, 1 threads: broken.tflite: " in done.stderr
 

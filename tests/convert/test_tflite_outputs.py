@@ -78,7 +78,7 @@ def test_the_only_picture_is_taken_wherever_it_stands(mask_and_picture: Path) ->
         drawn = model.render(photo, network_resolution=True).pixels
     np.testing.assert_allclose(drawn, 0.3, atol=1e-4)
     if picture != 0:
-        with pytest.raises(HardwareError, match="the picture is not the model's first output"):
+        with pytest.raises(HardwareError, match="the image is not the model's first output"):
             open_engine(file, EngineOptions("gpu"))
 
 

@@ -85,7 +85,7 @@ def test_depth_becomes_the_fourth_channel(data: Path, scene: np.ndarray) -> None
 def test_depth_is_asked_for_and_not_taken_in_silence(
     data: Path, model: BokehModel, scene: np.ndarray
 ) -> None:
-    with pytest.raises(InputError, match="takes a depth map; give --depth"):
+    with pytest.raises(InputError, match="needs a depth map; give depth"):
         BokehModel.open(data / "small_rgbd.tflite", "cpu").render(scene)
     with pytest.raises(InputError, match="takes no depth map"):
         model.render(scene, np.zeros((4, 4, 1), np.float32))

@@ -84,7 +84,10 @@ def test_delegates_are_listed(tmp_path: Path) -> None:
 def test_missing_hardware_is_exit_code_3(photo: Path, small: Path) -> None:
     done = command("photo.jpg", "-m", small, "-d", "nnapi", cwd=photo.parent)
     assert done.returncode == 3
-    assert done.stderr == "bokeh-render: nnapi: only Android has it; use --delegate cpu or gpu\n"
+    assert (
+        done.stderr
+        == "bokeh-render: nnapi: only available on Android; use --delegate cpu or --delegate gpu\n"
+    )
     assert not photo.with_name("photo.bokeh.jpg").exists()
 
 
@@ -103,13 +106,13 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
     assert (pictures[0] != pictures[1]).any()
     done = command(*arguments, "c.png", cwd=photo.parent)
     assert done.returncode == 2
-    assert "takes a depth map; give --depth FILE or --depth-model FILE" in done.stderr
+    assert "needs a depth map; give --depth or --depth-model" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "no photo; give one, or a folder of them"),
+        ((), "no photo given; give a photo or a folder of photos"),
         (("missing.jpg",), "missing.jpg: no such photo or folder"),
         (("photo.jpg", "-o", "photo.jpg"), "photo.jpg: is the photo itself"),
         (("cut.png.compare.jpg", "-o", "cut.png"), "cut.png.compare.jpg: is the photo itself"),
@@ -118,9 +121,12 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
         (("photo.jpg", "-m", "photo.jpg"), "photo.jpg: not a .tflite file"),
         (("photo.jpg", "-m", "cut.tflite"), "cut.tflite: damaged .tflite file"),
         (("cut.jpg",), "cut.jpg: damaged or cut short"),
-        (("folder",), "folder: is a folder; give the folder for the results"),
-        (("folder", "-o", "folder"), "folder: is the photos' own folder"),
-        (("folder", "-o", "photo.jpg"), "photo.jpg: is no folder"),
+        (("folder",), "folder: is a folder; give the folder for the results with --output"),
+        (
+            ("folder", "-o", "folder"),
+            "folder: is the folder of the photos; choose another --output",
+        ),
+        (("folder", "-o", "photo.jpg"), "photo.jpg: is not a folder; choose another --output"),
         (("folder", "-o", "out"), "folder: holds no photo"),
         (("photo.jpg", "--depth", "photo.jpg"), "takes no depth map"),
     ],

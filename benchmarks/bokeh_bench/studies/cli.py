@@ -19,7 +19,7 @@ from bokeh_bench.workers.conversion import WAYS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import HardwareError, InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 _PATH = click.Path(path_type=Path)
@@ -308,7 +308,8 @@ def _errors_reported(verbose: bool = False) -> Iterator[Callable[[str], None]]:
 
                 yield say
         except InputError as error:
-            fault, exit_code = str(error), 2
+            options = option_names(click.get_current_context().command)
+            fault, exit_code = error.in_options(options), 2
         except (HardwareError, MissingEnvironmentError) as error:
             fault, exit_code = str(error), 3
         except ImportError as error:

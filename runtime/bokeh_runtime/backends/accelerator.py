@@ -17,7 +17,7 @@ import numpy as np
 
 from bokeh_runtime.backends.interpreter import from_tensor, to_tensor
 from bokeh_runtime.backends.native_log import capture_native_log
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile
 from bokeh_runtime.tflite.operator_names import BUILTIN_OPERATORS
@@ -45,6 +45,12 @@ _FAULT = re.compile(
     # The other two are said of a driver that is passed over.
     r"|VK_ERROR_(?!INCOMPATIBLE_DRIVER|INITIALIZATION_FAILED)\w+[^\n]*"
 )
+_USE_CPU = ("use ", Argument("delegate", "cpu"))
+RUN_ON_CPU = (
+    *("use ", Argument("allow_partial", True), " to run these operators on the CPU, or "),
+    *(Argument("delegate", "cpu"), " to run the whole model there"),
+)
+"""Remedy for a model of which a delegate runs a part."""
 _IN_PART = "not accelerated"
 """LiteRT's word for a model of which the accelerator does not run all."""
 _KNOWN = len(BUILTIN_OPERATORS)
@@ -115,7 +121,7 @@ class AcceleratedModel:
                     raise _refusal(file, kind, self._compiled, found)
             fault = _FAULT.search(self._compiled.log)
             if fault:
-                raise HardwareError(_why_not(kind, self._compiled.log, fault[0]))
+                raise _unavailable(kind, self._compiled.log, fault[0])
         except BaseException:
             self._compiled.close()
             raise
@@ -147,7 +153,7 @@ class AcceleratedModel:
         except RuntimeError as error:
             why = (str(error).strip().splitlines() or ["no reason given"])[-1].strip(" └")
             raise HardwareError(
-                f"{self._name}: {self.device.name} fails while it runs ({why}); use --delegate cpu"
+                f"{self._name}: inference failed on {self.device.name} ({why})", remedy=_USE_CPU
             ) from error
         return from_tensor(values.reshape(shape), self._output.quantization)
 
@@ -283,14 +289,14 @@ def _refusal(file: TfliteFile, kind: str, compiled: _Compiled, found: _Found) ->
     """Returns why a model does not run on an accelerator as asked."""
     if found.left and found.there:
         return HardwareError(
-            f"{file.path}: the {kind} would not run {', '.join(found.left)}; "
-            "--allow-partial leaves them to the CPU, --delegate cpu all of it"
+            f"{file.path}: the {kind} does not support {', '.join(found.left)}", remedy=RUN_ON_CPU
         )
     if not found.there or (compiled.error and _IN_PART not in compiled.error):
-        return HardwareError(_why_not(kind, compiled.log, compiled.error))
+        return _unavailable(kind, compiled.log, compiled.error)
     return HardwareError(
-        f"{file.path}: the {kind} does not run all of it, and does not tell what it leaves; "
-        "--allow-partial leaves that to the CPU, --delegate cpu all of it"
+        f"{file.path}: the {kind} does not run the whole model and does not report which "
+        "operators are unsupported",
+        remedy=RUN_ON_CPU,
     )
 
 
@@ -301,15 +307,19 @@ def _device(kind: str, log: str) -> Device:
     return Device(adapter["name"], "CPU" in adapter["type"], adapter["backend"])
 
 
-def _why_not(kind: str, log: str, error: str) -> str:
+def _unavailable(kind: str, log: str, error: str) -> HardwareError:
     if "No adapters found" in log:
-        return (
-            "gpu: no Vulkan device found; install its driver and libvulkan1, or use --delegate cpu"
+        return HardwareError(
+            "gpu: no Vulkan device found; install its driver and libvulkan1",
+            remedy=("or ", *_USE_CPU),
         )
     if kind == "npu":
-        return (
-            "npu: no vendor library takes the model; install the vendor's LiteRT dispatch library "
-            "and its driver, or use --delegate gpu or cpu"
+        return HardwareError(
+            "npu: no vendor library accepts the model; install the vendor's LiteRT dispatch "
+            "library and its driver",
+            remedy=("or use ", Argument("delegate", "gpu"), " or ", Argument("delegate", "cpu")),
         )
     lines = [line.strip(" └") for line in error.splitlines() if "ERROR: [" not in line]
-    return f"{kind}: cannot run the model ({' '.join(lines) or error}); use --delegate cpu"
+    return HardwareError(
+        f"{kind}: cannot run the model ({' '.join(lines) or error})", remedy=_USE_CPU
+    )

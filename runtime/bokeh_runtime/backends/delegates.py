@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from bokeh_runtime.backends.accelerator import AcceleratedModel
+from bokeh_runtime.backends.accelerator import RUN_ON_CPU, AcceleratedModel
 from bokeh_runtime.backends.gpu_check import check
 from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import Placement, names
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
 
@@ -90,17 +90,21 @@ def open_engine(file: TfliteFile, request: EngineOptions) -> Engine:
         raise InputError(f"delegate '{request.delegate}' is unknown; use {', '.join(DELEGATES)}")
     if request.library is not None:
         if request.delegate in ("auto", "cpu"):
-            raise InputError(f"{request.library}: say with --delegate gpu, nnapi or npu what it is")
+            raise InputError(
+                f"{request.library}: a delegate library needs ",
+                *(Argument("delegate", "gpu"), ", nnapi or npu to name its hardware"),
+            )
         return _from_library(file, request)
     if request.interpreter == "tflite-runtime" and request.delegate in ("gpu", "npu"):
         raise HardwareError(
-            f"{request.delegate}: tflite-runtime has it by --delegate-library alone; "
-            "use --interpreter ai-edge-litert"
+            f"{request.delegate}: tflite-runtime supports it only with ",
+            Argument("delegate_library"),
+            remedy=("give that, or use ", Argument("interpreter", "ai-edge-litert")),
         )
     if request.delegate == "cpu":
         return _on_cpu(file, request)
     if request.delegate == "nnapi":
-        raise HardwareError(_why_no_nnapi())
+        raise _nnapi_unavailable()
     if request.delegate != "auto":
         return _accelerated(file, request, request.delegate)
     return _automatic(file, request)
@@ -114,12 +118,12 @@ def probe() -> list[Probe]:
         try:
             model = AcceleratedModel(tiny, kind)
         except HardwareError as error:
-            found.append(Probe(kind, None, _without_prefix(str(error))))
+            found.append(Probe(kind, None, _without_prefix(error)))
         else:
             imitated = " (a CPU that imitates a GPU)" if model.device.software else ""
             found.append(Probe(kind, model.device.name + imitated))
             model.close()
-    found.insert(2, Probe("nnapi", None, _without_prefix(_why_no_nnapi())))
+    found.insert(2, Probe("nnapi", None, _without_prefix(_nnapi_unavailable())))
     return found
 
 
@@ -162,7 +166,10 @@ def _on_cpu(file: TfliteFile, request: EngineOptions, notes: tuple[str, ...] = (
 def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
     threads = request.threads or os.cpu_count() or 1
     if file.image_output_index != 0:  # the buffers of an accelerator have no names to tell them by
-        raise HardwareError(f"{kind}: the picture is not the model's first output; use the CPU")
+        raise HardwareError(
+            f"{kind}: the image is not the model's first output",
+            remedy=("use ", Argument("delegate", "cpu")),
+        )
 
     def compiled(float32: bool) -> AcceleratedModel:
         return AcceleratedModel(
@@ -209,14 +216,14 @@ def _automatic(file: TfliteFile, request: EngineOptions) -> Engine:
             try:
                 return _accelerated(file, whole, kind)
             except HardwareError as error:
-                refused.append(str(error))
+                refused.append(error.cause)
     return _on_cpu(file, request, tuple(refused))
 
 
 def _from_library(file: TfliteFile, request: EngineOptions) -> Engine:
     assert request.library is not None
     if request.delegate == "nnapi" and not _android_level():
-        raise HardwareError(_why_no_nnapi())
+        raise _nnapi_unavailable()
     model = TfliteModel(
         file.content,
         threads=request.threads,
@@ -235,24 +242,30 @@ def _from_library(file: TfliteFile, request: EngineOptions) -> Engine:
     if placement.nodes_placed != total and not request.allow_partial:
         model.close()
         what = (
-            "the interpreter does not tell what it runs"
+            "the interpreter does not report which operators it runs"
             if found is None
-            else f"would not run {placement.unsupported}"
+            else f"does not support {placement.unsupported}"
         )
-        raise HardwareError(
-            f"{request.library}: {what}; "
-            "--allow-partial leaves the rest to the CPU, --delegate cpu all of it"
-        )
+        raise HardwareError(f"{request.library}: {what}", remedy=RUN_ON_CPU)
     return Engine(model, placement)
 
 
-def _why_no_nnapi() -> str:
+def _nnapi_unavailable() -> HardwareError:
     level = _android_level()
     if level is None:
-        return "nnapi: only Android has it; use --delegate cpu or gpu"
+        return HardwareError(
+            "nnapi: only available on Android",
+            remedy=("use ", Argument("delegate", "cpu"), " or ", Argument("delegate", "gpu")),
+        )
     if level > LAST_ANDROID_WITH_NNAPI:
-        return "nnapi: deprecated from Android 15 on; use --delegate gpu or npu"
-    return "nnapi: Python reaches it by a library alone; give it with --delegate-library"
+        return HardwareError(
+            "nnapi: deprecated since Android 15",
+            remedy=("use ", Argument("delegate", "gpu"), " or ", Argument("delegate", "npu")),
+        )
+    return HardwareError(
+        "nnapi: Python needs a delegate library for it",
+        remedy=("give one with ", Argument("delegate_library")),
+    )
 
 
 def _android_level() -> int | None:
@@ -275,5 +288,5 @@ def _android_level() -> int | None:
     return int(done.stdout) if done.stdout.strip().isdigit() else None
 
 
-def _without_prefix(message: str) -> str:
-    return message.partition(": ")[2]
+def _without_prefix(error: HardwareError) -> str:
+    return error.cause.partition(": ")[2]

@@ -20,7 +20,7 @@ from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.backends.accelerator import AcceleratedModel, Device
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.backends.vulkan import driver_identity
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.metrics.psnr import psnr
 from bokeh_runtime.tflite.file import TfliteFile
@@ -94,8 +94,9 @@ def _judged(
     summed = any(operator.name == "CONV_2D" for operator in file.operators)
     if summed and model.whole and np.array_equal(first, expected):
         raise HardwareError(
-            f"{file.path}: the picture is the CPU's bit for bit, so it did not run on "
-            f"{model.device.name}; use --delegate cpu"
+            f"{file.path}: the output is bit-identical to the CPU's, so the model did not run on "
+            f"{model.device.name}",
+            remedy=("use ", Argument("delegate", "cpu")),
         )
     if _distance(first, expected, full) is None:
         return model, "default"
@@ -105,8 +106,9 @@ def _judged(
         again = _distance(model.run(image), expected, full)
         if again is not None:
             raise HardwareError(
-                f"{file.path}: {model.device.name} draws a wrong picture ({again:.1f} dB from "
-                "the CPU's, in float32 too); use --delegate cpu"
+                f"{file.path}: the output of {model.device.name} is wrong, in float32 too "
+                f"({again:.1f} dB PSNR against the CPU's)",
+                remedy=("use ", Argument("delegate", "cpu")),
             )
     except BaseException:
         model.close()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bokeh_runtime.backends.placement import nodes_left
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import Operator, TfliteFile, find_image_output
 
@@ -206,6 +206,6 @@ def _explained(name: str, interpreter: str) -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         lines = str(error).strip().splitlines()
         raise InputError(
-            f"{name}: {interpreter} cannot run it ({lines[0] if lines else 'no reason given'}); "
-            "use another --interpreter or a file of another scheme"
+            f"{name}: {interpreter} cannot run it ({lines[0] if lines else 'no reason given'})",
+            remedy=("use another ", Argument("interpreter"), " or a file of another scheme"),
         ) from error

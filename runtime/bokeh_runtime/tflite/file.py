@@ -114,8 +114,8 @@ def find_image_output(path: str, outputs: Sequence[tuple[str, Sequence[int]]]) -
         there = ", ".join(f"{name or i} {list(shape)}" for i, (name, shape) in enumerate(outputs))
         which = "several outputs that may be the picture" if pictures else "no output of 3 channels"
         raise InputError(
-            f"{path}: has {which}: {there}; convert the trained model with bokeh-convert "
-            "--output-name NAME"
+            f"{path}: has {which}: {there}; convert the trained model with "
+            "`bokeh-convert --output-name NAME`"
         )
     return pictures[0]
 
