@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_convert.graph.delegate_compatibility import gpu_objections, placement
+from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.activation_calibration import measure_ranges
 from bokeh_convert.quantize.schemes import SCHEMES, quantize
@@ -25,14 +25,14 @@ def measured(float32: bytes):
 
 
 def _levels(content: bytes) -> dict[tuple[str, str], int | None]:
-    return {(row.operator, row.type): row.nnapi_level for row in placement(content)}
+    return {(row.operator, row.type): row.nnapi_level for row in operator_compatibility(content)}
 
 
 def test_every_operator_is_in_a_row(float32: bytes) -> None:
     from bokeh_convert.graph.op_inventory import count_operators
 
     counts: dict[str, int] = {}
-    for row in placement(float32):
+    for row in operator_compatibility(float32):
         counts[row.operator] = counts.get(row.operator, 0) + row.count
     assert counts == count_operators(float32)
 
@@ -57,7 +57,7 @@ def test_nnapi_levels_of_quantized_files(float32: bytes, measured) -> None:
 
 
 def test_int16_runs_on_no_delegate(float32: bytes, measured) -> None:
-    rows = placement(quantize(float32, SCHEMES["int16x8"], measured))
+    rows = operator_compatibility(quantize(float32, SCHEMES["int16x8"], measured))
     (convolution,) = [row for row in rows if row.operator == "CONV_2D"]
     assert convolution.nnapi_level is None
     assert convolution.gpu == "works on int16, the GPU delegate on float and 8 bits"
@@ -66,7 +66,7 @@ def test_int16_runs_on_no_delegate(float32: bytes, measured) -> None:
 def test_operators_that_no_gpu_takes_are_named(float32: bytes) -> None:
     import tensorflow as tf
 
-    assert gpu_objections(placement(float32)) == []
+    assert gpu_objections(operator_compatibility(float32)) == []
 
     @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 4])])
     def awkward(x):
@@ -77,6 +77,6 @@ def test_operators_that_no_gpu_takes_are_named(float32: bytes) -> None:
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [awkward.get_concrete_function()], tf.Module()
     )
-    objections = gpu_objections(placement(converter.convert()))
+    objections = gpu_objections(operator_compatibility(converter.convert()))
     assert "TOPK_V2: not an operator of the GPU delegate (1 times)" in objections
     assert "TRANSPOSE: works on 6 dimensions, the GPU delegate on 4 (1 times)" in objections

@@ -15,8 +15,9 @@ from bokeh_convert.graph.cost_model import (
     elementwise_cost,
     graph_cost,
 )
-from bokeh_convert.graph.editor import Graph, Op
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import read_operators
+from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.mixed_precision_search import Budget, Plan, Trial, search
 from bokeh_convert.quantize.schemes import quantize_convolutions
@@ -163,7 +164,7 @@ def test_convolutions_in_float_keep_their_weights(float32: bytes) -> None:
 def _results(content: bytes) -> list[str]:
     graph = Graph(content)
     return [
-        graph.name(int(op.outputs[0])) for op in graph.operators if graph.kind(op) == Op.CONV_2D
+        graph.name(int(op.outputs[0])) for op in graph.operators if graph.opcode(op) == Op.CONV_2D
     ]
 
 

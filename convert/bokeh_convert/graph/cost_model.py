@@ -1,9 +1,9 @@
-"""What an operator costs on a phone's CPU, in instructions of a Cortex-A76.
+"""Estimates what an operator costs on a phone's CPU, in instructions of a Cortex-A76.
 
-Fitted to XNNPACK's kernels of LiteRT 2.3, run under QEMU: 13 convolutions in each precision, within
-10 % (`bokeh-bench study arm64-costs`). The kernels compute 8 channels at once in float32 and 16
-in int8, and for each place of the kernel they read a pointer; so the cost of a place is a constant
-and a part for each input channel.
+Fitted to XNNPACK's kernels of LiteRT 2.3 under QEMU: 13 convolutions in each precision, within
+10 % (`bokeh-bench study arm64-costs`). The kernels compute a tile of 8 output channels at once in
+float32 and of 16 in int8, with one indirection-buffer load per kernel tap; so a tap costs a
+constant plus a part for each input channel.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from enum import Enum
-from typing import Any
 
-from bokeh_convert.graph.editor import Graph, Op
+from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.schema_views import Op, Operator
 
 
 class Precision(Enum):
     """How a convolution is computed.
 
-    FLOAT32: in float. DYNAMIC: int8 weights; the input is rounded to int8 by the range that it
-    has at that moment, the result is float.
+    FLOAT32: float32 weights and activations. DYNAMIC: dynamic-range quantization: int8 weights,
+    and a float input that is quantized to int8 at run time; the output is float.
     """
 
     FLOAT32 = "float32"
@@ -28,33 +28,33 @@ class Precision(Enum):
 
 
 TILE = {Precision.FLOAT32: 8, Precision.DYNAMIC: 16}
-"""Channels of the result that the kernels compute at once."""
-_PLACE = {Precision.FLOAT32: 5.1, Precision.DYNAMIC: 6.3}
-_CHANNEL = {Precision.FLOAT32: 2.5, Precision.DYNAMIC: 1.18}
-_TO_INT8 = 4.0
+"""Output channels that the kernels compute at once."""
+_PER_TAP = {Precision.FLOAT32: 5.1, Precision.DYNAMIC: 6.3}
+_PER_INPUT_CHANNEL = {Precision.FLOAT32: 2.5, Precision.DYNAMIC: 1.18}
+_QUANTIZE_INPUT = 4.0
 _ELEMENTWISE, _AVERAGE = 2.5, 0.6
 CONVOLUTIONS = (Op.CONV_2D, Op.TRANSPOSE_CONV)
 QUANTIZABLE = (Op.CONV_2D,)
-"""Older interpreters (tflite-runtime 2.14) compute no transposed convolution of int8 weights and
-float values; in PyNET these are 0.3 % of the instructions."""
+"""Without TRANSPOSE_CONV, which older interpreters (tflite-runtime 2.14) do not run with int8
+weights and float activations; in PyNET it is 0.3 % of the instructions."""
 
 
 def convolution_cost(
     precision: Precision, pixels: int, kernel: int, depth: int, filters: int
 ) -> float:
-    """Returns the instructions of a convolution, the rounding of its input included.
+    """Returns the instructions of a convolution, quantization of its input included.
 
     Args:
-        precision: In which it is computed.
-        pixels: Of its result; of its input if it is transposed.
-        kernel: Places of its kernel along a side.
-        depth: Channels of its input.
-        filters: Channels of its result.
+        precision: How it is computed.
+        pixels: Height times width of its output; of its input if it is transposed.
+        kernel: Height and width of its kernel.
+        depth: Input channels.
+        filters: Output channels.
     """
-    places = pixels * kernel**2 * math.ceil(filters / TILE[precision])
-    cost = places * (_PLACE[precision] + _CHANNEL[precision] * depth)
+    taps = pixels * kernel**2 * math.ceil(filters / TILE[precision])
+    cost = taps * (_PER_TAP[precision] + _PER_INPUT_CHANNEL[precision] * depth)
     if precision == Precision.DYNAMIC:
-        cost += _TO_INT8 * pixels * depth
+        cost += _QUANTIZE_INPUT * pixels * depth
     return cost
 
 
@@ -63,28 +63,28 @@ def graph_cost(graph: Graph, precision: Precision, in_float: Collection[str] = (
 
     Args:
         graph: A float32 graph.
-        precision: In which its convolutions will be computed.
-        in_float: Convolutions that stay in float32, by the names of their results.
+        precision: How its convolutions will be computed.
+        in_float: Convolutions that stay in float32, by the names of their output tensors.
     """
     return sum(_operator_cost(graph, op, precision, in_float) for op in graph.operators)
 
 
 def _operator_cost(
-    graph: Graph, operator: Any, precision: Precision, in_float: Collection[str]
+    graph: Graph, operator: Operator, precision: Precision, in_float: Collection[str]
 ) -> float:
     def values(tensor: int) -> int:
-        return math.prod(int(side) for side in graph.tensors[tensor].shape)
+        return math.prod(graph.tensors[tensor].shape)
 
-    kind, target = graph.kind(operator), int(operator.outputs[0])
-    if kind in (Op.MEAN, Op.AVERAGE_POOL_2D):
-        return _AVERAGE * values(int(operator.inputs[0]))
-    if kind not in CONVOLUTIONS:
-        return elementwise_cost(sum(values(int(out)) for out in operator.outputs))
-    filters, kernel, _, depth = (int(n) for n in graph.tensors[operator.inputs[1]].shape)
-    # The pixels of a transposed convolution's input: stride 2 spreads its kernel over four.
-    pixels = values(int(operator.inputs[2])) // depth if kind == Op.TRANSPOSE_CONV else 0
+    opcode, target = graph.opcode(operator), operator.outputs[0]
+    if opcode in (Op.MEAN, Op.AVERAGE_POOL_2D):
+        return _AVERAGE * values(operator.inputs[0])
+    if opcode not in CONVOLUTIONS:
+        return elementwise_cost(sum(values(out) for out in operator.outputs))
+    filters, kernel, _, depth = graph.tensors[operator.inputs[1]].shape
+    # A transposed convolution costs by its input: stride 2 spreads the kernel over four outputs.
+    pixels = values(operator.inputs[2]) // depth if opcode == Op.TRANSPOSE_CONV else 0
     pixels = pixels or values(target) // filters
-    if kind not in QUANTIZABLE or graph.name(target) in in_float:
+    if opcode not in QUANTIZABLE or graph.name(target) in in_float:
         precision = Precision.FLOAT32
     return convolution_cost(precision, pixels, kernel, depth, filters)
 

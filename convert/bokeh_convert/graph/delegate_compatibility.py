@@ -1,6 +1,6 @@
-"""Which operators of a file a delegate would not take, by the delegate's own rules.
+"""Lists the operators that the GPU and NNAPI delegates do not support, by their own rules.
 
-Whether a device takes the rest is settled by running there.
+Whether a device delegates the others is only known by running there.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from bokeh_convert.graph.op_inventory import Operator, read_operators
+from bokeh_convert.graph.op_inventory import OperatorSummary, read_operators
 
-# What the GPU delegate checks for by name (tensorflow/lite/tools/versioning/gpu_compatibility.cc).
-# TensorFlow 2.21's own analyzer is no help: it calls every file compatible, TOPK_V2 included.
+# Operators that the GPU delegate supports (tensorflow/lite/tools/versioning/gpu_compatibility.cc).
+# TensorFlow 2.21's own analyzer calls every file compatible, even with TOPK_V2.
 GPU_OPERATORS = frozenset(
     """
     ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM
@@ -29,9 +29,9 @@ GPU_OPERATORS = frozenset(
 
 _NNAPI_FIRST, _NNAPI_1_1, _NNAPI_1_2, _NNAPI_1_3 = 27, 28, 29, 30
 
-# Lowest Android API level at which the NNAPI delegate takes an operator: on float values, and on
-# 8-bit ones; None is never (tensorflow/lite/delegates/nnapi/nnapi_delegate.cc, `Validate`).
-# Operators that are not here are never taken, SQUARED_DIFFERENCE among them.
+# Lowest Android API level at which the NNAPI delegate supports an operator: with float tensors, and
+# with 8-bit tensors; None is never (tensorflow/lite/delegates/nnapi/nnapi_delegate.cc, `Validate`).
+# Operators that are not listed are unsupported, such as SQUARED_DIFFERENCE.
 NNAPI_LEVELS: dict[str, tuple[int | None, int | None]] = {
     **dict.fromkeys(
         ("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "DEPTH_TO_SPACE", "HARD_SWISH", "LOGISTIC",
@@ -39,7 +39,7 @@ NNAPI_LEVELS: dict[str, tuple[int | None, int | None]] = {
          "SPACE_TO_DEPTH"),
         (_NNAPI_FIRST, _NNAPI_FIRST),
     ),
-    # Of 8-bit files these have a scale for each channel.
+    # Quantized per channel in 8-bit files.
     **dict.fromkeys(
         ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TANH", "RESIZE_BILINEAR"),
         (_NNAPI_FIRST, _NNAPI_1_2),
@@ -61,20 +61,21 @@ NNAPI_LEVELS: dict[str, tuple[int | None, int | None]] = {
     "PACK": (_NNAPI_1_3, _NNAPI_1_3),
     "ELU": (_NNAPI_1_3, None),
 }  # fmt: skip
-_NNAPI_UINT8_ENDS = {"QUANTIZE": _NNAPI_1_2, "DEQUANTIZE": _NNAPI_FIRST}
-_DIMENSIONS = 4
+_NNAPI_UINT8_CONVERSIONS = {"QUANTIZE": _NNAPI_1_2, "DEQUANTIZE": _NNAPI_FIRST}
+_MAX_RANK = 4
 
 
 @dataclass(frozen=True)
 class OperatorRow:
-    """Operators of one kind in a file, and where they may run.
+    """Operators of one name and type in a file, and which delegates support them.
 
     Attributes:
         operator: Such as "CONV_2D".
-        type: Of the values that it works on, such as "float32", or "float32 -> int8".
-        count: How often it stands in the file.
-        gpu: Why LiteRT's GPU delegate would not take it; None if it would.
-        nnapi_level: Lowest Android API level at which the NNAPI delegate takes it; None is never.
+        type: Of its tensors, such as "float32", or "float32 -> int8".
+        count: How often it occurs in the file.
+        gpu: Why LiteRT's GPU delegate does not support it; None if it does.
+        nnapi_level: Lowest Android API level at which the NNAPI delegate supports it; None is
+            never.
     """
 
     operator: str
@@ -84,51 +85,51 @@ class OperatorRow:
     nnapi_level: int | None
 
 
-def placement(content: bytes) -> list[OperatorRow]:
-    """Returns a row for each kind of operator in a .tflite file, most frequent first."""
-    kinds = Counter(
+def operator_compatibility(content: bytes) -> list[OperatorRow]:
+    """Returns a row for each operator name and type in a .tflite file, most frequent first."""
+    counts = Counter(
         (operator.name, _value_type(operator), _gpu_objection(operator), _nnapi_level(operator))
         for operator in read_operators(content)
     )
     return [
-        OperatorRow(name, kind, count, gpu, nnapi)
-        for (name, kind, gpu, nnapi), count in kinds.most_common()
+        OperatorRow(name, value_type, count, gpu, nnapi)
+        for (name, value_type, gpu, nnapi), count in counts.most_common()
     ]
 
 
 def gpu_objections(rows: list[OperatorRow]) -> list[str]:
-    """Returns why operators of a file would stay off a GPU, one line for each kind."""
+    """Returns one line for each row that the GPU delegate does not support, with the reason."""
     return [f"{row.operator}: {row.gpu} ({row.count} times)" for row in rows if row.gpu]
 
 
-def _value_type(operator: Operator) -> str:
-    # One that only turns a constant into float, such as float16 weights, has no other input.
+def _value_type(operator: OperatorSummary) -> str:
+    # A DEQUANTIZE of float16 weights has a constant as its only input.
     types = dict.fromkeys(
         (*(operator.constant_types if len(operator.types) == 1 else ()), *operator.types)
     )
     if operator.name in ("QUANTIZE", "DEQUANTIZE", "CAST"):
         return " -> ".join(types)
-    return next(kind for kind in (*operator.types, "none") if kind != "int32")
+    return next(name for name in (*operator.types, "none") if name != "int32")
 
 
-def _gpu_objection(operator: Operator) -> str | None:
+def _gpu_objection(operator: OperatorSummary) -> str | None:
     if operator.name not in GPU_OPERATORS:
         return "not an operator of the GPU delegate"
-    if operator.most_dimensions > _DIMENSIONS:
-        return f"works on {operator.most_dimensions} dimensions, the GPU delegate on {_DIMENSIONS}"
+    if operator.max_rank > _MAX_RANK:
+        return f"works on {operator.max_rank} dimensions, the GPU delegate on {_MAX_RANK}"
     if "int16" in operator.types:
         return "works on int16, the GPU delegate on float and 8 bits"
     return None
 
 
-def _nnapi_level(operator: Operator) -> int | None:
-    every = {*operator.types, *operator.constant_types}
-    if operator.most_dimensions > _DIMENSIONS or "int16" in every:
+def _nnapi_level(operator: OperatorSummary) -> int | None:
+    types = {*operator.types, *operator.constant_types}
+    if operator.max_rank > _MAX_RANK or "int16" in types:
         return None
-    if operator.name in _NNAPI_UINT8_ENDS:
-        if "float16" in every:
+    if operator.name in _NNAPI_UINT8_CONVERSIONS:
+        if "float16" in types:
             return None
-        return _NNAPI_1_3 if "int8" in every else _NNAPI_UINT8_ENDS[operator.name]
+        return _NNAPI_1_3 if "int8" in types else _NNAPI_UINT8_CONVERSIONS[operator.name]
     on_float, on_8_bits = NNAPI_LEVELS.get(operator.name, (None, None))
-    # Float values with 8-bit weights are taken from the level of 8-bit values on.
-    return on_8_bits if every & {"int8", "uint8"} else on_float
+    # Float activations with 8-bit weights need the level of 8-bit tensors.
+    return on_8_bits if types & {"int8", "uint8"} else on_float

@@ -1,4 +1,4 @@
-"""Which operators a .tflite file holds."""
+"""Lists the operators of a .tflite file."""
 
 from __future__ import annotations
 
@@ -6,99 +6,85 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
-_NAMES = {
-    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
-}
-
-_TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+from bokeh_convert.graph.schema_views import (
+    OP_NAMES,
+    TENSOR_TYPE_NAMES,
+    Model,
+    Operator,
+    SubGraph,
+    TensorType,
+    builtin_code,
+    read_model,
+    used_tensors,
+)
 
 
 @dataclass(frozen=True)
-class Operator:
+class OperatorSummary:
     """One operator of a file.
 
     Attributes:
         name: Such as "CONV_2D".
-        types: Types of the values that it reads and makes, constants left out: "float32", "int8".
+        types: Types of its non-constant tensors, inputs first: "float32", "int8".
         constant_types: Types of its constants.
-        most_dimensions: Of any tensor that it touches.
+        max_rank: Largest number of dimensions of its tensors, constants included.
     """
 
     name: str
     types: tuple[str, ...]
     constant_types: tuple[str, ...]
-    most_dimensions: int
+    max_rank: int
 
 
 def count_operators(content: bytes) -> dict[str, int]:
-    """Returns how often each operator stands in the file, most frequent first."""
-    return dict(Counter(name for name, _, _ in _operators(content)).most_common())
+    """Returns how often each operator occurs in the file, most frequent first."""
+    return dict(Counter(name for name, _, _ in _operators(read_model(content))).most_common())
 
 
 def float_operators(content: bytes) -> set[str]:
-    """Returns the names of the operators that read or write float values."""
-    floats = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
+    """Returns the names of the operators that read or write float tensors."""
+    floats = (TensorType.FLOAT32, TensorType.FLOAT16)
     return {
         name
-        for name, graph, operator in _operators(content)
-        if any(graph.Tensors(i).Type() in floats for i in _tensors(operator))
+        for name, graph, operator in _operators(read_model(content))
+        if any(graph.tensors[i].type in floats for i in used_tensors(operator))
     }
 
 
 def multiply_accumulates(content: bytes) -> int:
-    """Returns how many multiplications the convolutions of the file take for one picture."""
+    """Returns the multiply-accumulates of the file's convolutions, for one inference."""
     total = 0
-    for name, graph, operator in _operators(content):
+    for name, graph, operator in _operators(read_model(content)):
+        shapes = [graph.tensors[i].shape if i >= 0 else [] for i in operator.inputs]
         if name == "CONV_2D":
-            _, rows, columns, depth = _shape(graph, operator.Inputs(1))  # filter: first is output
-            pixels = math.prod(_shape(graph, operator.Outputs(0)))
-            total += pixels * rows * columns * depth
+            _, rows, columns, depth = shapes[1]  # filter [output channels, rows, columns, depth]
+            total += math.prod(graph.tensors[operator.outputs[0]].shape) * rows * columns * depth
         elif name == "TRANSPOSE_CONV":
-            filters, rows, columns, _ = _shape(graph, operator.Inputs(1))
-            total += math.prod(_shape(graph, operator.Inputs(2))) * filters * rows * columns
+            filters, rows, columns, _ = shapes[1]
+            total += math.prod(shapes[2]) * filters * rows * columns
     return total
 
 
-def read_operators(content: bytes) -> list[Operator]:
-    """Returns the operators of a file, in the order in which they run."""
-    model = schema.Model.GetRootAs(content)
+def read_operators(content: bytes) -> list[OperatorSummary]:
+    """Returns the operators of a file, in execution order."""
+    model = read_model(content)
     found = []
-    for name, graph, operator in _operators(content):
+    for name, graph, operator in _operators(model):
         types: dict[bool, list[str]] = {False: [], True: []}
-        for index in _tensors(operator):
-            tensor = graph.Tensors(index)
-            constant = model.Buffers(tensor.Buffer()).DataLength() > 0
-            types[constant].append(_TYPES[tensor.Type()].lower())
-        dimensions = max((len(_shape(graph, index)) for index in _tensors(operator)), default=0)
-        found.append(Operator(name, tuple(types[False]), tuple(types[True]), dimensions))
+        tensors = [graph.tensors[index] for index in used_tensors(operator)]
+        for tensor in tensors:
+            data = model.buffers[tensor.buffer].data
+            constant = data is not None and len(data) > 0
+            types[constant].append(TENSOR_TYPE_NAMES[tensor.type].lower())
+        rank = max((len(tensor.shape) for tensor in tensors), default=0)
+        found.append(OperatorSummary(name, tuple(types[False]), tuple(types[True]), rank))
     return found
 
 
-def _operators(content: bytes) -> Iterator[tuple[str, Any, Any]]:
+def _operators(model: Model) -> Iterator[tuple[str, SubGraph, Operator]]:
     """Yields name, subgraph and operator."""
-    model = schema.Model.GetRootAs(content)
-    for g in range(model.SubgraphsLength()):
-        graph = model.Subgraphs(g)
-        for i in range(graph.OperatorsLength()):
-            operator = graph.Operators(i)
-            code = model.OperatorCodes(operator.OpcodeIndex())
-            # Old files keep the code in the first field, new ones in the second.
-            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            yield _NAMES.get(number, str(number)), graph, operator
-
-
-def _tensors(operator: Any) -> Iterator[int]:
-    for i in range(operator.InputsLength()):
-        if operator.Inputs(i) >= 0:  # -1 is an optional input left out
-            yield operator.Inputs(i)
-    for i in range(operator.OutputsLength()):
-        yield operator.Outputs(i)
-
-
-def _shape(graph: Any, tensor: int) -> list[int]:
-    described = graph.Tensors(tensor)
-    return [described.Shape(i) for i in range(described.ShapeLength())]
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            opcode = builtin_code(model.operatorCodes[operator.opcodeIndex])
+            yield OP_NAMES.get(opcode, str(opcode)), graph, operator

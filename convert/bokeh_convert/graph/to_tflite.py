@@ -1,20 +1,48 @@
-"""Lowers a float model to a float32 flatbuffer."""
+"""Converts a float model to a float32 flatbuffer."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from bokeh_convert.graph.schema_views import (
+    Signature,
+    SubGraph,
+    TensorMap,
+    pack_model,
+    read_model,
+)
 from bokeh_convert.process_state import without_absl_messages
 from bokeh_convert.sources.float_model import INPUT_NAME, OUTPUT_NAME, SizedModel
 
 SIGNATURE = "serving_default"
+
+
+class TargetSpec(Protocol):
+    """`tf.lite.TargetSpec`."""
+
+    supported_types: Sequence[object]
+    supported_ops: Sequence[object]
+
+
+class TFLiteConverter(Protocol):
+    """`tf.lite.TFLiteConverter`."""
+
+    optimizations: Sequence[object]
+    target_spec: TargetSpec
+    representative_dataset: Callable[[], Iterable[Sequence[npt.NDArray[np.float32]]]]
+    inference_input_type: object
+    inference_output_type: object
+
+    def convert(self) -> bytes: ...
 
 
 def lower(sized: SizedModel) -> bytes:
@@ -24,22 +52,22 @@ def lower(sized: SizedModel) -> bytes:
     """
     with without_absl_messages():
         content = frozen_converter(sized).convert()
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    model = read_model(content)
     model.signatureDefs = [_signature(model.subgraphs[0])]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return pack_model(model)
 
 
-def frozen_converter(sized: SizedModel) -> Any:
-    """Returns TensorFlow's converter for the model, with its variables made constants.
+def frozen_converter(sized: SizedModel) -> TFLiteConverter:
+    """Returns TensorFlow's converter for the model, with its variables frozen to constants.
 
-    It takes a third of the time of the way through a SavedModel, at the price of the signature.
+    It takes a third of the time that a SavedModel takes, but writes no signature.
     """
     frozen = convert_variables_to_constants_v2(sized.concrete)
-    return tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    return cast(TFLiteConverter, tf.lite.TFLiteConverter.from_concrete_functions([frozen]))
 
 
-def _signature(graph: Any) -> Any:
-    signature = schema.SignatureDefT()
+def _signature(graph: SubGraph) -> Signature:
+    signature: Signature = schema.SignatureDefT()
     signature.signatureKey = SIGNATURE
     signature.subgraphIndex = 0
     signature.inputs = [_tensor_map(INPUT_NAME, graph.inputs[0])]
@@ -47,8 +75,8 @@ def _signature(graph: Any) -> Any:
     return signature
 
 
-def _tensor_map(name: str, index: int) -> Any:
-    tensor_map = schema.TensorMapT()
+def _tensor_map(name: str, index: int) -> TensorMap:
+    tensor_map: TensorMap = schema.TensorMapT()
     tensor_map.name = name
-    tensor_map.tensorIndex = int(index)
+    tensor_map.tensorIndex = index
     return tensor_map

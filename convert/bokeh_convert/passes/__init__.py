@@ -1,7 +1,7 @@
-"""Rewrites of a float32 flatbuffer: the same function, cheaper or safer to compute.
+"""Rewrites of a float32 graph that keep its function and make it cheaper or safer to run.
 
-They go by what the graph computes, whatever made it. Nothing else edits a float32 graph. Each is
-one file with one public function, and can be left out by its name.
+They depend on what the graph computes, not on where it comes from. No other code edits a float32
+graph. Each pass is one module with one public function; `--no-pass NAME` turns it off.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from bokeh_convert.passes.instance_norm import rewrite_instance_norm
 
 @dataclass(frozen=True)
 class Pass:
-    """A rewrite.
+    """A rewrite of a graph.
 
     Attributes:
-        name: As `--no-pass` takes it.
-        changes: What is counted, in the plural.
-        rewrite: Changes a graph in place and returns how many of them it changed.
+        name: The name for `--no-pass`.
+        changes: What it counts, in the plural.
+        rewrite: Edits a graph in place and returns the number of changes.
     """
 
     name: str
@@ -32,9 +32,7 @@ FOR_EVERY_SCHEME = (
     Pass("instance-norm", "instance norms written in one form", rewrite_instance_norm),
 )
 MERGE_CONVOLUTIONS = "merge-convolutions"
-"""Done within `bokeh_convert.quantize.mixed_precision_search`, which knows the convolutions that
-are int8.
-"""
+"""Applied by `bokeh_convert.quantize.mixed_precision_search`, which knows the int8 convolutions."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,9 @@ class PassResult:
     """What a pass did to a graph.
 
     Attributes:
-        name: Of the pass.
-        changes: What is counted.
-        count: How many there were.
+        name: The name of the pass.
+        changes: What it counts, in the plural.
+        count: The number of changes.
     """
 
     name: str
@@ -59,11 +57,11 @@ def apply_passes(
 
     Args:
         content: The file.
-        passes: Which ones, in their order.
+        passes: The passes, in the order in which they are applied.
         skip: Names of passes to leave out.
 
     Returns:
-        The new file, and what each pass did.
+        The rewritten file, and the results of the passes that were applied.
     """
     graph = Graph(content)
     results = [

@@ -1,49 +1,56 @@
-"""Writes instance norm in one form, which survives half precision.
+"""Rewrites instance normalization in one form that is safe in float16.
 
-Trained models spell it in many ways (moments, x * x, square root and division, TensorFlow Addons'
-reshapes). Some overflow where sums are accumulated in float16: the mean of 24,576 squares does
-from a mean square of 2.67 on. The form written here
+Trained models implement it in many ways (moments, x * x, square root and division, TensorFlow
+Addons' reshapes). Some overflow where sums are accumulated in float16: the mean of 24,576 squares
+does from a mean square of 2.67 on. The form written here
 
-- takes the mean along the rows and then along the columns, and that of the squares in groups of
-  2 x 2, then of 4 x 4 of those, and so on: no sum of squares has more than 4 terms;
-- scales the convolution before it, channel by channel, so that its filters have a norm near one:
-  instance norm takes the factor out again, and no square overflows (powers of two, so that not a
-  bit changes in float32);
-- computes `(x + (shift / scale * deviation - mean)) * (scale / deviation)`, which reads and writes
-  the tensor once less than `(x - mean) * ... + shift`, and whose rounding error is that of its
-  result;
-- multiplies variance and epsilon by a power of two if epsilon is so small that float16 loses it.
+- takes the mean along the rows and then along the columns, and that of the squares with average
+  pooling of 2 x 2, then 4 x 4, and so on, as far as the size divides;
+- scales the filters of the convolution before it per channel to a norm near one: instance norm
+  cancels the factor, and the squares do not overflow (the factors are powers of two, so float32
+  results do not change by a bit);
+- computes `(x + (shift / scale * deviation - mean)) * (scale / deviation)`, one read and one write
+  of the tensor less than `(x - mean) * ... + shift`;
+- multiplies variance and epsilon by a power of two if epsilon is too small for float16.
 
-What a group of operators computes is found by running it, not by its spelling: whatever maps
-photos as instance norm does is instance norm.
+Instance norms are found by evaluating groups of operators on test inputs, not by matching a
+pattern: any group that computes instance norm is rewritten.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from bokeh_convert.graph.editor import Graph, Kind, Op
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.numpy_evaluator import OPERATORS, evaluate
+from bokeh_convert.graph.schema_views import (
+    Op,
+    Operator,
+    OperatorOptions,
+    Pool2DOptions,
+    ReducerOptions,
+    TensorType,
+    pool_2d_options,
+)
 
 _Doubles = npt.NDArray[np.float64]
 
-MOST_OPERATORS = 24
-"""Of one instance norm, however it is spelt."""
-LEAST_EPSILON = 2.0**-12
-"""Four times the smallest normal float16. A smaller epsilon is scaled up with its variance."""
-LEAST_SCALED_EPSILON = 2.0**-14
-"""The smallest normal float16: a filter is not scaled down further than this allows."""
-MOST_EPSILON = 64.0
-"""A filter is not scaled up further than this."""
-MOST_RATIO = 1000.0
-"""Of shift to scale; above it the shift is added at the end, at the price of another pass."""
+MAX_OPERATORS = 24
+"""Operators of one instance norm at most."""
+MIN_EPSILON = 2.0**-12
+"""Four times the smallest normal float16. A smaller one is scaled, together with the variance."""
+MIN_SCALED_EPSILON = 2.0**-14
+"""Smallest normal float16. Filters are scaled down only as far as epsilon stays above it."""
+MAX_SCALED_EPSILON = 64.0
+"""Filters are scaled up only as far as epsilon stays below it."""
+MAX_SHIFT_SCALE_RATIO = 1000.0
+"""Above it the shift is added at the end, with one more read and write of the tensor."""
 _TOLERANCE = 1e-6
 
 
@@ -52,10 +59,10 @@ class InstanceNorm:
     """`(x - mean) / sqrt(variance + epsilon) * scale + shift`, by channel.
 
     Attributes:
-        source, target: Tensors x and the result, [1, height, width, channels].
+        source, target: Tensors of input and output, [1, height, width, channels].
         epsilon: Added to the biased variance.
-        scale, shift: [channels].
-        operators: That compute it.
+        scale, shift: float64 [channels].
+        operators: The operators that compute it.
     """
 
     source: int
@@ -63,57 +70,55 @@ class InstanceNorm:
     epsilon: float
     scale: _Doubles
     shift: _Doubles
-    operators: Sequence[Any]
+    operators: Sequence[Operator]
 
 
 def rewrite_instance_norm(graph: Graph) -> int:
-    """Rewrites every instance norm in place and returns how many there were."""
+    """Rewrites all instance norms in place and returns their number."""
     found = find_instance_norms(graph)
     by_target = {norm.target: norm for norm in found}
     epsilons = {norm.target: norm.epsilon * _scale_filters(graph, norm) ** 2 for norm in found}
-    operators: list[Any] = []
+    operators: list[Operator] = []
     for operator in graph.operators:
-        norm = by_target.get(int(operator.outputs[0]))
+        norm = by_target.get(operator.outputs[0])
         if norm is None:
             operators.append(operator)
         else:
             operators += _write(graph, norm, epsilons[norm.target])
     graph.operators = operators
-    graph.drop_unused()
+    graph.remove_unused()
     return len(found)
 
 
 def find_instance_norms(graph: Graph) -> list[InstanceNorm]:
-    """Returns the instance norms of a float32 graph, in their order."""
-    made_by = graph.makers()
+    """Returns the instance norms of a float32 graph, in execution order."""
+    producers = graph.producers()
     sources: dict[int, None] = {}
     for operator in graph.operators:
-        if graph.kind(operator) in (Op.MEAN, Op.SUM):
-            sources.setdefault(_before_reshapes(graph, made_by, int(operator.inputs[0])))
+        if graph.opcode(operator) in (Op.MEAN, Op.SUM):
+            sources.setdefault(_before_reshapes(graph, producers, operator.inputs[0]))
     found: dict[int, InstanceNorm] = {}
     for source in sources:
-        norm = _from(graph, source)
+        norm = _find_from(graph, source)
         if norm is not None:
             found.setdefault(norm.target, norm)
     return list(found.values())
 
 
-def _before_reshapes(graph: Graph, made_by: dict[int, Any], tensor: int) -> int:
-    while tensor in made_by and graph.kind(made_by[tensor]) == Op.RESHAPE:
-        tensor = int(made_by[tensor].inputs[0])
+def _before_reshapes(graph: Graph, producers: dict[int, Operator], tensor: int) -> int:
+    while tensor in producers and graph.opcode(producers[tensor]) == Op.RESHAPE:
+        tensor = producers[tensor].inputs[0]
     return tensor
 
 
-def _from(graph: Graph, source: int) -> InstanceNorm | None:
-    """Returns the instance norm that begins with a tensor."""
+def _find_from(graph: Graph, source: int) -> InstanceNorm | None:
+    """Returns the instance norm whose input is a tensor."""
     described = graph.tensors[source]
-    if described.type != Kind.FLOAT32 or len(described.shape) != 4 or described.shape[0] != 1:
+    if described.type != TensorType.FLOAT32 or len(described.shape) != 4 or described.shape[0] != 1:
         return None
     region = _region(graph, source)
-    shape = list(described.shape)
-    candidates = [int(op.outputs[0]) for op in region]
-    for target in reversed(candidates):
-        if list(graph.tensors[target].shape) != shape:
+    for target in reversed([op.outputs[0] for op in region]):
+        if graph.tensors[target].shape != described.shape:
             continue
         norm = _fit(graph, _slice(region, target), source, target)
         if norm is not None:
@@ -121,43 +126,47 @@ def _from(graph: Graph, source: int) -> InstanceNorm | None:
     return None
 
 
-def _region(graph: Graph, source: int) -> list[Any]:
-    """Returns the operators that read nothing but a tensor, constants, and each other."""
+def _region(graph: Graph, source: int) -> list[Operator]:
+    """Returns operators that depend on nothing but a tensor and constants, in execution order."""
     known = {source}
-    region: list[Any] = []
+    region: list[Operator] = []
     for operator in graph.operators:
-        inputs = {int(index) for index in operator.inputs}
-        if not inputs & known or graph.kind(operator) not in OPERATORS or graph.fused(operator):
+        inputs = set(operator.inputs)
+        if (
+            not inputs & known
+            or graph.opcode(operator) not in OPERATORS
+            or graph.has_fused_activation(operator)
+        ):
             continue
         if all(index in known or graph.is_constant(index) for index in inputs):
-            known.add(int(operator.outputs[0]))
+            known.add(operator.outputs[0])
             region.append(operator)
-            if len(region) == MOST_OPERATORS:
+            if len(region) == MAX_OPERATORS:
                 break
     return region
 
 
-def _slice(region: Sequence[Any], target: int) -> list[Any]:
-    """Returns those of the operators that a tensor needs."""
+def _slice(region: Sequence[Operator], target: int) -> list[Operator]:
+    """Returns those of the operators that a tensor depends on."""
     needed, kept = {target}, []
     for operator in reversed(region):
-        if int(operator.outputs[0]) in needed:
-            needed |= {int(index) for index in operator.inputs}
+        if operator.outputs[0] in needed:
+            needed |= set(operator.inputs)
             kept.append(operator)
     return kept[::-1]
 
 
-def _fit(graph: Graph, operators: list[Any], source: int, target: int) -> InstanceNorm | None:
+def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> InstanceNorm | None:
     """Returns the instance norm that operators compute; None if they compute something else.
 
-    Two inputs of known variance a^2 give `slope = scale a / sqrt(a^2 + epsilon)` each, hence
+    Two inputs of variance a^2 give `slope = scale a / sqrt(a^2 + epsilon)` each, hence
     `(a / slope)^2 = a^2 / scale^2 + epsilon / scale^2`: a straight line in a^2.
     """
-    if not any(graph.kind(operator) in (Op.MEAN, Op.SUM) for operator in operators):
+    if not any(graph.opcode(operator) in (Op.MEAN, Op.SUM) for operator in operators):
         return None
-    _, height, width, channels = (int(side) for side in graph.tensors[source].shape)
-    if not any(graph.kind(operator) in (Op.RESHAPE, Op.SUM) for operator in operators):
-        height, width = 4, 6  # nothing depends on the size: let it be quick
+    _, height, width, channels = graph.tensors[source].shape
+    if not any(graph.opcode(operator) in (Op.RESHAPE, Op.SUM) for operator in operators):
+        height, width = 4, 6  # nothing depends on the size: a small one is faster
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((1, height, width, channels))
     noise -= noise.mean(axis=(1, 2), keepdims=True)
@@ -198,78 +207,80 @@ def _instance_norm(values: _Doubles, norm: InstanceNorm) -> _Doubles:
 
 
 def _scale_filters(graph: Graph, norm: InstanceNorm) -> _Doubles:
-    """Scales the convolution before a norm; returns the factor of each channel.
+    """Scales the filters of the convolution before a norm.
 
-    Ones if something else reads the convolution's result, or if there is no convolution.
+    Returns:
+        The factor of each channel: ones if there is no convolution, or if other operators read its
+        output.
     """
     channels = len(norm.scale)
-    convolution = graph.makers().get(norm.source)
+    convolution = graph.producers().get(norm.source)
     inside = {id(operator) for operator in norm.operators}
     if (
         convolution is None
-        or graph.kind(convolution) != Op.CONV_2D
-        or graph.fused(convolution)
+        or graph.opcode(convolution) != Op.CONV_2D
+        or graph.has_fused_activation(convolution)
         or norm.source in graph.outputs
-        or not all(id(reader) in inside for reader in graph.readers()[norm.source])
-        or not all(graph.is_constant(int(i)) for i in convolution.inputs[1:])
+        or not all(id(reader) in inside for reader in graph.consumers()[norm.source])
+        or not all(graph.is_constant(i) for i in convolution.inputs[1:])
     ):
         return np.ones(channels)
-    filters, *bias = (graph.constant(int(i)) for i in convolution.inputs[1:])
+    filters, *bias = (graph.constant(i) for i in convolution.inputs[1:])
     norms = np.sqrt(np.square(filters, dtype=np.float64).sum(axis=(1, 2, 3)))
     powers = -np.round(np.log2(np.where(norms > 0, norms, 1)))
-    least, most = (
-        math.log2(end / norm.epsilon) / 2 for end in (LEAST_SCALED_EPSILON, MOST_EPSILON)
+    lowest, highest = (
+        math.log2(end / norm.epsilon) / 2 for end in (MIN_SCALED_EPSILON, MAX_SCALED_EPSILON)
     )
-    if least > 0:
-        return np.ones(channels)  # a small epsilon, which `_write` scales
-    factors = np.exp2(np.clip(powers, math.ceil(least), math.floor(most)))
+    if lowest > 0:
+        return np.ones(channels)  # a small epsilon: `_write` scales it
+    factors = np.exp2(np.clip(powers, math.ceil(lowest), math.floor(highest)))
     scaled = [filters * factors.reshape(-1, 1, 1, 1), *(values * factors for values in bias)]
     for slot, values in enumerate(scaled, start=1):
-        name = f"{graph.name(int(convolution.inputs[slot]))}/scaled"
+        name = f"{graph.name(convolution.inputs[slot])}/scaled"
         convolution.inputs[slot] = graph.add_constant(name, values.astype(np.float32))
     return factors
 
 
-def _write(graph: Graph, norm: InstanceNorm, epsilons: _Doubles) -> list[Any]:
-    """Returns the operators that compute a norm into its target.
+def _write(graph: Graph, norm: InstanceNorm, epsilons: _Doubles) -> list[Operator]:
+    """Returns new operators that compute a norm; their last output is the norm's target.
 
     Args:
-        graph: Where they go.
-        norm: What they compute.
-        epsilons: [channels]; the norm's own, by the square of the factor of its source.
+        graph: Gets their tensors.
+        norm: The norm.
+        epsilons: float64 [channels]; the norm's epsilon times the square of its filters' factor.
     """
-    _, height, width, channels = (int(side) for side in graph.tensors[norm.source].shape)
+    _, height, width, channels = graph.tensors[norm.source].shape
     whole, small = (1, height, width, channels), (1, 1, 1, channels)
     prefix = graph.name(norm.target)
-    made: list[Any] = []
+    made: list[Operator] = []
 
-    def compute(kind: int, what: str, inputs: Sequence[int], shape: Sequence[int]) -> int:
-        result = graph.add_tensor(f"{prefix}/{what}", Kind.FLOAT32, shape)
-        made.append(graph.operator(kind, inputs, [result], _OPTIONS[kind]()))
+    def compute(opcode: int, name: str, inputs: Sequence[int], shape: Sequence[int]) -> int:
+        result = graph.add_tensor(f"{prefix}/{name}", TensorType.FLOAT32, shape)
+        made.append(graph.new_operator(opcode, inputs, [result], _OPTIONS[opcode]()))
         return result
 
-    def constant(what: str, values: Any) -> int:
-        return graph.add_constant(f"{prefix}/{what}", np.asarray(values, np.float32))
+    def constant(name: str, values: npt.ArrayLike) -> int:
+        return graph.add_constant(f"{prefix}/{name}", np.asarray(values, np.float32))
 
-    def mean(what: str, tensor: int, factor: float = 1.0, pool: bool = False) -> int:
-        """Along each row, then of the rows; of pooled values if asked, as far as they fit."""
+    def mean(name: str, tensor: int, factor: float = 1.0, pool: bool = False) -> int:
+        """Mean along the width, then the height; after average pooling if asked for."""
         result, size, side = tensor, (height, width), 2
         while pool and size[0] % side == 0 and size[1] % side == 0:
             size = size[0] // side, size[1] // side
-            name = f"{what}_pooled_{size[0]}"
-            result = compute(Op.AVERAGE_POOL_2D, name, [result], (1, *size, channels))
-            options = made[-1].builtinOptions
+            pooled = f"{name}_pooled_{size[0]}"
+            result = compute(Op.AVERAGE_POOL_2D, pooled, [result], (1, *size, channels))
+            options = pool_2d_options(made[-1])
             options.filterHeight = options.filterWidth = options.strideH = options.strideW = side
             side = 4
         rows = (1, size[0], 1, channels)
-        result = compute(Op.MEAN, f"{what}_of_rows", [result, graph.axes(2)], rows)
+        result = compute(Op.MEAN, f"{name}_of_rows", [result, graph.axes_constant(2)], rows)
         if factor != 1:
-            by = constant(f"{what}_factor", factor)
-            result = compute(Op.MUL, f"{what}_scaled", [result, by], rows)
-        return compute(Op.MEAN, what, [result, graph.axes(1)], small)
+            by = constant(f"{name}_factor", factor)
+            result = compute(Op.MUL, f"{name}_scaled", [result, by], rows)
+        return compute(Op.MEAN, name, [result, graph.axes_constant(1)], small)
 
-    # A power of four, so that its root is exact too.
-    doublings = max(0, math.ceil(math.log2(LEAST_EPSILON / epsilons.min()) / 2))
+    # A power of four: its square root is exact too.
+    doublings = max(0, math.ceil(math.log2(MIN_EPSILON / epsilons.min()) / 2))
     factor, root = 4.0**doublings, 2.0**doublings
     average = mean("mean", norm.source)
     squares = compute(Op.SQUARED_DIFFERENCE, "squares", [norm.source, average], whole)
@@ -281,7 +292,7 @@ def _write(graph: Graph, norm: InstanceNorm, epsilons: _Doubles) -> list[Any]:
     factors = compute(Op.MUL, "factors", [inverse, scale], small)
     with np.errstate(all="ignore"):
         ratio = np.where(norm.shift == 0, 0, norm.shift / norm.scale)
-    late_shift = not np.all(np.abs(ratio) <= MOST_RATIO)
+    late_shift = not np.all(np.abs(ratio) <= MAX_SHIFT_SCALE_RATIO)
     if ratio.any() and not late_shift:
         deviation = compute(Op.MUL, "deviation", [variance, inverse], small)
         ratios = constant("shift_by_scale", (ratio / root).reshape(small))
@@ -293,23 +304,23 @@ def _write(graph: Graph, norm: InstanceNorm, epsilons: _Doubles) -> list[Any]:
     last = compute(Op.MUL, "normed", [centred, factors], whole)
     if late_shift:
         compute(Op.ADD, "shifted", [last, constant("shift", norm.shift.reshape(small))], whole)
-    made[-1].outputs = np.array([norm.target], np.int32)
+    made[-1].outputs = [norm.target]
     return made
 
 
-def _mean_options() -> Any:
-    options = schema.ReducerOptionsT()
+def _mean_options() -> ReducerOptions:
+    options: ReducerOptions = schema.ReducerOptionsT()
     options.keepDims = True
     return options
 
 
-def _pool_options() -> Any:
-    options = schema.Pool2DOptionsT()
+def _pool_options() -> Pool2DOptions:
+    options: Pool2DOptions = schema.Pool2DOptionsT()
     options.padding = schema.Padding.VALID
     return options
 
 
-_OPTIONS: dict[int, Any] = {
+_OPTIONS: dict[int, Callable[[], OperatorOptions | None]] = {
     Op.MEAN: _mean_options,
     Op.AVERAGE_POOL_2D: _pool_options,
     Op.ADD: schema.AddOptionsT,

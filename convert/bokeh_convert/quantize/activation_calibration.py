@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from bokeh_convert.graph.editor import Graph, Kind, Op
+from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.schema_views import Op, Operator, TensorType
 from bokeh_runtime.imaging.photo import FloatImage
 
 
@@ -46,7 +46,9 @@ class ActivationRanges:
         """Returns each tensor's range over all photos."""
         return self._by_name(self.minima.min(axis=0), self.maxima.max(axis=0))
 
-    def _by_name(self, lows: Any, highs: Any) -> dict[str, tuple[float, float]]:
+    def _by_name(
+        self, lows: npt.NDArray[np.float32], highs: npt.NDArray[np.float32]
+    ) -> dict[str, tuple[float, float]]:
         ranges = {n: (float(a), float(b)) for n, a, b in zip(self.names, lows, highs, strict=True)}
         # A photo and a picture are 0 to 1 whatever was seen; the network's overshoot is clipped.
         return {**ranges, self.input: (0.0, 1.0), self.output: (0.0, 1.0)}
@@ -92,17 +94,17 @@ def _with_ranges(float32: bytes) -> tuple[bytes, list[str], tuple[str, str]]:
     minima: list[int] = []
     maxima: list[int] = []
 
-    def reductions(index: int) -> list[Any]:
+    def reductions(index: int) -> list[Operator]:
         """Notes an activation and returns the operators that find its ends."""
         tensor = graph.tensors[index]
-        if tensor.type != Kind.FLOAT32:
+        if tensor.type != TensorType.FLOAT32:
             return []
         rank = len(tensor.shape)
         made = []
         for kind, found in ((Op.REDUCE_MIN, minima), (Op.REDUCE_MAX, maxima)):
-            found.append(graph.add_tensor(f"end_{kind}_{index}", Kind.FLOAT32, []))
-            sources = [index, graph.axes(*range(rank))]
-            made.append(graph.operator(kind, sources, [found[-1]], schema.ReducerOptionsT()))
+            found.append(graph.add_tensor(f"end_{kind}_{index}", TensorType.FLOAT32, []))
+            sources = [index, graph.axes_constant(*range(rank))]
+            made.append(graph.new_operator(kind, sources, [found[-1]], schema.ReducerOptionsT()))
         names.append(graph.name(index))
         return made
 
@@ -112,5 +114,5 @@ def _with_ranges(float32: bytes) -> tuple[bytes, list[str], tuple[str, str]]:
         # At once, so that the memory of an activation is free again as early as before.
         operators += [operator, *(op for i in operator.outputs for op in reductions(int(i)))]
     graph.operators = operators
-    graph.set_ends(graph.inputs, [*minima, *maxima])
+    graph.set_inputs_outputs(graph.inputs, [*minima, *maxima])
     return graph.to_bytes(), names, ends

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from ai_edge_litert import schema_py_generated as schema
 
-from bokeh_convert.graph.editor import Graph, Kind, Op
+from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.schema_views import Op, Operator, TensorType
 
 MIN_PSNR_DB = 50.0
 """Worst photo, against the full model, for a file to be marked: no eye sees a difference."""
@@ -27,17 +28,17 @@ def rehearse_half(content: bytes) -> bytes:
     operators = []
     for operator in graph.operators:
         operators.append(operator)
-        if graph.kind(operator) == Op.DEQUANTIZE:
+        if graph.opcode(operator) == Op.DEQUANTIZE:
             continue
         for slot, target in enumerate(operator.outputs):
-            if graph.tensors[target].type != Kind.FLOAT32:
+            if graph.tensors[target].type != TensorType.FLOAT32:
                 continue
             shape = list(graph.tensors[target].shape)
-            exact = graph.add_tensor(f"exact_{target}", Kind.FLOAT32, shape)
-            half = graph.add_tensor(f"half_{target}", Kind.FLOAT16, shape)
+            exact = graph.add_tensor(f"exact_{target}", TensorType.FLOAT32, shape)
+            half = graph.add_tensor(f"half_{target}", TensorType.FLOAT16, shape)
             operator.outputs[slot] = exact
-            operators.append(_cast(graph, exact, half, Kind.FLOAT32, Kind.FLOAT16))
-            operators.append(_cast(graph, half, int(target), Kind.FLOAT16, Kind.FLOAT32))
+            operators.append(_cast(graph, exact, half, TensorType.FLOAT32, TensorType.FLOAT16))
+            operators.append(_cast(graph, half, target, TensorType.FLOAT16, TensorType.FLOAT32))
     graph.operators = operators
     return graph.to_bytes()
 
@@ -49,7 +50,7 @@ def mark_half(content: bytes) -> bytes:
     return graph.to_bytes()
 
 
-def _cast(graph: Graph, source: int, target: int, from_kind: int, to_kind: int) -> object:
+def _cast(graph: Graph, source: int, target: int, from_kind: int, to_kind: int) -> Operator:
     options = schema.CastOptionsT()
     options.inDataType, options.outDataType = from_kind, to_kind
-    return graph.operator(Op.CAST, [source], [target], options)
+    return graph.new_operator(Op.CAST, [source], [target], options)

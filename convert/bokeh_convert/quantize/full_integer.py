@@ -6,13 +6,11 @@ interpreters have an integer one. And applications hold photos as uint8.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from bokeh_convert.graph.editor import Graph, Kind, Op
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import float_operators
+from bokeh_convert.graph.schema_views import Op, Operator, QuantizationParameters, TensorType
 from bokeh_runtime.errors import InputError
 
 # Of these the interpreters have int8 kernels that take another scale in than out.
@@ -44,22 +42,22 @@ def make_full_integer(content: bytes) -> bytes:
 
 def _join_elementwise(graph: Graph) -> None:
     """Makes DEQUANTIZE - operator - QUANTIZE one integer operator."""
-    made_by, readers = graph.makers(), graph.readers()
-    gone: list[Any] = []
+    made_by, readers = graph.producers(), graph.consumers()
+    gone: list[Operator] = []
     for operator in graph.operators:
-        if graph.kind(operator) not in _ELEMENTWISE:
+        if graph.opcode(operator) not in _ELEMENTWISE:
             continue
         (source,), (target,) = operator.inputs, operator.outputs
         before, after = made_by.get(source), readers.get(target, [])
-        if before is None or graph.kind(before) != Op.DEQUANTIZE:
+        if before is None or graph.opcode(before) != Op.DEQUANTIZE:
             continue
-        if not after or any(graph.kind(reader) != Op.QUANTIZE for reader in after):
+        if not after or any(graph.opcode(reader) != Op.QUANTIZE for reader in after):
             continue
         first = after[0].outputs[0]
-        operator.inputs, operator.outputs = before.inputs, np.array([first], np.int32)
+        operator.inputs, operator.outputs = before.inputs, [first]
         gone.append(after[0])
         for other in after[1:]:  # the same values, perhaps at another scale
-            other.inputs = np.array([first], np.int32)
+            other.inputs = [first]
         readers[source].remove(operator)
         if not readers[source]:
             gone.append(before)
@@ -70,23 +68,25 @@ def _join_elementwise(graph: Graph) -> None:
 def _set_uint8_ends(graph: Graph) -> None:
     """Puts a QUANTIZE from uint8 before the int8 input, and one to uint8 after the output."""
     (source,), (target,) = graph.inputs, graph.outputs
-    if any(graph.tensors[index].type != Kind.INT8 for index in (source, target)):
+    if any(graph.tensors[index].type != TensorType.INT8 for index in (source, target)):
         return  # the check that follows names what kept the ends in float
     photo, picture = _as_uint8(graph, source), _as_uint8(graph, target)
     options = schema.QuantizeOptionsT()
     graph.operators = [
-        graph.operator(Op.QUANTIZE, [photo], [source], options),
+        graph.new_operator(Op.QUANTIZE, [photo], [source], options),
         *graph.operators,
-        graph.operator(Op.QUANTIZE, [target], [picture], options),
+        graph.new_operator(Op.QUANTIZE, [target], [picture], options),
     ]
-    graph.set_ends([photo], [picture])
+    graph.set_inputs_outputs([photo], [picture])
 
 
 def _as_uint8(graph: Graph, index: int) -> int:
     """Adds a uint8 tensor that means the same as an int8 one."""
     signed = graph.tensors[index]
-    quantization = schema.QuantizationParametersT()
+    if signed.quantization is None or signed.quantization.zeroPoint is None:
+        raise ValueError(f"tensor {graph.name(index)!r} is not quantized")
+    quantization: QuantizationParameters = schema.QuantizationParametersT()
     quantization.scale = signed.quantization.scale
-    quantization.zeroPoint = np.asarray(signed.quantization.zeroPoint) + _UINT8_SHIFT
+    quantization.zeroPoint = [zero + _UINT8_SHIFT for zero in signed.quantization.zeroPoint]
     name = f"{graph.name(index)}_uint8"
-    return graph.add_tensor(name, Kind.UINT8, list(signed.shape), quantization)
+    return graph.add_tensor(name, TensorType.UINT8, list(signed.shape), quantization)

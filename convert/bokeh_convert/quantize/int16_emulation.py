@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from ai_edge_litert import schema_py_generated as schema
 
-from bokeh_convert.graph.editor import Graph, Kind, Op
+from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.schema_views import Op, TensorType
 
 MOST_MULTIPLY_ACCUMULATES = 20_000_000_000
 """Per photo; larger int16x8 files are verified by rehearsal (about 15 s a photo at this size)."""
@@ -28,9 +29,9 @@ def rehearse_int16(content: bytes) -> bytes:
     graph = Graph(content)
     operators = []
     for operator in graph.operators:
-        slots = _SLOTS.get(graph.kind(operator))
+        slots = _SLOTS.get(graph.opcode(operator))
         target = operator.outputs[0]
-        if slots is None or graph.tensors[target].type != Kind.INT16:
+        if slots is None or graph.tensors[target].type != TensorType.INT16:
             operators.append(operator)
             continue
         filters, bias, data = slots
@@ -42,14 +43,16 @@ def rehearse_int16(content: bytes) -> bytes:
                 )
         source = operator.inputs[data]
         before = graph.add_tensor(
-            f"before_{target}", Kind.FLOAT32, list(graph.tensors[source].shape)
+            f"before_{target}", TensorType.FLOAT32, list(graph.tensors[source].shape)
         )
-        after = graph.add_tensor(f"after_{target}", Kind.FLOAT32, list(graph.tensors[target].shape))
+        after = graph.add_tensor(
+            f"after_{target}", TensorType.FLOAT32, list(graph.tensors[target].shape)
+        )
         operator.inputs[data], operator.outputs[0] = before, after
         operators += [
-            graph.operator(Op.DEQUANTIZE, [source], [before], schema.DequantizeOptionsT()),
+            graph.new_operator(Op.DEQUANTIZE, [source], [before], schema.DequantizeOptionsT()),
             operator,
-            graph.operator(Op.QUANTIZE, [after], [int(target)], schema.QuantizeOptionsT()),
+            graph.new_operator(Op.QUANTIZE, [after], [int(target)], schema.QuantizeOptionsT()),
         ]
     graph.operators = operators
     return graph.to_bytes()

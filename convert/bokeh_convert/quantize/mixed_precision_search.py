@@ -223,7 +223,7 @@ def _distance(output: FloatImage, picture: FloatImage) -> float:
 def _build(float32: bytes, in_float: Collection[str], merge: bool) -> tuple[bytes, float, int]:
     """Returns the file of a plan, the estimate of its instructions, and the merged convolutions."""
     graph = Graph(float32)
-    merged = merge_convolutions(graph, Precision.DYNAMIC, leave=in_float) if merge else 0
+    merged = merge_convolutions(graph, Precision.DYNAMIC, exclude=in_float) if merge else 0
     cost = graph_cost(graph, Precision.DYNAMIC, in_float)
     return quantize_convolutions(graph.to_bytes(), in_float), cost, merged
 
@@ -269,5 +269,5 @@ def _convolutions(graph: Graph) -> list[str]:
     return [
         graph.name(int(operator.outputs[0]))
         for operator in graph.operators
-        if graph.kind(operator) in QUANTIZABLE
+        if graph.opcode(operator) in QUANTIZABLE
     ]

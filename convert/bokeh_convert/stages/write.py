@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bokeh_convert.data.calibration_data import SampleSet
-from bokeh_convert.graph.delegate_compatibility import gpu_objections, placement
-from bokeh_convert.graph.model_metadata import describe
+from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
+from bokeh_convert.graph.model_metadata import write_metadata
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
@@ -94,8 +94,8 @@ def _describe(
     verified, quantized = file.verified, file.verified.quantized
     sized, scheme = source.sized, quantized.scheme
     metadata = _metadata(file, source)
-    content = describe(quantized.content, metadata)
-    rows = placement(content)
+    content = write_metadata(quantized.content, metadata)
+    rows = operator_compatibility(content)
     report = ConversionReport(
         file=source.names.tflite(scheme.name, passed=file.passed),
         scheme=scheme.name,

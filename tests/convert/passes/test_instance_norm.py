@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bokeh_convert.graph.editor import Graph, Op
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.numpy_evaluator import evaluate
 from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.passes.instance_norm import find_instance_norms, rewrite_instance_norm
 from bokeh_convert.quantize.schemes import quantize_convolutions
 from bokeh_runtime import TfliteModel
@@ -161,8 +162,8 @@ SIZE = (128, 192)
 def half_and_double(content: bytes, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the norm's operators give in accumulated float16 and in float64."""
     graph = Graph(content)
-    inside = [op for op in graph.operators if graph.kind(op) != Op.LEAKY_RELU]
-    first, last = (op for op in graph.operators if graph.kind(op) == Op.LEAKY_RELU)
+    inside = [op for op in graph.operators if graph.opcode(op) != Op.LEAKY_RELU]
+    first, last = (op for op in graph.operators if graph.opcode(op) == Op.LEAKY_RELU)
     source, target = int(first.outputs[0]), int(last.inputs[0])
     held = values.astype(np.float16)  # what a convolution in half precision hands over
     half, double = (
@@ -200,7 +201,7 @@ def test_filters_before_it_get_a_norm_near_one(gain: float, norm: float, rng) ->
     after, count = rewritten(before)
     assert count == 1
     graph = Graph(after)
-    (convolution,) = (op for op in graph.operators if graph.kind(op) == Op.CONV_2D)
+    (convolution,) = (op for op in graph.operators if graph.opcode(op) == Op.CONV_2D)
     norms = np.sqrt(np.square(graph.constant(int(convolution.inputs[1]))).sum(axis=(1, 2, 3)))
     # As far as the epsilon stays a normal float16: by half at most.
     np.testing.assert_allclose(norms, norm, rtol=0.6)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bokeh_convert.graph.cost_model import Precision
-from bokeh_convert.graph.editor import Graph, Op
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
 from bokeh_convert.quantize.mixed_precision_search import Budget, search
@@ -51,7 +52,7 @@ def test_four_branches_become_two_and_draw_the_same(tmp_path: Path, rng) -> None
     shapes = [
         tuple(graph.tensors[op.inputs[1]].shape)
         for op in graph.operators
-        if graph.kind(op) == Op.CONV_2D
+        if graph.opcode(op) == Op.CONV_2D
     ]
     assert (16, 5, 5, 32) in shapes
     assert (16, 9, 9, 32) in shapes
