@@ -1,0 +1,179 @@
+"""Chooses the value ranges of a network's input and output.
+
+What the user says comes first, then what the graph shows (`value_range_evidence`), then trials: the
+network is run on photos that are scaled to each range that is left, and its outputs are compared
+with the photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bokeh_convert.sources.value_range_evidence import Evidence
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.metrics.photo_agreement import PhotoAgreement, agreement, mean_agreement
+from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ValueRange
+
+# In the order of preference.
+STANDARD = (UNIT, SIGNED, BYTES)
+# An output may leave its range a little: networks without a last activation overshoot.
+_OVERSHOOT = 0.25
+# Another range than the first that fits is considered where its outputs are nearer to the photos,
+# by this share of the distance and by this much. It is taken if they are nearer by a third.
+_NEARER, _NEARER_BY, _MUCH_NEARER = 1 / 2, 0.05, 1 / 3
+
+
+@dataclass(frozen=True)
+class ValueRanges:
+    """The value ranges of a network's input and output, and how they were found.
+
+    Attributes:
+        input, output: The ranges.
+        reasons: A line each of how they were found, for the user.
+        fault: What is wrong with the outputs on photos in these ranges; None if nothing. Only where
+            the user chose the ranges; otherwise a fault is an error.
+    """
+
+    input: ValueRange = UNIT
+    output: ValueRange = UNIT
+    reasons: tuple[str, ...] = ()
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    input: ValueRange
+    output: ValueRange
+    agreement: PhotoAgreement
+    outside: bool
+
+    @property
+    def fits(self) -> bool:
+        return self.agreement.fault is None and not self.outside
+
+
+def choose_ranges(
+    name: str,
+    run: Callable[[FloatImage], FloatImage],
+    photos: Sequence[FloatImage],
+    *,
+    asked_input: ValueRange | None,
+    asked_output: ValueRange | None,
+    input_evidence: Evidence | None,
+    output_evidence: Evidence | None,
+) -> ValueRanges:
+    """Returns the ranges in which the network's outputs follow the photos.
+
+    Args:
+        name: What to call the network in errors.
+        run: Runs the network on its own input, float [height, width, channels].
+        photos: float [height, width, channels] in [0, 1].
+        asked_input: What the user said of the input's range.
+        asked_output: What the user said of the output's range.
+        input_evidence: What the graph shows of the input's range.
+        output_evidence: What the graph shows of the output's range.
+
+    Raises:
+        InputError: If no range fits, or several do.
+    """
+    inputs = _candidates(asked_input, input_evidence)
+    if len(inputs) > 1 and output_evidence is not None and asked_output is None:
+        # Image-to-image networks are trained on pairs that are scaled alike.
+        likely = output_evidence.value_range
+        inputs = (likely, *(one for one in inputs if one != likely))
+    outputs = _candidates(asked_output, output_evidence)
+
+    def tried(value_range: ValueRange) -> list[_Trial]:
+        raw = [run(value_range.from_unit(photo)) for photo in photos]
+        return [_trial(value_range, other, photos, raw) for other in outputs]
+
+    trials = tried(inputs[0])
+    # Where the first range brings the outputs that near, no other can be nearer by more.
+    if not any(one.fits and one.agreement.distance <= _NEARER_BY for one in trials):
+        trials += [trial for value_range in inputs[1:] for trial in tried(value_range)]
+    chosen = _chosen(name, trials)
+    if not chosen.fits and not (asked_input and asked_output):
+        raise InputError(_nothing_fits(name, chosen))
+    reasons = [
+        _reason("input", chosen.input, asked_input, input_evidence),
+        _reason("output", chosen.output, asked_output, output_evidence),
+    ]
+    fault = None if chosen.fits else chosen.agreement.fault or "outside the range that was given"
+    return ValueRanges(chosen.input, chosen.output, tuple(filter(None, reasons)), fault)
+
+
+def _candidates(asked: ValueRange | None, evidence: Evidence | None) -> tuple[ValueRange, ...]:
+    if asked is not None:
+        return (asked,)
+    return STANDARD if evidence is None else (evidence.value_range,)
+
+
+def _trial(
+    value_range: ValueRange,
+    output_range: ValueRange,
+    photos: Sequence[FloatImage],
+    raw: Sequence[FloatImage],
+) -> _Trial:
+    scaled = [output_range.to_unit(np.nan_to_num(one)) for one in raw]
+    low, high = np.percentile(np.concatenate([one.ravel() for one in scaled]), (1, 99))
+    outside = not all(np.isfinite(one).all() for one in raw)
+    outside = outside or low < -_OVERSHOOT or high > 1 + _OVERSHOOT
+    found = mean_agreement(
+        [agreement(photo, one) for photo, one in zip(photos, scaled, strict=True)]
+    )
+    return _Trial(value_range, output_range, found, bool(outside))
+
+
+def _chosen(name: str, trials: Sequence[_Trial]) -> _Trial:
+    """Returns the first trial that fits, or one that fits much better."""
+    # Where the output's range is open, 0..1 data fits into 0..255 as black: the nearest is meant.
+    best: dict[ValueRange, _Trial] = {}
+    for trial in filter(lambda one: one.fits, trials):
+        known = best.get(trial.input)
+        if known is None or trial.agreement.distance < known.agreement.distance:
+            best[trial.input] = trial
+    if not best:
+        return trials[0]
+    first, *others = best.values()
+    distance = first.agreement.distance
+    limit = min(_NEARER * distance, distance - _NEARER_BY)
+    nearer = [trial for trial in others if trial.agreement.distance < limit]
+    if not nearer:
+        return first
+    if len(nearer) == 1 and nearer[0].agreement.distance < _MUCH_NEARER * distance:
+        return nearer[0]
+    raise InputError(
+        f"{name}: its value range is not clear. Its output follows the photo when it is fed "
+        f"{' and when it is fed '.join(_pair(trial) for trial in (first, *nearer))}; "
+        "say with --input-range and --output-range on which values it was trained"
+    )
+
+
+def _pair(trial: _Trial) -> str:
+    return f"{trial.input} (output {trial.output})"
+
+
+def _nothing_fits(name: str, chosen: _Trial) -> str:
+    fault = chosen.agreement.fault or "outside its value range"
+    return (
+        f"{name}: with photos scaled to {chosen.input}, its output (taken as {chosen.output}) is "
+        f"{fault}. The likely cause is another value range: say with --input-range and "
+        "--output-range on which values it was trained (0..1, -1..1, 0..255). "
+        "With both given it is converted as it is"
+    )
+
+
+def _reason(
+    side: str, chosen: ValueRange, asked: ValueRange | None, evidence: Evidence | None
+) -> str | None:
+    if asked is not None:
+        return None
+    if evidence is not None:
+        return f"{side} range {chosen}, because {evidence.reason}"
+    if chosen == UNIT:
+        return None
+    return f"{side} range {chosen}, because the output follows photos so"

@@ -1,0 +1,263 @@
+"""What a TensorFlow graph itself says of the value ranges that it was trained on.
+
+A network that starts with Rescaling(1/255) takes 0..255, one that ends in tanh gives -1..1. This
+module reads such evidence from the operators next to the input and next to the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes, tensor_util
+
+from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ValueRange
+
+_STANDARD = (UNIT, SIGNED, BYTES)
+# How far an end of a found range may be from a standard range's, as a share of that range's span.
+# The authors' PyNET ends in 0.58 * tanh + 0.5, which is -0.08..1.08 and stands for 0..1.
+_TOLERANCE = 0.15
+_AFFINE = {"Mul", "AddV2", "Add", "BiasAdd", "Sub", "RealDiv", "Div"}
+_SAME_VALUES = {
+    "Identity",
+    "StopGradient",
+    "Reshape",
+    "Squeeze",
+    "ExpandDims",
+    "Transpose",
+    "Pad",
+    "PadV2",
+    "MirrorPad",
+    "DepthToSpace",
+    "SpaceToDepth",
+    "ResizeBilinear",
+    "ResizeNearestNeighbor",
+}
+_CLIPS = {"Minimum", "Maximum", "ClipByValue"}
+_ACTIVATIONS = {"Tanh": SIGNED, "Sigmoid": UNIT, "HardSigmoid": UNIT}
+_MOST_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A value range, and what shows it.
+
+    Attributes:
+        value_range: The range.
+        reason: What in the graph shows it, to stand after "because".
+    """
+
+    value_range: ValueRange
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """y = scale * x + offset, for each channel."""
+
+    scale: npt.NDArray[np.float64]
+    offset: npt.NDArray[np.float64]
+
+    def then(self, operator: str, constant: npt.NDArray[np.float64], *, first: bool) -> _Affine:
+        """Appends an operator. `first`: the constant is its first operand."""
+        match operator:
+            case "Mul":
+                return _Affine(self.scale * constant, self.offset * constant)
+            case "RealDiv" | "Div" if not first:
+                return _Affine(self.scale / constant, self.offset / constant)
+            case "Sub" if first:
+                return _Affine(-self.scale, constant - self.offset)
+            case "Sub":
+                return _Affine(self.scale, self.offset - constant)
+            case _:
+                return _Affine(self.scale, self.offset + constant)
+
+
+def _identity() -> _Affine:
+    return _Affine(np.ones(1), np.zeros(1))
+
+
+class Graph:
+    """A frozen graph of one input and one output, as a map of its nodes.
+
+    Args:
+        graph: Whose variables are constants.
+        input_name: Of the placeholder.
+        output_name: Of the node that gives the output.
+    """
+
+    def __init__(self, graph: GraphDef, input_name: str, output_name: str) -> None:
+        self.nodes: Mapping[str, NodeDef] = {node.name: node for node in graph.node}
+        self.readers: dict[str, list[NodeDef]] = {}
+        for node in graph.node:
+            for name in self.operands(node):
+                self.readers.setdefault(name, []).append(node)
+        self.input_name, self.output_name = input_name, output_name
+
+    @staticmethod
+    def operands(node: NodeDef) -> Sequence[str]:
+        """Returns the names of the nodes that a node reads."""
+        return [name.partition(":")[0] for name in node.input if not name.startswith("^")]
+
+    def constant(self, name: str) -> npt.NDArray[np.float64] | None:
+        """Returns the values of a constant, flat if it has one for each channel; else None."""
+        node = self.nodes[name]
+        while node.op in ("Identity", "Cast") and len(self.operands(node)) == 1:
+            node = self.nodes[self.operands(node)[0]]
+        if node.op != "Const":
+            return None
+        values = np.asarray(tensor_util.MakeNdarray(node.attr["value"].tensor))
+        if values.dtype.kind not in "fiu" or values.size not in (1, 3, 4):
+            return None
+        return values.astype(np.float64).ravel()
+
+
+def input_evidence(graph: Graph) -> Evidence | None:
+    """Returns what the first operators say of the input's range; None if they say nothing."""
+    for affine, kind in _first_operators(graph, graph.input_name, _identity(), _MOST_STEPS):
+        if kind == "uint8":
+            return Evidence(BYTES, "its input is uint8")
+        found = _range_normalized_by(affine)
+        if found is not None:
+            text = f"its first operators compute x * {_mean(affine.scale):.4g} "
+            return Evidence(found, f"{text}{_mean(affine.offset):+.4g}")
+    return None
+
+
+def _first_operators(
+    graph: Graph, name: str, affine: _Affine, steps: int
+) -> Iterator[tuple[_Affine, str]]:
+    """Yields what is computed of the input alone, on each path as far as it stays affine."""
+    changed = not (np.all(affine.scale == 1) and np.all(affine.offset == 0))
+    ends = False
+    for node in graph.readers.get(name, []) if steps else []:
+        operands = graph.operands(node)
+        if node.op == "Cast":
+            if node.attr["DstT"].type == dtypes.uint8.as_datatype_enum:
+                yield affine, "uint8"
+            else:
+                yield from _first_operators(graph, node.name, affine, steps - 1)
+        elif node.op in _SAME_VALUES and operands[0] == name:
+            yield from _first_operators(graph, node.name, affine, steps - 1)
+        elif node.op in _AFFINE and len(operands) == 2:
+            first = operands[1] == name
+            constant = graph.constant(operands[0 if first else 1])
+            if constant is None:
+                ends = True
+            else:
+                following = affine.then(node.op, constant, first=first)
+                yield from _first_operators(graph, node.name, following, steps - 1)
+        else:
+            ends = True
+    if ends and changed:
+        yield affine, "affine"
+
+
+def _range_normalized_by(affine: _Affine) -> ValueRange | None:
+    """Returns the range that an affine function brings to about zero mean or to 0..1.
+
+    The usual forms: x / 255 and x / 127.5 - 1 (0..255), 2 x - 1 (0..1), (x + 1) / 2 (-1..1), and
+    (x - mean) / deviation with the mean and the deviation of photos in 0..1 or in 0..255.
+    """
+    if np.any(affine.scale <= 0):
+        return None
+    low = _mean(affine.offset)
+    for candidate in (BYTES, UNIT, SIGNED):
+        black = _mean(affine.scale) * candidate.low + low
+        white = _mean(affine.scale) * candidate.high + low
+        for target in (UNIT, SIGNED, ValueRange(-0.5, 0.5)):
+            if candidate != target and _near(ValueRange(black, white), target):
+                return candidate
+        # Standardized photos: deviations of 0.15 to 0.35 of the whole range are usual.
+        if candidate != SIGNED and black < -1 and white > 1 and 2.8 < white - black < 7:
+            return candidate
+    return None
+
+
+def output_evidence(graph: Graph) -> Evidence | None:
+    """Returns what the last operators say of the output's range; None if they say nothing."""
+    name, affine = graph.output_name, _identity()
+    bounds = _Bounds()
+    for _ in range(_MOST_STEPS):
+        node = graph.nodes[name]
+        operands = graph.operands(node)
+        if node.op in _ACTIVATIONS:
+            own = _ACTIVATIONS[node.op]
+            reached = (
+                _mean(affine.scale) * end + _mean(affine.offset) for end in (own.low, own.high)
+            )
+            bounds = bounds.within(*sorted(reached))
+            return _standard(bounds, f"it ends in {node.op.lower()}")
+        if node.op in _CLIPS:
+            constants = [graph.constant(operand) for operand in operands[1:]]
+            if any(constant is None for constant in constants):
+                return None
+            limits = [_mean(affine.scale * c + affine.offset) for c in constants if c is not None]
+            bounds = bounds.clipped(node.op, limits)
+            if bounds.complete:
+                return _standard(bounds, "it ends in a clip")
+            name = operands[0]
+        elif node.op in ("Relu", "Relu6") or node.op in _SAME_VALUES or node.op == "Cast":
+            name = operands[0]
+        elif node.op in _AFFINE and len(operands) == 2:
+            constants = [graph.constant(operand) for operand in operands]
+            if (constants[0] is None) == (constants[1] is None):
+                return None
+            first = constants[0] is not None
+            constant = constants[0] if first else constants[1]
+            assert constant is not None
+            # The operator stands before what was read so far.
+            inner = _identity().then(node.op, constant, first=first)
+            affine = _Affine(
+                affine.scale * inner.scale, affine.scale * inner.offset + affine.offset
+            )
+            name = operands[1] if first else operands[0]
+        else:
+            return None
+    return None
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """The ends of a range as far as they are known."""
+
+    low: float = -np.inf
+    high: float = np.inf
+
+    @property
+    def complete(self) -> bool:
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    def within(self, low: float, high: float) -> _Bounds:
+        return _Bounds(max(self.low, low), min(self.high, high))
+
+    def clipped(self, operator: str, limits: Sequence[float]) -> _Bounds:
+        if operator == "Minimum":
+            return replace(self, high=min(self.high, limits[0]))
+        if operator == "Maximum":
+            return replace(self, low=max(self.low, limits[0]))
+        return self.within(limits[0], limits[1])
+
+
+def _standard(bounds: _Bounds, reason: str) -> Evidence | None:
+    """Returns the standard range that the bounds are near to, else the bounds as they are."""
+    if not bounds.low < bounds.high:
+        return None
+    found = ValueRange(float(bounds.low), float(bounds.high))
+    for standard in _STANDARD:
+        if _near(found, standard):
+            return Evidence(standard, f"{reason} ({found})" if found != standard else reason)
+    return Evidence(found, reason)
+
+
+def _near(found: ValueRange, standard: ValueRange) -> bool:
+    allowed = _TOLERANCE * (standard.high - standard.low)
+    return abs(found.low - standard.low) <= allowed and abs(found.high - standard.high) <= allowed
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(np.mean(values))

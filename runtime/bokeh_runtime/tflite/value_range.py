@@ -1,0 +1,71 @@
+"""The range of values that stands for black to white in a network's input or output."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.photo import FloatImage
+
+_NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+_TEXT = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """The values of a tensor that stand for black and for white.
+
+    Attributes:
+        low: The value of black.
+        high: The value of white, larger than `low`.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise InputError(
+                f"value range {self}: both ends must be finite numbers, the lower one first; "
+                "give one such as 0..1, -1..1 or 0..255"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> ValueRange:
+        """Reads a range written as "LOW..HIGH", such as "-1..1".
+
+        Raises:
+            InputError: If the text is no such range, or its ends are in the wrong order.
+        """
+        found = _TEXT.fullmatch(text.strip())
+        if found is None:
+            raise InputError(
+                f"value range '{text}': write it as LOW..HIGH, such as 0..1, -1..1 or 0..255"
+            )
+        return cls(float(found[1]), float(found[2]))
+
+    def from_unit(self, image: FloatImage) -> FloatImage:
+        """Scales an image from [0, 1] to this range. Returns float32 of the same shape."""
+        if self == UNIT:
+            return image
+        span = np.float32(self.high - self.low)
+        return (image * span + np.float32(self.low)).astype(np.float32, copy=False)
+
+    def to_unit(self, values: FloatImage) -> FloatImage:
+        """Scales values of this range to [0, 1], without clipping. Returns float32."""
+        if self == UNIT:
+            return values
+        span = np.float32(self.high - self.low)
+        return ((values - np.float32(self.low)) / span).astype(np.float32, copy=False)
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+UNIT = ValueRange(0.0, 1.0)
+SIGNED = ValueRange(-1.0, 1.0)
+BYTES = ValueRange(0.0, 255.0)
