@@ -1,0 +1,122 @@
+"""Rewrites of a Keras model's configuration that leave its function as it is on float32.
+
+They are made before the model is built, because a built layer keeps its types and its layout.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bokeh_runtime.errors import InputError
+
+_HALF = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+_POLICIES = ("Policy", "DTypePolicy", "PolicyV1")
+
+# Layers that treat each value or each channel alike, whatever the layout.
+_ANY_LAYOUT = frozenset(
+    """
+    Activation Add Average Dropout ELU GaussianNoise Identity LeakyReLU Maximum Minimum Multiply
+    ReLU Rescaling SpatialDropout2D Subtract ThresholdedReLU
+    """.split()  # noqa: SIM905
+)
+# Layers that say in their own configuration where the channels are.
+_SAYS_LAYOUT = frozenset(
+    """
+    AveragePooling2D Conv2D Conv2DTranspose Cropping2D DepthwiseConv2D GlobalAveragePooling2D
+    GlobalMaxPooling2D MaxPooling2D SeparableConv2D UpSampling2D ZeroPadding2D
+    """.split()  # noqa: SIM905
+)
+_SAYS_AXIS = frozenset(
+    "BatchNormalization Concatenate GroupNormalization InstanceNormalization Softmax".split()  # noqa: SIM905
+)
+_MODELS = frozenset({"Functional", "Model", "Sequential"})
+_LAST = {-3: 3, 1: 3, -2: 1, 2: 1, -1: 2, 3: 2}  # [n, c, h, w] -> [n, h, w, c]
+
+
+def in_float32(config: Any) -> Any:
+    """Returns a configuration whose layers compute in float32.
+
+    Mixed precision is for training: its weights are float32, and a converter lowers float16
+    operators to nothing that a delegate takes. A float16 file is made from float32 anyway.
+    """
+    if isinstance(config, list):
+        return [in_float32(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _float32(item) if key in ("dtype", "DstT", "dtype_policy") else in_float32(item)
+        for key, item in config.items()
+    }
+
+
+def _float32(dtype: Any) -> Any:
+    if dtype in _HALF:
+        return "float32"
+    if isinstance(dtype, dict) and dtype.get("class_name") in _POLICIES:
+        own = dtype.get("config")
+        if isinstance(own, dict) and own.get("name") in _HALF:
+            return {**dtype, "config": {**own, "name": "float32"}}
+    return in_float32(dtype)
+
+
+def takes_channels_first(config: Any) -> bool:
+    """Whether any layer is configured for channels before height and width."""
+    if isinstance(config, list):
+        return any(map(takes_channels_first, config))
+    if not isinstance(config, dict):
+        return False
+    if config.get("data_format") == "channels_first":
+        return True
+    return any(map(takes_channels_first, config.values()))
+
+
+def channels_last(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a channels-first network's configuration with the channels last.
+
+    Filters are stored alike for both layouts, so that the weights fit as they are. TensorFlow
+    computes channels-first convolutions on GPUs alone, and no TFLite kernel does.
+
+    Raises:
+        InputError: If a layer depends on the layout in a way that its configuration does not say.
+    """
+    kind, own = config.get("class_name"), config.get("config")
+    if not isinstance(own, dict):
+        return config
+    if kind in _MODELS and isinstance(own.get("layers"), list):
+        layers = [channels_last(path, layer) for layer in own["layers"]]
+        rewritten: dict[str, Any] = {**own, "layers": layers}
+        if "build_input_shape" in own:
+            rewritten["build_input_shape"] = _turned(own["build_input_shape"])
+        return _without_shapes({**config, "config": rewritten})
+    if kind == "InputLayer":
+        shapes = {key: _turned(own[key]) for key in ("batch_input_shape", "batch_shape") if key in own}
+        return _without_shapes({**config, "config": {**own, **shapes}})
+    if kind in _SAYS_LAYOUT:
+        shape = {key: _turned(own[key]) for key in ("batch_input_shape",) if key in own}
+        turned = {**own, **shape, "data_format": "channels_last"}
+        return _without_shapes({**config, "config": turned})
+    if kind in _SAYS_AXIS:
+        return _without_shapes({**config, "config": {**own, "axis": _axis(own.get("axis", -1))}})
+    if kind in _ANY_LAYOUT:
+        return _without_shapes(config)
+    raise InputError(
+        f"{path}: takes channels first, and its layer {own.get('name', kind)} ({kind}) cannot be "
+        "turned to channels last; build the network with data_format='channels_last' and load "
+        "the weights into it"
+    )
+
+
+def _axis(axis: Any) -> Any:
+    return [_axis(one) for one in axis] if isinstance(axis, list) else _LAST.get(axis, axis)
+
+
+def _turned(shape: Any) -> Any:
+    if isinstance(shape, list) and len(shape) == 4:
+        return [shape[0], shape[2], shape[3], shape[1]]
+    return shape
+
+
+def _without_shapes(layer: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out the shapes that Keras 3 stores for building; it finds them anew."""
+    return {key: value for key, value in layer.items() if key != "build_config"}
