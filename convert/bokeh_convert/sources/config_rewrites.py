@@ -34,6 +34,16 @@ _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _LAST = {-3: 3, 1: 3, -2: 1, 2: 1, -1: 2, 3: 2}  # [n, c, h, w] -> [n, h, w, c]
 
 
+def rewritten(path: Path, config: Any) -> Any:
+    """Returns a model's configuration in float32 and with the channels last.
+
+    Raises:
+        InputError: If the network takes channels first, and a layer cannot be turned.
+    """
+    found = in_float32(config)
+    return channels_last(path, found) if takes_channels_first(found) else found
+
+
 def in_float32(config: Any) -> Any:
     """Returns a configuration whose layers compute in float32.
 
@@ -90,7 +100,9 @@ def channels_last(path: Path, config: dict[str, Any]) -> dict[str, Any]:
             rewritten["build_input_shape"] = _turned(own["build_input_shape"])
         return _without_shapes({**config, "config": rewritten})
     if kind == "InputLayer":
-        shapes = {key: _turned(own[key]) for key in ("batch_input_shape", "batch_shape") if key in own}
+        shapes = {
+            key: _turned(own[key]) for key in ("batch_input_shape", "batch_shape") if key in own
+        }
         return _without_shapes({**config, "config": {**own, **shapes}})
     if kind in _SAYS_LAYOUT:
         shape = {key: _turned(own[key]) for key in ("batch_input_shape",) if key in own}

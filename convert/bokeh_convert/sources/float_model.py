@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +15,23 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from bokeh_convert.sources.input_layout import InputLayout, NetworkInput, layout_of
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.graph import refuse_unknown_operators
-from bokeh_runtime.errors import InputError
+from bokeh_convert.sources.tracing import (
+    INPUT_NAME,
+    SizeError,
+    cause_of,
+    refusal,
+    sizes_that_fit,
+    trace,
+)
+from bokeh_convert.sources.value_range_choice import ValueRanges
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
-INPUT_NAME = "photo"
+__all__ = ["INPUT_NAME", "OUTPUT_NAME", "FloatModel", "SizedModel", "keras_model", "refusing"]
+
 OUTPUT_NAME = "bokeh"
 _UNKNOWN_CLASS = re.compile(
     r"(?:Unknown layer|Unknown object|Could not locate class):?\s*'?([\w>]+)"
@@ -36,20 +47,32 @@ class FloatModel:
         files: The files it was read from; all of them are hashed.
         format: "keras2-h5", "keras3-h5", "keras3-zip", "weights-h5", "saved-model" or
             "tf1-checkpoint".
-        call: From a float tensor [1, height, width, channels] to the model's outputs by name.
-        height, width: Of the input in pixels; None where the model leaves them open.
-        channels: 3 (RGB) or 4 (RGB + depth).
+        network: From the inputs that `layout` describes to the model's outputs by name.
+        layout: What the model takes.
         options: Which output to take.
     """
 
     path: Path
     files: tuple[Path, ...]
     format: str
-    call: Callable[[Any], Mapping[str, Any]]
-    height: int | None
-    width: int | None
-    channels: int
+    network: Callable[[Sequence[Any]], Mapping[str, Any]]
+    layout: InputLayout
     options: SourceOptions
+
+    @property
+    def height(self) -> int | None:
+        """Height of the input in pixels; None if the model leaves it open."""
+        return self.layout.height
+
+    @property
+    def width(self) -> int | None:
+        """Width of the input in pixels; None if the model leaves it open."""
+        return self.layout.width
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input: 1 (luminance), 3 (RGB) or 4 (RGB + depth)."""
+        return self.layout.channels
 
     @property
     def resampling(self) -> str:
@@ -87,31 +110,39 @@ class FloatModel:
         for side, own in ((height, self.height), (width, self.width)):
             if own is not None and side != own:
                 raise InputError(
-                    f"{self.path}: its input is fixed at {self.height} x {self.width}; "
-                    "leave --size away"
+                    f"{self.path}: its input is fixed at {self.height} x {self.width}",
+                    remedy=("leave out ", Argument("size")),
                 )
-        chosen: list[str] = []
-
-        def draw(photo: Any) -> Any:
-            outputs = self.call(photo)
-            chosen[:] = [_choose(self.path, outputs, self.options, height)]
-            return outputs[chosen[0]]
-
-        spec = tf.TensorSpec([1, height, width, self.channels], tf.float32, name=INPUT_NAME)
         try:
-            concrete = tf.function(
-                draw, input_signature=[spec], autograph=False
-            ).get_concrete_function()
-        except InputError:
-            raise
-        except (ValueError, tf.errors.InvalidArgumentError) as error:
-            cause = str(error).strip().splitlines()[-1]
-            raise InputError(
-                f"{self.path}: does not take {height} x {width} px ({cause}); try another --size"
-            ) from error
+            concrete, output_name = self._trace(height, width)
+        except SizeError as error:
+            found = sizes_that_fit(self._fits, height, width)
+            raise refusal(self.path, (height, width), str(error), found) from error
         if not self.options.trust_source:
             refuse_unknown_operators(self.path, concrete.graph.as_graph_def())
-        return SizedModel(self, height, width, chosen[0], concrete)
+        return SizedModel(self, height, width, output_name, concrete)
+
+    def _trace(self, height: int, width: int) -> tuple[Any, str]:
+        def network(photo: Any) -> Mapping[str, Any]:
+            return self.layout.images(self.network(self.layout.feed(photo)))
+
+        def choose(outputs: Mapping[str, Any]) -> str:
+            return _choose(self, outputs, height)
+
+        concrete, name = trace(self.path, network, choose, (height, width, self.channels))
+        _, rows, columns, _ = concrete.outputs[0].shape
+        if None in (rows, columns):
+            raise SizeError("the size of its output depends on the photo")
+        if columns != round(width * rows / height):
+            raise SizeError(f"its output would be {rows} x {columns} px")
+        return concrete, name
+
+    def _fits(self, height: int, width: int) -> bool:
+        try:
+            self._trace(height, width)
+        except SizeError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -119,7 +150,8 @@ class SizedModel:
     """A `FloatModel` for one input size.
 
     Attributes:
-        output_name: The source's name for the output that is drawn.
+        output_name: The source's name for the output that is taken.
+        ranges: Its value ranges.
     """
 
     model: FloatModel
@@ -127,65 +159,70 @@ class SizedModel:
     width: int
     output_name: str
     concrete: Any
+    ranges: ValueRanges = ValueRanges()
 
     def run(self, image: FloatImage) -> FloatImage:
-        """Returns the output, not clipped, for float [height, width, channels] in [0, 1]."""
-        output = self.concrete(tf.constant(image[np.newaxis]))
+        """Infers one image.
+
+        Args:
+            image: float [height, width, channels] in [0, 1].
+
+        Returns:
+            float [output height, output width, 3 or 1], not clipped, white at 1.
+        """
+        return self.ranges.output.to_unit(self.run_raw(self.ranges.input.from_unit(image)))
+
+    def run_raw(self, values: FloatImage) -> FloatImage:
+        """Infers one image in the network's own value ranges; otherwise as `run`."""
+        output = self.concrete(tf.constant(values[np.newaxis]))
         return np.asarray(output[0], np.float32)
-
-
-def input_size(path: Path, shape: Any) -> tuple[int | None, int | None, int]:
-    """Returns height, width and channels of an input of shape [batch, height, width, channels].
-
-    Raises:
-        InputError: If it is not one picture of 3 or 4 channels.
-    """
-    if len(shape) != 4:
-        raise InputError(f"{path}: needs an input [batch, height, width, channels]")
-    _, height, width, channels = shape
-    if channels not in (3, 4):
-        raise InputError(
-            f"{path}: its input has {channels} channels; 3 (RGB) or 4 (RGB + depth) can be fed"
-        )
-    return height, width, channels
 
 
 def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions) -> FloatModel:
     """Wraps a Keras model of either generation.
 
     Raises:
-        InputError: If its inputs are not one picture of 3 or 4 channels.
+        InputError: If its inputs are not a photo, or a photo and a depth map.
     """
-    if len(model.inputs) != 1:
-        raise InputError(
-            f"{path}: has {len(model.inputs)} inputs; give a model that takes one picture"
-        )
-    height, width, channels = input_size(path, tuple(model.inputs[0].shape))
+    layout = layout_of(
+        path,
+        [
+            NetworkInput(own.name.partition(":")[0], tuple(own.shape), tf.as_dtype(own.dtype))
+            for own in model.inputs
+        ],
+    )
 
-    def call(photo: Any) -> dict[str, Any]:
-        outputs = model(photo, training=False)
+    def network(inputs: Sequence[Any]) -> dict[str, Any]:
+        outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
         if isinstance(outputs, Mapping):
             return dict(outputs)
         # A Sequential of Keras 3 has one output, without a name of its own.
         names = getattr(model, "output_names", None) or [model.layers[-1].name]
         return dict(zip(names, tf.nest.flatten(outputs), strict=True))
 
-    return FloatModel(path, (path,), file_format, call, height, width, channels, options)
+    return FloatModel(path, (path,), file_format, network, layout, options)
 
 
-def _choose(path: Path, outputs: Mapping[str, Any], options: SourceOptions, height: int) -> str:
+def _choose(model: FloatModel, outputs: Mapping[str, Any], height: int) -> str:
     """Returns the name of the output to draw: the one asked for, else the largest picture.
 
     Raises:
         InputError: If it is not there, or several are as large.
     """
+    path, options = model.path, model.options
+    # A network of luminance alone gives luminance.
+    wanted = 1 if model.channels == 1 else 3
     pictures = {
         name: output.shape
         for name, output in outputs.items()
-        if output.shape.rank == 4 and output.shape[-1] == 3
+        if output.shape.rank == 4 and output.shape[-1] == wanted
     }
     if not pictures:
-        raise InputError(f"{path}: has no output of 3 channels; give a model that draws")
+        found = " and ".join(f"{name} {output.shape}" for name, output in outputs.items())
+        raise InputError(
+            f"{path}: has no output [batch, height, width, {wanted}] but {found}; give an "
+            "image-to-image network"
+        )
     there = ", ".join(f"{name} ({shape[1]} x {shape[2]})" for name, shape in pictures.items())
     if options.output_name is not None:
         if options.output_name not in pictures:
@@ -230,9 +267,8 @@ def refusing(path: Path, library: str) -> Iterator[None]:
                 f"{path}: needs the class {name}, which is not known here; "
                 f"give it with --custom-objects module:{name}"
             ) from error
-        cause = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"{path}: {library} cannot load it ({cause[0][:200]}); "
+            f"{path}: {library} cannot load it ({cause_of(error)}); "
             "save the whole model again with model.save()"
         ) from error
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from bokeh_convert.process_state import default_environment
+from bokeh_convert.sources.config_rewrites import rewritten
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.config import checked_config, custom_aliases
@@ -83,7 +84,7 @@ def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
         InputError: If it carries code, or tf-keras cannot load it.
     """
     options.refuse_pynet_options(path)
-    checked = None
+    checked = config
     if not options.trust_source:
         names = options.custom_names | frozenset(KNOWN_LAYERS)
         checked = checked_config(path, config, KERAS_2, names)
@@ -98,12 +99,14 @@ def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
                 "import its base class from tf_keras"
             )
     with refusing(path, f"tf-keras {tf_keras.__version__}"):
-        if checked is None:
-            known = {**KNOWN_LAYERS, **custom_aliases(config, objects)}
+        wanted = rewritten(path, checked)
+        if options.trust_source:
+            objects = custom_aliases(config, objects)
+        known = {**KNOWN_LAYERS, **objects}
+        if options.trust_source and wanted == config:
             # tf-keras goes by the suffix: anything but .keras is opened as HDF5 here.
             model = tf_keras.models.load_model(path, custom_objects=known, compile=False)
         else:
-            with checked_copy(path, checked) as copy:
-                known = {**KNOWN_LAYERS, **objects}
+            with checked_copy(path, wanted) as copy:
                 model = tf_keras.models.load_model(copy, custom_objects=known, compile=False)
     return keras_model(path, "keras2-h5", model, options)

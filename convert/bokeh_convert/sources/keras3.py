@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
+from bokeh_convert.sources.config_rewrites import rewritten
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing, suffixed
 from bokeh_convert.sources.hdf5_config import stored_config
 from bokeh_convert.sources.options import SourceOptions
@@ -65,17 +66,21 @@ def open_keras3(path: Path) -> Any:
 
 
 def _network(path: Path, suffix: str, config: Any, options: SourceOptions) -> Any:
-    checked = None
+    checked = config
     if not options.trust_source:
         checked = checked_config(path, config, KERAS_3, options.custom_names)
     objects = options.load_custom_objects()
     with refusing(path, f"Keras {keras.__version__}"):
-        if checked is None:
-            known = custom_aliases(config, objects)
-            with suffixed(path, suffix) as named:
-                return keras.saving.load_model(
-                    named, custom_objects=known, compile=False, safe_mode=False
-                )
+        wanted = rewritten(path, checked)
+        if options.trust_source:
+            objects = custom_aliases(config, objects)
+            if wanted == config:
+                with suffixed(path, suffix) as named:
+                    return keras.saving.load_model(
+                        named, custom_objects=objects, compile=False, safe_mode=False
+                    )
         copied = unpacked if suffix == ".keras" else checked_copy
-        with copied(path, checked) as copy:
-            return keras.saving.load_model(copy, custom_objects=objects, compile=False)
+        with copied(path, wanted) as copy:
+            return keras.saving.load_model(
+                copy, custom_objects=objects, compile=False, safe_mode=not options.trust_source
+            )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from bokeh_convert.sources.float_model import FloatModel, input_size, refusing
+from bokeh_convert.sources.float_model import FloatModel, refusing
+from bokeh_convert.sources.input_layout import NetworkInput, layout_of
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.graph import refuse_side_effects
 from bokeh_convert.sources.security.links import refuse_foreign_files
@@ -36,20 +38,27 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
             refuse_side_effects(path, meta_graph, name)
         loaded = tf.saved_model.load(str(path), tags=[SERVE])
         signature = loaded.signatures[name]
-    inputs = signature.structured_input_signature[1]
-    if len(inputs) != 1:
-        raise InputError(f"{path}: signature {name} has {len(inputs)} inputs; it needs one picture")
-    ((argument, spec),) = inputs.items()
-    if spec.shape.rank is None:
-        raise InputError(f"{path}: the shape of input {argument} is unknown; save it with a shape")
-    height, width, channels = input_size(path, spec.shape.as_list())
+    specs = signature.structured_input_signature[1]
+    for argument, spec in specs.items():
+        if spec.shape.rank is None:
+            raise InputError(
+                f"{path}: the shape of input {argument} is unknown; save it with a shape"
+            )
+    arguments = tuple(specs)
+    layout = layout_of(
+        path,
+        [
+            NetworkInput(name, tuple(spec.shape.as_list()), spec.dtype)
+            for name, spec in specs.items()
+        ],
+    )
 
-    def call(photo: Any) -> dict[str, Any]:
+    def network(inputs: Sequence[Any]) -> dict[str, Any]:
         # The object owns the variables: without it they would be collected.
         _ = loaded
-        return dict(signature(**{argument: photo}))
+        return dict(signature(**dict(zip(arguments, inputs, strict=True))))
 
-    return FloatModel(path, files, "saved-model", call, height, width, channels, options)
+    return FloatModel(path, files, "saved-model", network, layout, options)
 
 
 def _serving(path: Path, stored: Any) -> Any:

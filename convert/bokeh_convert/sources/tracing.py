@@ -1,0 +1,196 @@
+"""Traces a network at one input size as a TensorFlow graph of its image output alone.
+
+What keeps a network from being traced or converted is named here in the words of its layers: a size
+that a layer cannot take, random numbers, variables that the graph assigns while it runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tf_keras
+
+from bokeh_runtime.errors import Argument, InputError
+
+INPUT_NAME = "photo"
+_MULTIPLES = (2, 4, 8, 16, 32, 64)
+_RANDOM = re.compile(r"Random|Multinomial|TruncatedNormal|StatelessShuffle")
+_ASSIGNING = re.compile(r"^Assign")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+Network = Callable[[Any], Mapping[str, Any]]
+
+
+class SizeError(Exception):
+    """A network does not take a size. The message says what does not fit, and where."""
+
+
+def trace(
+    path: Path,
+    network: Network,
+    choose: Callable[[Mapping[str, Any]], str],
+    shape: tuple[int, int, int],
+) -> tuple[Any, str]:
+    """Traces a network, and leaves out what its image output does not need.
+
+    A network that was saved with BatchNormalization in training mode normalizes each image by its
+    own mean and variance at batch size 1, which is instance normalization. The moving averages that
+    it also updates are not needed for that and are left out.
+
+    Args:
+        path: The source, for messages.
+        network: From a float tensor [1, height, width, channels] to the outputs by name.
+        choose: Returns the name of the image output.
+        shape: Height and width in pixels, and channels.
+
+    Returns:
+        The concrete function from the input to the output, and the output's name.
+
+    Raises:
+        SizeError: If the network does not take the size.
+        InputError: If it computes with random numbers or assigns variables.
+    """
+    chosen: list[str] = []
+
+    def image(photo: Any) -> Any:
+        outputs = network(photo)
+        chosen[:] = [choose(outputs)]
+        return outputs[chosen[0]]
+
+    spec = tf.TensorSpec([1, *shape], tf.float32, name=INPUT_NAME)
+    with _explained_by_layers():
+        traced = tf.function(image, input_signature=[spec], autograph=False)
+        concrete = traced.get_concrete_function()
+    graph = concrete.graph
+    if any(_ASSIGNING.match(operation.type) for operation in graph.get_operations()):
+        # Only then, because a graph that is traced the usual way is lowered bit for bit as before.
+        wrapped = tf.compat.v1.wrap_function(image, [spec])
+        concrete = wrapped.prune(
+            wrapped.graph.get_tensor_by_name(f"{INPUT_NAME}:0"), wrapped.outputs[0]
+        )
+    _refuse_state(path, concrete)
+    return concrete, chosen[0]
+
+
+def _refuse_state(path: Path, concrete: Any) -> None:
+    for name, kind in _operators(concrete.graph.as_graph_def()):
+        layer = _layer_of(name)
+        if _RANDOM.search(kind):
+            raise InputError(
+                f"{path}: its output is random: {layer} computes {kind}, as Dropout does in "
+                "training mode; save the network as it is called with training=False"
+            )
+        if _ASSIGNING.match(kind):
+            raise InputError(
+                f"{path}: {layer} assigns a variable while the network runs ({kind}); save the "
+                "network as it is called with training=False"
+            )
+
+
+def _operators(graph: Any) -> Iterator[tuple[str, str]]:
+    """Yields name and kind of every operator, those in functions included."""
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in nodes:
+            yield node.name, node.op
+
+
+def _layer_of(name: str) -> str:
+    """Returns the layer that an operator's name stands for: `net/dropout/random` is dropout."""
+    parts = name.split("/")
+    return f"layer {parts[-2]}" if len(parts) > 1 else f"operator {name}"
+
+
+@contextmanager
+def _explained_by_layers() -> Iterator[None]:
+    """Turns an error of a layer into a `SizeError` that names the layer."""
+    filtered = keras.config.is_traceback_filtering_enabled()
+    # The layers stand in the frames that Keras would filter out.
+    keras.config.disable_traceback_filtering()
+    tf.debugging.disable_traceback_filtering()
+    try:
+        yield
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        if isinstance(error, InputError):
+            raise
+        layer = _failing_layer(error)
+        cause = cause_of(error)
+        raise SizeError(f"{cause}, in layer {layer}" if layer else cause) from error
+    finally:
+        tf.debugging.enable_traceback_filtering()
+        if filtered:
+            keras.config.enable_traceback_filtering()
+
+
+def _failing_layer(error: BaseException) -> str | None:
+    """Returns name and class of the innermost layer that an error came through."""
+    found = None
+    trace_back = error.__traceback__
+    while trace_back is not None:
+        own = trace_back.tb_frame.f_locals.get("self")
+        if isinstance(own, keras.layers.Layer | tf_keras.layers.Layer) and not hasattr(
+            own, "layers"
+        ):
+            found = f"{own.name} ({type(own).__name__})"
+        trace_back = trace_back.tb_next
+    return found
+
+
+def cause_of(error: BaseException) -> str:
+    """Returns the line of a library's error that says what is wrong.
+
+    Keras puts where it happened first, then the cause, then the arguments in a list.
+    """
+    text = _ANSI.sub("", str(error))
+    text = text.partition("Arguments received by")[0].partition("Call arguments received by")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
+        lines = lines[1:]
+    return lines[-1].partition(" for '{{node")[0].rstrip(".:")[:300]
+
+
+def sizes_that_fit(
+    fits: Callable[[int, int], bool], height: int, width: int
+) -> tuple[int, list[tuple[int, int]]] | None:
+    """Returns the smallest multiple that a network takes both sides in, and the nearest such sizes.
+
+    Args:
+        fits: Whether the network takes a height and a width in pixels.
+        height, width: What it does not take.
+
+    Returns:
+        The multiple, and the sizes below and above; None if no multiple of up to 64 fits.
+    """
+    for multiple in _MULTIPLES:
+        above = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        if above != (height, width) and fits(*above):
+            below = (height // multiple * multiple, width // multiple * multiple)
+            return multiple, [size for size in (below, above) if 0 not in size]
+    return None
+
+
+def refusal(path: Path, shape: tuple[int, int], cause: str, found: Any) -> InputError:
+    """Returns the error for a size that a network does not take.
+
+    Args:
+        path: The source.
+        shape: Height and width in pixels.
+        cause: Message of the `SizeError`.
+        found: What `sizes_that_fit` returned.
+    """
+    message = f"{path}: does not take {shape[0]} x {shape[1]} px ({cause})"
+    if found is None:
+        return InputError(message, remedy=("give another ", Argument("size")))
+    multiple, sizes = found
+    near = " or ".join(f"{height}x{width}" for height, width in sizes)
+    return InputError(
+        message,
+        remedy=(f"it takes multiples of {multiple}: give ", Argument("size"), f" {near}"),
+    )
