@@ -8,6 +8,7 @@ from pathlib import Path
 from bokeh_convert.process_state import keras_on_tensorflow, random_state
 from bokeh_convert.sources.float_model import FloatModel
 from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.other_formats import refuse_other_formats
 from bokeh_runtime.errors import InputError
 
 __all__ = ["FloatModel", "SourceOptions", "read_model"]
@@ -45,25 +46,20 @@ def _read(path: Path, options: SourceOptions) -> FloatModel:
         raise InputError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or save it again")
-    # By content, not by suffix: people rename files.
     try:
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+    if start == b"\x89HDF\r\n\x1a\n":  # By content, not by suffix: people rename files.
+        from bokeh_convert.sources.hdf5 import read_hdf5
+
+        return read_hdf5(path, options)
+    refuse_other_formats(path, start)
     if start.startswith(b"PK"):
         from bokeh_convert.sources.keras3 import read_keras3_zip
 
         return read_keras3_zip(path, options)
-    if start == b"\x89HDF\r\n\x1a\n":
-        from bokeh_convert.sources.hdf5 import read_hdf5
-
-        return read_hdf5(path, options)
-    if re.match(rb"\x80[\x02-\x05]", start):
-        raise InputError(
-            f"{path}: is a pickle, which is code that opening would run; "
-            "save the model with model.save()"
-        )
     raise InputError(f"{path}: neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
 
 

@@ -10,71 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 import tf_keras
 
-from bokeh_convert.process_state import default_environment
 from bokeh_convert.sources.config_rewrites import rewritten
+from bokeh_convert.sources.custom_objects import load_custom_objects
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.sources.known_layers import KNOWN_LAYERS, with_registered_names
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.config import checked_config, custom_aliases
 from bokeh_convert.sources.security.hdf5 import checked_copy
 from bokeh_convert.sources.security.layers import KERAS_2
 from bokeh_runtime.errors import InputError
-
-
-class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
-    """TensorFlow Addons' InstanceNormalization, which no current TensorFlow can import.
-
-    Each channel of each image is normalized over its height and width. Arguments are named as in
-    the files that Addons wrote; what only matters in training is taken and ignored.
-
-    Input and output: float [batch, height, width, channels].
-    """
-
-    def __init__(
-        self,
-        axis: int = -1,
-        epsilon: float = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        *,
-        name: str | None = None,
-        dtype: Any = None,
-        **_training_only: Any,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        if axis not in (-1, 3):
-            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
-        self.epsilon = epsilon
-        self.center = center
-        self.scale = scale
-
-    def build(self, input_shape: Any) -> None:
-        channels = (input_shape[-1],)
-        # Gamma before beta: the order in which Addons stored them.
-        if self.scale:
-            self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
-        if self.center:
-            self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
-        super().build(input_shape)
-
-    def call(self, inputs: Any) -> Any:
-        mean, variance = tf.nn.moments(inputs, [1, 2], keepdims=True)
-        return tf.nn.batch_normalization(
-            inputs,
-            mean,
-            variance,
-            self.beta if self.center else None,
-            self.gamma if self.scale else None,
-            self.epsilon,
-        )
-
-
-KNOWN_LAYERS = {
-    "Addons>InstanceNormalization": AddonsInstanceNormalization,
-    "InstanceNormalization": AddonsInstanceNormalization,
-}
 
 
 def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
@@ -86,12 +32,12 @@ def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
     options.refuse_pynet_options(path)
     checked = config
     if not options.trust_source:
-        names = options.custom_names | frozenset(KNOWN_LAYERS)
-        checked = checked_config(path, config, KERAS_2, names)
+        given = options.custom_names
+        # A layer that the user gives is the user's, whatever package has one of that name.
+        named = config if "InstanceNormalization" in given else with_registered_names(config)
+        checked = checked_config(path, named, KERAS_2, given, known=frozenset(KNOWN_LAYERS))
     # The user's module most likely says `tf.keras`, which must mean Keras 2 to fit this file.
-    # TensorFlow settles that at the first use of `tf.keras` in the process, for good.
-    with default_environment(TF_USE_LEGACY_KERAS="1"):
-        objects = options.load_custom_objects()
+    objects = load_custom_objects(options.custom_objects, keras_2=True)
     for name, given in objects.items():
         if isinstance(given, type) and issubclass(given, keras.layers.Layer):
             raise InputError(

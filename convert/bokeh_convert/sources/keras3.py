@@ -10,6 +10,7 @@ import keras
 
 import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
 from bokeh_convert.sources.config_rewrites import rewritten
+from bokeh_convert.sources.custom_objects import load_custom_objects
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing, suffixed
 from bokeh_convert.sources.hdf5_config import stored_config
 from bokeh_convert.sources.options import SourceOptions
@@ -69,7 +70,7 @@ def _network(path: Path, suffix: str, config: Any, options: SourceOptions) -> An
     checked = config
     if not options.trust_source:
         checked = checked_config(path, config, KERAS_3, options.custom_names)
-    objects = options.load_custom_objects()
+    objects = load_custom_objects(options.custom_objects)
     with refusing(path, f"Keras {keras.__version__}"):
         wanted = rewritten(path, checked)
         if options.trust_source:

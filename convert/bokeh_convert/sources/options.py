@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bokeh_convert.process_state import search_path
 from bokeh_runtime.errors import InputError
 
 
@@ -24,7 +21,7 @@ class SourceOptions:
         width, input_channels, residual: Of our PyNET (see `bokeh_convert.pynet.network.pynet`),
             for files that hold weights alone; None for the authors' 1.0, 4 and False.
         trust_source: Build layers that are stored as code, and functions not known to be harmless.
-        custom_objects: The user's own layer classes, each as "module:NAME".
+        custom_objects: The user's own layer classes, each as "module:NAME" or "file.py:NAME".
         resampling: How photos were scaled in training, of
             `bokeh_runtime.imaging.resample.RESAMPLING`; None for "bicubic" where the source is the
             authors' checkpoint, "area" else.
@@ -43,36 +40,6 @@ class SourceOptions:
     def custom_names(self) -> frozenset[str]:
         """The classes' names."""
         return frozenset(name.rpartition(":")[2] for name in self.custom_objects)
-
-    def load_custom_objects(self) -> dict[str, Any]:
-        """Imports the user's classes, the current folder searched first.
-
-        What their modules import later, when they are called, is not searched for there.
-
-        Returns:
-            The classes by name.
-
-        Raises:
-            InputError: If one cannot be imported.
-        """
-        found: dict[str, Any] = {}
-        for given in self.custom_objects:
-            module, colon, name = given.rpartition(":")
-            if not colon or not module or not name:
-                raise InputError(f"--custom-objects {given}: write it as module:NAME")
-            try:
-                with search_path(os.curdir):
-                    found[name] = getattr(importlib.import_module(module), name)
-            except AttributeError as error:
-                raise InputError(
-                    f"--custom-objects {given}: {module} has no {name}; check the name"
-                ) from error
-            except Exception as error:  # the user's module may raise anything
-                raise InputError(
-                    f"--custom-objects {given}: importing {module} failed ({error}); "
-                    "run from its folder, or set PYTHONPATH"
-                ) from error
-        return found
 
     def refuse_pynet_options(self, path: Any) -> None:
         """Refuses options that only weights alone need, for a file that holds a whole model."""

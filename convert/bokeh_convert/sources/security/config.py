@@ -31,7 +31,12 @@ _NUMBERS = frozenset(
 
 
 def checked_config(
-    path: Path, config: Any, generation: layers.Generation, custom: frozenset[str]
+    path: Path,
+    config: Any,
+    generation: layers.Generation,
+    custom: frozenset[str],
+    *,
+    known: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Returns a copy of a model's configuration that names nothing but allowed classes.
 
@@ -41,6 +46,7 @@ def checked_config(
         generation: `layers.KERAS_2` or `layers.KERAS_3`.
         custom: Names of classes and functions that the user gives. Where the file asks for one of
             them, under whatever package or module, the copy asks for it by that name alone.
+        known: Registered names of classes that are given to the library beside its own.
 
     Returns:
         The copy, without what is only needed to go on training.
@@ -52,7 +58,7 @@ def checked_config(
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise InputError(f"{path}: its configuration is no Keras model; save it with model.save()")
     try:
-        checked = _Check(path, generation, custom).value(config)
+        checked = _Check(path, generation, custom, known).value(config)
     except RecursionError:
         raise InputError(
             f"{path}: its configuration is nested too deep for a model; "
@@ -66,6 +72,7 @@ class _Check:
     path: Path
     generation: layers.Generation
     custom: frozenset[str]
+    known: frozenset[str]
 
     def value(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -114,6 +121,8 @@ class _Check:
         plain = name.rpartition(">")[2]
         if plain in self.custom:
             return self._custom(node, plain)
+        if name in self.known and node.get("registered_name") in (None, name):
+            return self._custom(node, name)
         why = self.generation.refused.get(plain)
         if why is not None:
             raise InputError(

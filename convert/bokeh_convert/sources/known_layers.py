@@ -1,0 +1,147 @@
+"""Layers of other packages that Keras 2 files often hold, for files that are opened without them.
+
+A name alone does not tell whose layer it is: several packages have an `InstanceNormalization`, and
+they differ in where epsilon is added and in what is averaged. So a layer is taken for a known one by
+its registered name, or by a configuration that only that package writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+
+class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
+    """TensorFlow Addons' InstanceNormalization, which no current TensorFlow can import.
+
+    Each channel of each image is normalized over its height and width. Arguments are named as in
+    the files that Addons wrote; what only matters in training is taken and ignored.
+
+    Input and output: float [batch, height, width, channels].
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        **_training_only: Any,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if axis not in (-1, 3):
+            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+
+    def build(self, input_shape: Any) -> None:
+        channels = (input_shape[-1],)
+        # Gamma before beta: the order in which Addons stored them.
+        if self.scale:
+            self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
+        if self.center:
+            self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        mean, variance = tf.nn.moments(inputs, [1, 2], keepdims=True)
+        return tf.nn.batch_normalization(
+            inputs,
+            mean,
+            variance,
+            self.beta if self.center else None,
+            self.gamma if self.scale else None,
+            self.epsilon,
+        )
+
+
+class ContribInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
+    """keras-contrib's InstanceNormalization.
+
+    It differs from the paper's (Ulyanov et al., 2016, arXiv 1607.08022) in two points: epsilon is
+    added to the standard deviation, not to the variance, and with axis None the mean is over the
+    channels too.
+
+    Input and output: float [batch, height, width, channels].
+    """
+
+    def __init__(
+        self,
+        axis: int | None = None,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        **_training_only: Any,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if axis not in (None, -1, 3):
+            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
+        self.axis = axis
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+
+    def build(self, input_shape: Any) -> None:
+        shape = (1,) if self.axis is None else (input_shape[-1],)
+        if self.scale:
+            self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
+        if self.center:
+            self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        axes = [1, 2, 3] if self.axis is None else [1, 2]
+        mean, variance = tf.nn.moments(inputs, axes, keepdims=True)
+        normalized = (inputs - mean) / (tf.sqrt(variance) + self.epsilon)
+        if self.scale:
+            normalized = normalized * self.gamma
+        return normalized + self.beta if self.center else normalized
+
+
+ADDONS = "Addons>InstanceNormalization"
+CONTRIB = "bokeh_tflite>ContribInstanceNormalization"
+"""Stands in a rewritten configuration for a layer that was recognized by its configuration."""
+KNOWN_LAYERS: Mapping[str, Any] = {
+    ADDONS: AddonsInstanceNormalization,
+    CONTRIB: ContribInstanceNormalization,
+}
+_ANY_LAYER = frozenset({"name", "trainable", "dtype", "batch_input_shape"})
+_CONTRIB = frozenset(
+    {"axis", "epsilon", "center", "scale"}
+    | {
+        f"{weight}_{role}"
+        for weight in ("beta", "gamma")
+        for role in ("initializer", "regularizer", "constraint")
+    }
+)
+
+
+def with_registered_names(config: Any) -> Any:
+    """Returns a configuration in which layers that are known by their configuration have a name.
+
+    keras-contrib does not register its layers, and Addons' first versions did not: their files
+    hold the name of the class alone.
+    """
+    if isinstance(config, list):
+        return [with_registered_names(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    found = {key: with_registered_names(item) for key, item in config.items()}
+    if found.get("class_name") == "InstanceNormalization" and not found.get("registered_name"):
+        own = found.get("config")
+        keys = frozenset(own) - _ANY_LAYER if isinstance(own, dict) else frozenset()
+        if keys == _CONTRIB:
+            found["class_name"] = CONTRIB
+        elif keys == _CONTRIB | {"groups"}:
+            found["class_name"] = ADDONS
+    return found

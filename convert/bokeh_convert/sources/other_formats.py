@@ -1,0 +1,80 @@
+"""Tells model files of other kinds, and what leads from them to a source that can be read."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+from bokeh_runtime.errors import InputError
+
+_ZIP, _PICKLE = b"PK", re.compile(rb"\x80[\x02-\x05]")
+_CHECKPOINT_PART = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+_FROM_TORCH = (
+    "export it to ONNX with torch.onnx.export, make a SavedModel of that with the package onnx2tf, "
+    "and give that folder"
+)
+
+
+def refuse_other_formats(path: Path, start: bytes) -> None:
+    """Refuses a file that is no Keras model, and says how to make one of it.
+
+    Args:
+        path: The file.
+        start: Its first 8 bytes.
+
+    Raises:
+        InputError: If it is a model of another kind, which is told by its content or its suffix.
+    """
+    found = _by_content(path, start) or _by_name(path)
+    if found is not None:
+        raise InputError(f"{path}: {found}")
+
+
+def _by_content(path: Path, start: bytes) -> str | None:
+    if start[4:8] == b"TFL3":
+        return (
+            "is a .tflite file, which is converted already; run it with bokeh-render or "
+            "bokeh-bench, or give the trained model that it was made from"
+        )
+    if start.startswith(_ZIP):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, OSError):
+            return None  # The reader of .keras files says what is damaged.
+        if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+            return f"is a PyTorch file; {_FROM_TORCH}"
+        if names and all(name.endswith(".npy") for name in names):
+            return "holds NumPy arrays; load them into the network and save it with model.save()"
+    if _PICKLE.match(start):
+        return (
+            "is a pickle, which is code that opening would run; of PyTorch: "
+            f"{_FROM_TORCH}; of Keras: save the model with model.save()"
+        )
+    return None
+
+
+def _by_name(path: Path) -> str | None:
+    if path.name in ("saved_model.pb", "saved_model.pbtxt", "keras_metadata.pb"):
+        return f"is a part of a SavedModel; give its folder, {path.parent}"
+    part = _CHECKPOINT_PART.search(path.name)
+    if part:
+        prefix = path.name[: part.start()]
+        return f"is a part of a checkpoint, and {prefix}.index is not beside it; copy all its parts"
+    match path.suffix.lower():
+        case ".pb" | ".pbtxt":
+            return (
+                "is a TensorFlow 1 graph; import it with tf.compat.v1.import_graph_def, save it "
+                "with tf.compat.v1.saved_model.simple_save, and give that folder"
+            )
+        case ".onnx":
+            return "is an ONNX file; make a SavedModel of it with the package onnx2tf, and give that folder"
+        case ".pth" | ".pt" | ".ckpt":
+            return f"is a PyTorch file; {_FROM_TORCH}"
+        case ".json" | ".yaml" | ".yml":
+            return (
+                "is a text, and a network's architecture holds no weights; load the weights into "
+                "it and save the whole model with model.save()"
+            )
+    return None
