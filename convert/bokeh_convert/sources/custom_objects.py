@@ -60,7 +60,8 @@ def _import(module: str) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {module}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     imported = importlib.util.module_from_spec(spec)
     # By its folder too, for what stands beside it.
     with search_path(str(path.parent)):
@@ -72,8 +73,8 @@ def _import(module: str) -> ModuleType:
 def _tensorflow_keras(keras_2: bool) -> Iterator[None]:
     """Makes `tf.keras` and `tensorflow.keras` Keras 2 for a block.
 
-    TensorFlow decides at its import which Keras its submodule `keras` is, and at its first use which
-    Keras its attribute `keras` is.
+    TensorFlow decides at its import which Keras its submodule `keras` is, and at its first use
+    which Keras its attribute `keras` is.
     """
     if not keras_2:
         yield

@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,7 @@ class SizedModel:
     width: int
     output_name: str
     concrete: Any
-    ranges: ValueRanges = ValueRanges()
+    ranges: ValueRanges = field(default_factory=ValueRanges)
 
     def run(self, image: FloatImage) -> FloatImage:
         """Infers one image.

@@ -1,8 +1,8 @@
 """Layers of other packages that Keras 2 files often hold, for files that are opened without them.
 
 A name alone does not tell whose layer it is: several packages have an `InstanceNormalization`, and
-they differ in where epsilon is added and in what is averaged. So a layer is taken for a known one by
-its registered name, or by a configuration that only that package writes.
+they differ in where epsilon is added and in what is averaged. So a layer is taken for a known one
+by its registered name, or by a configuration that only that package writes.
 """
 
 from __future__ import annotations

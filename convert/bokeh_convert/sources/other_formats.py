@@ -15,6 +15,23 @@ _FROM_TORCH = (
     "and give that folder"
 )
 
+_GRAPH = (
+    "is a TensorFlow 1 graph; import it with tf.compat.v1.import_graph_def, save it with "
+    "tf.compat.v1.saved_model.simple_save, and give that folder"
+)
+_ARCHITECTURE = (
+    "is a text, and a network's architecture holds no weights; load the weights into it and save "
+    "the whole model with model.save()"
+)
+_BY_SUFFIX = {
+    **dict.fromkeys((".pb", ".pbtxt"), _GRAPH),
+    ".onnx": (
+        "is an ONNX file; make a SavedModel of it with the package onnx2tf, and give that folder"
+    ),
+    **dict.fromkeys((".pth", ".pt", ".ckpt"), f"is a PyTorch file; {_FROM_TORCH}"),
+    **dict.fromkeys((".json", ".yaml", ".yml"), _ARCHITECTURE),
+}
+
 
 def refuse_other_formats(path: Path, start: bytes) -> None:
     """Refuses a file that is no Keras model, and says how to make one of it.
@@ -62,19 +79,4 @@ def _by_name(path: Path) -> str | None:
     if part:
         prefix = path.name[: part.start()]
         return f"is a part of a checkpoint, and {prefix}.index is not beside it; copy all its parts"
-    match path.suffix.lower():
-        case ".pb" | ".pbtxt":
-            return (
-                "is a TensorFlow 1 graph; import it with tf.compat.v1.import_graph_def, save it "
-                "with tf.compat.v1.saved_model.simple_save, and give that folder"
-            )
-        case ".onnx":
-            return "is an ONNX file; make a SavedModel of it with the package onnx2tf, and give that folder"
-        case ".pth" | ".pt" | ".ckpt":
-            return f"is a PyTorch file; {_FROM_TORCH}"
-        case ".json" | ".yaml" | ".yml":
-            return (
-                "is a text, and a network's architecture holds no weights; load the weights into "
-                "it and save the whole model with model.save()"
-            )
-    return None
+    return _BY_SUFFIX.get(path.suffix.lower())

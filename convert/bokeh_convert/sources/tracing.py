@@ -163,7 +163,8 @@ def sizes_that_fit(
 
     Args:
         fits: Whether the network takes a height and a width in pixels.
-        height, width: What it does not take.
+        height: In pixels, which it does not take.
+        width: In pixels, likewise.
 
     Returns:
         The multiple, and the sizes below and above; None if no multiple of up to 64 fits.
