@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
@@ -22,8 +23,12 @@ from bokeh_convert.graph.schema_views import (
 )
 from bokeh_convert.process_state import without_absl_messages
 from bokeh_convert.sources.float_model import INPUT_NAME, OUTPUT_NAME, SizedModel
+from bokeh_convert.sources.tracing import layer_of
+from bokeh_runtime.errors import InputError
 
 SIGNATURE = "serving_default"
+_UNSUPPORTED = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
+_ERROR = re.compile(r"error: (.+)")
 
 
 class TargetSpec(Protocol):
@@ -49,9 +54,15 @@ def lower(sized: SizedModel) -> bytes:
     """Returns a float32 .tflite file with the signature `serving_default`: photo -> bokeh.
 
     Layers that the output does not need are not in it.
+
+    Raises:
+        InputError: If TFLite has no operator for one of the graph's.
     """
-    with without_absl_messages():
-        content = frozen_converter(sized).convert()
+    try:
+        with without_absl_messages():
+            content = frozen_converter(sized).convert()
+    except Exception as error:  # whatever the converter raises, the graph is the cause
+        raise InputError(_fault(sized, str(error))) from error
     model = read_model(content)
     model.signatureDefs = [_signature(model.subgraphs[0])]
     return pack_model(model)
@@ -80,3 +91,24 @@ def _tensor_map(name: str, index: int) -> TensorMap:
     tensor_map.name = name
     tensor_map.tensorIndex = index
     return tensor_map
+
+
+def _fault(sized: SizedModel, message: str) -> str:
+    """Says what of a graph TensorFlow's converter cannot lower, from its error of many lines."""
+    kinds = sorted(set(_UNSUPPORTED.findall(message)))
+    if not kinds:
+        found = _ERROR.search(message)
+        cause = found[1] if found else message.strip().partition("\n")[0]
+        return (
+            f"{sized.model.path}: TensorFlow's converter cannot lower it ({cause[:300]}); export "
+            "the network without training operators, as it is called with training=False"
+        )
+    layers = [
+        f"{operator.type} in {layer_of(operator.name)}"
+        for operator in sized.concrete.graph.get_operations()
+        if operator.type in kinds
+    ]
+    return (
+        f"{sized.model.path}: TFLite has no operator for {', '.join(layers or kinds)}; write that "
+        "layer with other operators"
+    )

@@ -80,7 +80,7 @@ def trace(
 
 def _refuse_state(path: Path, concrete: Any) -> None:
     for name, kind in _operators(concrete.graph.as_graph_def()):
-        layer = _layer_of(name)
+        layer = layer_of(name)
         if _RANDOM.search(kind):
             raise InputError(
                 f"{path}: its output is random: {layer} computes {kind}, as Dropout does in "
@@ -100,7 +100,7 @@ def _operators(graph: Any) -> Iterator[tuple[str, str]]:
             yield node.name, node.op
 
 
-def _layer_of(name: str) -> str:
+def layer_of(name: str) -> str:
     """Returns the layer that an operator's name stands for: `net/dropout/random` is dropout."""
     parts = name.split("/")
     return f"layer {parts[-2]}" if len(parts) > 1 else f"operator {name}"
