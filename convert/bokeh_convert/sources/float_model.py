@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from bokeh_convert.sources.model_types import ConcreteFunction, KerasModel, Tensor
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.graph import refuse_unknown_operators
 from bokeh_runtime.errors import InputError
@@ -45,7 +45,7 @@ class FloatModel:
     path: Path
     files: tuple[Path, ...]
     format: str
-    call: Callable[[Any], Mapping[str, Any]]
+    call: Callable[[Tensor], Mapping[str, Tensor]]
     height: int | None
     width: int | None
     channels: int
@@ -92,14 +92,14 @@ class FloatModel:
                 )
         chosen: list[str] = []
 
-        def draw(photo: Any) -> Any:
+        def draw(photo: Tensor) -> Tensor:
             outputs = self.call(photo)
             chosen[:] = [_choose(self.path, outputs, self.options, height)]
             return outputs[chosen[0]]
 
         spec = tf.TensorSpec([1, height, width, self.channels], tf.float32, name=INPUT_NAME)
         try:
-            concrete = tf.function(
+            concrete: ConcreteFunction = tf.function(
                 draw, input_signature=[spec], autograph=False
             ).get_concrete_function()
         except InputError:
@@ -126,7 +126,7 @@ class SizedModel:
     height: int
     width: int
     output_name: str
-    concrete: Any
+    concrete: ConcreteFunction
 
     def run(self, image: FloatImage) -> FloatImage:
         """Returns the output, not clipped, for float [height, width, channels] in [0, 1]."""
@@ -134,7 +134,7 @@ class SizedModel:
         return np.asarray(output[0], np.float32)
 
 
-def input_size(path: Path, shape: Any) -> tuple[int | None, int | None, int]:
+def input_size(path: Path, shape: Sequence[int | None]) -> tuple[int | None, int | None, int]:
     """Returns height, width and channels of an input of shape [batch, height, width, channels].
 
     Raises:
@@ -150,7 +150,9 @@ def input_size(path: Path, shape: Any) -> tuple[int | None, int | None, int]:
     return height, width, channels
 
 
-def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions) -> FloatModel:
+def keras_model(
+    path: Path, file_format: str, model: KerasModel, options: SourceOptions
+) -> FloatModel:
     """Wraps a Keras model of either generation.
 
     Raises:
@@ -162,7 +164,7 @@ def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions
         )
     height, width, channels = input_size(path, tuple(model.inputs[0].shape))
 
-    def call(photo: Any) -> dict[str, Any]:
+    def call(photo: Tensor) -> dict[str, Tensor]:
         outputs = model(photo, training=False)
         if isinstance(outputs, Mapping):
             return dict(outputs)
@@ -173,7 +175,7 @@ def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions
     return FloatModel(path, (path,), file_format, call, height, width, channels, options)
 
 
-def _choose(path: Path, outputs: Mapping[str, Any], options: SourceOptions, height: int) -> str:
+def _choose(path: Path, outputs: Mapping[str, Tensor], options: SourceOptions, height: int) -> str:
     """Returns the name of the output to draw: the one asked for, else the largest picture.
 
     Raises:
@@ -204,9 +206,10 @@ def _choose(path: Path, outputs: Mapping[str, Any], options: SourceOptions, heig
     if len(pictures) == 1:
         return next(iter(pictures))
     sizes = {name: shape.as_list()[1:3] for name, shape in pictures.items()}
-    if all(None not in size for size in sizes.values()):
-        most = max(rows * columns for rows, columns in sizes.values())
-        largest = [name for name, (rows, columns) in sizes.items() if rows * columns == most]
+    pixels = {name: rows * columns for name, (rows, columns) in sizes.items() if rows and columns}
+    if len(pixels) == len(sizes):
+        most = max(pixels.values())
+        largest = [name for name, count in pixels.items() if count == most]
         if len(largest) == 1:
             return largest[0]
     raise InputError(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import h5py
 
 from bokeh_convert.sources.float_model import refusing
+from bokeh_convert.sources.model_types import Json
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.hdf5 import refuse_foreign_data
 from bokeh_runtime.errors import InputError
 
 
-def stored_config(path: Path, options: SourceOptions) -> tuple[Any, str]:
+def stored_config(path: Path, options: SourceOptions) -> tuple[Json, str]:
     """Returns the parsed configuration of a model, None where there is none, and Keras' version.
 
     Raises:

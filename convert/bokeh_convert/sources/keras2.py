@@ -6,8 +6,8 @@ author called on a tensor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,6 +15,7 @@ import tf_keras
 
 from bokeh_convert.process_state import default_environment
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.sources.model_types import Json, Tensor
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.config import checked_config, custom_aliases
 from bokeh_convert.sources.security.hdf5 import checked_copy
@@ -39,8 +40,8 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         scale: bool = True,
         *,
         name: str | None = None,
-        dtype: Any = None,
-        **_training_only: Any,
+        dtype: object = None,
+        **_training_only: object,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         if axis not in (-1, 3):
@@ -49,7 +50,7 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         self.center = center
         self.scale = scale
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Sequence[int | None]) -> None:
         channels = (input_shape[-1],)
         # Gamma before beta: the order in which Addons stored them.
         if self.scale:
@@ -58,9 +59,9 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
             self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
         super().build(input_shape)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         mean, variance = tf.nn.moments(inputs, [1, 2], keepdims=True)
-        return tf.nn.batch_normalization(
+        normalized: Tensor = tf.nn.batch_normalization(
             inputs,
             mean,
             variance,
@@ -68,6 +69,7 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
             self.gamma if self.scale else None,
             self.epsilon,
         )
+        return normalized
 
 
 KNOWN_LAYERS = {
@@ -76,7 +78,7 @@ KNOWN_LAYERS = {
 }
 
 
-def read_keras2(path: Path, config: Any, options: SourceOptions) -> FloatModel:
+def read_keras2(path: Path, config: Json, options: SourceOptions) -> FloatModel:
     """Loads a whole model saved by Keras 2, after a look at its configuration.
 
     Raises:

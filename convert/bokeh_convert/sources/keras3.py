@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import keras
 
 import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing, suffixed
 from bokeh_convert.sources.hdf5_config import stored_config
+from bokeh_convert.sources.model_types import Json, KerasModel
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.archive import read_config, unpacked
 from bokeh_convert.sources.security.config import checked_config, custom_aliases
@@ -38,7 +39,7 @@ def read_keras3_zip(path: Path, options: SourceOptions) -> FloatModel:
 
 
 def load_keras3(
-    path: Path, suffix: str, file_format: str, config: Any, options: SourceOptions
+    path: Path, suffix: str, file_format: str, config: Json, options: SourceOptions
 ) -> FloatModel:
     """Loads a whole model of Keras 3 after a look at its configuration.
 
@@ -49,7 +50,7 @@ def load_keras3(
     return keras_model(path, file_format, _network(path, suffix, config, options), options)
 
 
-def open_keras3(path: Path) -> Any:
+def open_keras3(path: Path) -> KerasModel:
     """Returns the network of an `.h5` or `.keras` file, on whichever backend Keras runs.
 
     Raises:
@@ -64,7 +65,7 @@ def open_keras3(path: Path) -> Any:
     return _network(path, ".h5", config, options)
 
 
-def _network(path: Path, suffix: str, config: Any, options: SourceOptions) -> Any:
+def _network(path: Path, suffix: str, config: Json, options: SourceOptions) -> KerasModel:
     checked = None
     if not options.trust_source:
         checked = checked_config(path, config, KERAS_3, options.custom_names)
@@ -73,9 +74,11 @@ def _network(path: Path, suffix: str, config: Any, options: SourceOptions) -> An
         if checked is None:
             known = custom_aliases(config, objects)
             with suffixed(path, suffix) as named:
-                return keras.saving.load_model(
+                loaded = keras.saving.load_model(
                     named, custom_objects=known, compile=False, safe_mode=False
                 )
+                return cast(KerasModel, loaded)
         copied = unpacked if suffix == ".keras" else checked_copy
         with copied(path, checked) as copy:
-            return keras.saving.load_model(copy, custom_objects=objects, compile=False)
+            loaded = keras.saving.load_model(copy, custom_objects=objects, compile=False)
+            return cast(KerasModel, loaded)

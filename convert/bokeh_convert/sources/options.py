@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from bokeh_convert.process_state import search_path
 from bokeh_runtime.errors import InputError
@@ -44,7 +44,7 @@ class SourceOptions:
         """The classes' names."""
         return frozenset(name.rpartition(":")[2] for name in self.custom_objects)
 
-    def load_custom_objects(self) -> dict[str, Any]:
+    def load_custom_objects(self) -> dict[str, object]:
         """Imports the user's classes, the current folder searched first.
 
         What their modules import later, when they are called, is not searched for there.
@@ -55,7 +55,7 @@ class SourceOptions:
         Raises:
             InputError: If one cannot be imported.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for given in self.custom_objects:
             module, colon, name = given.rpartition(":")
             if not colon or not module or not name:
@@ -74,7 +74,7 @@ class SourceOptions:
                 ) from error
         return found
 
-    def refuse_pynet_options(self, path: Any) -> None:
+    def refuse_pynet_options(self, path: Path) -> None:
         """Refuses options that only weights alone need, for a file that holds a whole model."""
         for option, value in (
             ("--width", self.width),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from bokeh_convert.sources.float_model import FloatModel, input_size, refusing
+from bokeh_convert.sources.model_types import Tensor
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.graph import refuse_side_effects
+from bokeh_convert.sources.security.graph_types import MetaGraphDef, SavedModel
 from bokeh_convert.sources.security.links import refuse_foreign_files
 from bokeh_runtime.errors import InputError
 
@@ -29,7 +30,8 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
     if not options.trust_source:
         refuse_foreign_files(path, tuple(path.rglob("*")), path)
     with refusing(path, "TensorFlow"):
-        stored = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        content = (path / "saved_model.pb").read_bytes()
+        stored: SavedModel = saved_model_pb2.SavedModel.FromString(content)
         meta_graph = _serving(path, stored)
         name = _signature_name(path, meta_graph)
         if not options.trust_source:
@@ -44,7 +46,7 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
         raise InputError(f"{path}: the shape of input {argument} is unknown; save it with a shape")
     height, width, channels = input_size(path, spec.shape.as_list())
 
-    def call(photo: Any) -> dict[str, Any]:
+    def call(photo: Tensor) -> dict[str, Tensor]:
         # The object owns the variables: without it they would be collected.
         _ = loaded
         return dict(signature(**{argument: photo}))
@@ -52,7 +54,7 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
     return FloatModel(path, files, "saved-model", call, height, width, channels, options)
 
 
-def _serving(path: Path, stored: Any) -> Any:
+def _serving(path: Path, stored: SavedModel) -> MetaGraphDef:
     for meta_graph in stored.meta_graphs:
         if set(meta_graph.meta_info_def.tags) == {SERVE}:
             return meta_graph
@@ -60,12 +62,12 @@ def _serving(path: Path, stored: Any) -> Any:
     raise InputError(f"{path}: has no graph tagged '{SERVE}', only {tags}; export it for serving")
 
 
-def _signature_name(path: Path, meta_graph: Any) -> str:
+def _signature_name(path: Path, meta_graph: MetaGraphDef) -> str:
     names = [name for name in meta_graph.signature_def if not name.startswith("__")]
     if _DEFAULT in names:
         return _DEFAULT
     if len(names) == 1:
-        return str(names[0])
+        return names[0]
     raise InputError(
         f"{path}: has no signature '{_DEFAULT}' but {', '.join(names) or 'none'}; "
         "save it with signatures={'serving_default': ...}"

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from bokeh_convert.pynet.network import HEADS, pynet_in_order
 from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.sources.model_types import KerasLayer
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_runtime.errors import InputError
 
@@ -42,7 +42,7 @@ def read_weights(path: Path, options: SourceOptions) -> FloatModel:
 
 def build(
     path: Path, heads: Sequence[str], options: SourceOptions
-) -> tuple[keras.Model, list[Any]]:
+) -> tuple[keras.Model, list[KerasLayer]]:
     """Builds the PyNET that the options describe, the authors' unless they say otherwise.
 
     Returns:
@@ -59,7 +59,9 @@ def build(
         raise InputError(f"{path}: {error}; check --width and --input-channels") from error
 
 
-def fill(path: Path, layer: Any, arrays: Sequence[Any], options: SourceOptions) -> None:
+def fill(
+    path: Path, layer: KerasLayer, arrays: Sequence[npt.NDArray[np.number]], options: SourceOptions
+) -> None:
     """Sets a layer's variables.
 
     Raises:
@@ -120,7 +122,7 @@ def _from_named(path: Path, named: Mapping[str, Arrays], options: SourceOptions)
     return model
 
 
-def _kind(layer: Any) -> str:
+def _kind(layer: KerasLayer) -> str:
     """Returns the layer's class as Keras 3 writes it into weight files: Conv2D is conv2d."""
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

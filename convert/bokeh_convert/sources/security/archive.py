@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import h5py
 
+from bokeh_convert.sources.model_types import Json, JsonObject
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.hdf5 import MOST_BYTES, refuse_foreign_data
 from bokeh_runtime.errors import InputError
@@ -25,7 +26,7 @@ _MOST_EXPANSION = 100
 _ALWAYS_BYTES = 16 << 20
 
 
-def read_config(path: Path, options: SourceOptions) -> Any:
+def read_config(path: Path, options: SourceOptions) -> Json:
     """Returns the parsed configuration of a `.keras` file.
 
     Raises:
@@ -36,7 +37,7 @@ def read_config(path: Path, options: SourceOptions) -> Any:
         with zipfile.ZipFile(path) as archive:
             if not options.trust_source:
                 _refuse_odd_entries(path, archive)
-            return json.loads(archive.read(CONFIG))
+            return cast(Json, json.loads(archive.read(CONFIG)))
     except (zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: archive cut short or damaged; copy it again") from error
     except (KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -51,7 +52,7 @@ def read_config(path: Path, options: SourceOptions) -> Any:
 
 
 @contextmanager
-def unpacked(path: Path, config: dict[str, Any]) -> Iterator[Path]:
+def unpacked(path: Path, config: JsonObject) -> Iterator[Path]:
     """Yields a folder with a configuration and the weights of a `.keras` file, as Keras reads it.
 
     Nothing else of the archive is in it.

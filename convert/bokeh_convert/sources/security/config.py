@@ -8,10 +8,12 @@ copy that was checked.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
+from bokeh_convert.sources.model_types import Json, JsonObject
 from bokeh_convert.sources.security import layers
 from bokeh_convert.sources.security.functions import PURE_FUNCTIONS
 from bokeh_convert.sources.security.operators import STATELESS
@@ -31,8 +33,8 @@ _NUMBERS = frozenset(
 
 
 def checked_config(
-    path: Path, config: Any, generation: layers.Generation, custom: frozenset[str]
-) -> dict[str, Any]:
+    path: Path, config: Json, generation: layers.Generation, custom: frozenset[str]
+) -> JsonObject:
     """Returns a copy of a model's configuration that names nothing but allowed classes.
 
     Args:
@@ -52,13 +54,13 @@ def checked_config(
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise InputError(f"{path}: its configuration is no Keras model; save it with model.save()")
     try:
-        checked = _Check(path, generation, custom).value(config)
+        checked = _Check(path, generation, custom)._object(config)
     except RecursionError:
         raise InputError(
             f"{path}: its configuration is nested too deep for a model; "
             "save the model again with model.save()"
         ) from None
-    return dict(checked)
+    return checked
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class _Check:
     generation: layers.Generation
     custom: frozenset[str]
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: Json) -> Json:
         if isinstance(value, list):
             return [self.value(item) for item in value]
         if not isinstance(value, dict):
@@ -82,13 +84,13 @@ class _Check:
             )
         return self._items(value)
 
-    def _items(self, value: dict[str, Any]) -> dict[str, Any]:
+    def _items(self, value: JsonObject) -> JsonObject:
         kept = {key: item for key, item in value.items() if key not in _TRAINING}
         for key, item in kept.items():
             self._refuse_unknown_name(key, item)
         return {key: self.value(item) for key, item in kept.items()}
 
-    def _refuse_unknown_name(self, key: str, value: Any) -> None:
+    def _refuse_unknown_name(self, key: str, value: Json) -> None:
         """Refuses a string that a library would turn into a function or an object."""
         names = layers.NAMED.get(key.rpartition("_")[2])
         if names is None or value is None or isinstance(value, dict | bool):
@@ -102,7 +104,7 @@ class _Check:
             "with model.save(), or trust the file with --trust-source"
         )
 
-    def _object(self, node: dict[str, Any]) -> dict[str, Any]:
+    def _object(self, node: JsonObject) -> JsonObject:
         name = node["class_name"]
         if not isinstance(name, str):
             raise InputError(
@@ -129,9 +131,11 @@ class _Check:
             return self._operator(node)
         return self._items(node)
 
-    def _refuse_unknown_class(self, node: dict[str, Any], name: str) -> None:
+    def _refuse_unknown_class(self, node: JsonObject, name: str) -> None:
         module = node.get("module")
-        names = self.generation.allowed.get(module) if isinstance(module, str | None) else None
+        if not isinstance(module, str | None):
+            raise self._unknown(name, "class", module)
+        names = self.generation.allowed.get(module)
         if names is None or name not in names or ("module" in node and module is None):
             raise self._unknown(name, "class", module)
         # The libraries look for a registered name first, whatever class_name says.
@@ -139,7 +143,7 @@ class _Check:
         if registered not in (None, name, layers.REGISTERED.get((module, name))):
             raise self._unknown(str(registered)[:80], "class", module)
 
-    def _custom(self, node: dict[str, Any], plain: str) -> dict[str, Any]:
+    def _custom(self, node: JsonObject, plain: str) -> JsonObject:
         renamed = {**node, "class_name": plain}
         if "module" in node or "registered_name" in node:
             renamed["registered_name"] = plain
@@ -152,7 +156,7 @@ class _Check:
             kept["config"] = self.value(own)
         return {key: item if key == "config" else self.value(item) for key, item in kept.items()}
 
-    def _function(self, node: dict[str, Any]) -> dict[str, Any]:
+    def _function(self, node: JsonObject) -> JsonObject:
         name, module = node.get("config"), node.get("module")
         registered = node.get("registered_name")
         if isinstance(name, str):
@@ -169,7 +173,7 @@ class _Check:
                 }
         raise self._unknown(str(name)[:80], "function", module)
 
-    def _stored_value(self, node: dict[str, Any], name: str) -> dict[str, Any]:
+    def _stored_value(self, node: JsonObject, name: str) -> JsonObject:
         if name in _ARRAYS:
             config = node.get("config")
             if not isinstance(config, dict) or config.get("dtype") not in _NUMBERS:
@@ -179,7 +183,7 @@ class _Check:
                 )
         return self._items(node)
 
-    def _refuse_unknown_function(self, node: dict[str, Any]) -> None:
+    def _refuse_unknown_function(self, node: JsonObject) -> None:
         config = node.get("config")
         function = config.get("function") if isinstance(config, dict) else None
         if not isinstance(function, str) or function not in PURE_FUNCTIONS:
@@ -188,13 +192,16 @@ class _Check:
                 "leave it out of the model, or trust the file with --trust-source"
             )
 
-    def _operator(self, node: dict[str, Any]) -> dict[str, Any]:
+    def _operator(self, node: JsonObject) -> JsonObject:
         """Checks the graph operator that a layer of TensorFlow 2.0 to 2.3 holds."""
         from google.protobuf import json_format  # type: ignore[import-untyped]
         from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+        config = node.get("config")
         try:
-            stored = json_format.ParseDict(node["config"]["node_def"], NodeDef())
+            if not isinstance(config, dict):
+                raise TypeError("config is no object")
+            stored = json_format.ParseDict(config["node_def"], NodeDef())
         except (json_format.ParseError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self.path}: holds a {node['class_name']} whose operator cannot be read; "
@@ -208,21 +215,23 @@ class _Check:
             )
         kept = self._items(node)
         # Written anew, so that the library reads what was checked.
-        kept["config"]["node_def"] = json_format.MessageToDict(stored)
+        cast(JsonObject, kept["config"])["node_def"] = json_format.MessageToDict(stored)
         return kept
 
-    def _unknown(self, name: str, kind: str, module: Any = None) -> InputError:
+    def _unknown(self, name: str, kind: str, module: Json = None) -> InputError:
         plain = name.rpartition(">")[2]
         asked = plain if plain == name else f"{plain} ({name})"
-        where = f" of {module[:80]}" if isinstance(module, str) else ""
-        given = module if where and not module.startswith(("keras", "tf_keras")) else "module"
+        where, given = "", "module"
+        if isinstance(module, str):
+            where = f" of {module[:80]}"
+            given = "module" if module.startswith(("keras", "tf_keras")) else module
         return InputError(
             f"{self.path}: needs the {kind} {asked}{where}, which is not known here; "
             f"give it with --custom-objects {given}:{plain}, or trust the file with --trust-source"
         )
 
 
-def custom_aliases(config: Any, objects: dict[str, Any]) -> dict[str, Any]:
+def custom_aliases(config: Json, objects: Mapping[str, object]) -> dict[str, object]:
     """Returns the user's classes by every name under which a trusted file asks for them.
 
     A registered class stands in a file as `package>NAME`.
@@ -234,7 +243,10 @@ def custom_aliases(config: Any, objects: dict[str, Any]) -> dict[str, Any]:
             for key in ("class_name", "registered_name"):
                 if config.get(key):
                     aliases[str(config[key])] = objects[plain]
-    for value in config.values() if isinstance(config, dict) else config:
+        values: Iterable[Json] = config.values()
+    else:
+        values = config if isinstance(config, list) else ()
+    for value in values:
         if isinstance(value, dict | list):
             aliases |= custom_aliases(value, objects)
     return aliases

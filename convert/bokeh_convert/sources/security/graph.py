@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
-from typing import Any
 
+from bokeh_convert.sources.security.graph_types import (
+    FunctionDef,
+    GraphDef,
+    MetaGraphDef,
+    NodeDef,
+)
 from bokeh_convert.sources.security.operators import COMPUTING, LOADING
 from bokeh_runtime.errors import InputError
 
@@ -18,7 +23,7 @@ _INIT = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 _VARIABLES = ("variables", "trainable_variables", "model_variables", "local_variables")
 
 
-def refuse_unknown_operators(path: Path, graph: Any) -> None:
+def refuse_unknown_operators(path: Path, graph: GraphDef) -> None:
     """Checks every operator of a traced graph, the bodies of all its functions included.
 
     Args:
@@ -34,7 +39,7 @@ def refuse_unknown_operators(path: Path, graph: Any) -> None:
             _checked(path, node, functions, COMPUTING)
 
 
-def refuse_side_effects(path: Path, meta_graph: Any, signature: str) -> None:
+def refuse_side_effects(path: Path, meta_graph: MetaGraphDef, signature: str) -> None:
     """Checks every operator that loading the graph and calling one signature would run.
 
     Args:
@@ -55,9 +60,9 @@ def refuse_side_effects(path: Path, meta_graph: Any, signature: str) -> None:
 
 def _check_reached(
     path: Path,
-    nodes: Iterable[Any],
+    nodes: Iterable[NodeDef],
     names: Iterable[str],
-    functions: dict[str, Any],
+    functions: dict[str, FunctionDef],
     allowed: Set[str],
 ) -> None:
     """Checks nodes, functions by name, and whatever functions they call."""
@@ -75,7 +80,9 @@ def _check_reached(
             pending += _checked(path, node, functions, allowed)
 
 
-def _checked(path: Path, node: Any, functions: dict[str, Any], allowed: Set[str]) -> list[str]:
+def _checked(
+    path: Path, node: NodeDef, functions: dict[str, FunctionDef], allowed: Set[str]
+) -> list[str]:
     """Returns the names of the functions that a node calls."""
     from tensorflow.python.framework import op_def_registry
 
@@ -97,13 +104,13 @@ def _checked(path: Path, node: Any, functions: dict[str, Any], allowed: Set[str]
     return called
 
 
-def _signature_roots(meta_graph: Any, signature: str) -> Iterator[str]:
+def _signature_roots(meta_graph: MetaGraphDef, signature: str) -> Iterator[str]:
     """Yields the nodes of the main graph that a signature returns."""
     for tensor in meta_graph.signature_def[signature].outputs.values():
         yield tensor.name
 
 
-def _loading_roots(meta_graph: Any) -> Iterator[str]:
+def _loading_roots(meta_graph: MetaGraphDef) -> Iterator[str]:
     """Yields the nodes of the main graph that loading asks for by name."""
     for tensor in meta_graph.signature_def["__saved_model_init_op"].outputs.values():
         yield tensor.name
@@ -119,7 +126,7 @@ def _loading_roots(meta_graph: Any) -> Iterator[str]:
             yield from (variable.variable_name, variable.snapshot_name)
 
 
-def _functions_of_resources(meta_graph: Any) -> Iterator[str]:
+def _functions_of_resources(meta_graph: MetaGraphDef) -> Iterator[str]:
     """Yields the functions that create, fill and release resources such as tables."""
     objects = meta_graph.object_graph_def.nodes
     for node in objects:
@@ -132,7 +139,7 @@ def _functions_of_resources(meta_graph: Any) -> Iterator[str]:
                 yield from objects[child_id].function.concrete_functions
 
 
-def _needed(graph: Any, roots: Iterable[str]) -> Iterator[Any]:
+def _needed(graph: GraphDef, roots: Iterable[str]) -> Iterator[NodeDef]:
     """Yields the nodes of the main graph that the roots depend on."""
     nodes = {node.name: node for node in graph.node}
     pending, seen = [_node_name(root) for root in roots], set()

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 
+from bokeh_convert.sources.model_types import JsonObject
 from bokeh_runtime.errors import InputError
 
 MOST_BYTES = 4 << 30
@@ -41,7 +41,7 @@ def refuse_foreign_data(path: Path, file: h5py.File) -> None:
         )
 
 
-def _datasets(path: Path, group: h5py.Group, seen: set[Any]) -> Iterator[int]:
+def _datasets(path: Path, group: h5py.Group, seen: set[int]) -> Iterator[int]:
     """Yields the size in bytes of each dataset, unpacked."""
     for name in group:
         link = group.get(name, getlink=True)
@@ -72,7 +72,7 @@ def _foreign(path: Path, name: str, what: str) -> str:
 
 
 @contextmanager
-def checked_copy(path: Path, config: dict[str, Any]) -> Iterator[Path]:
+def checked_copy(path: Path, config: JsonObject) -> Iterator[Path]:
     """Yields a copy of a Keras `.h5` file that holds a configuration and the weights alone.
 
     Args:
