@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
 from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES, ConvertOptions
-from bokeh_convert.process_state import keras_on_tensorflow
+from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.progress import Progress
 from bokeh_convert.result import Conversion
 
@@ -119,7 +119,7 @@ def convert(
     )
     # Imported late: TensorFlow takes seconds, and a wrong option should not.
     progress("loading TensorFlow", 0, 1)
-    keras_on_tensorflow()  # first, since TensorFlow imports it
+    require_tensorflow_backend()  # first, since TensorFlow imports it
     from bokeh_convert import pipeline
 
     return pipeline.run(options, progress)

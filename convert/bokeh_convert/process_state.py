@@ -95,7 +95,7 @@ def without_absl_messages() -> Iterator[None]:
         _StandIn.leave()
 
 
-def keras_on_tensorflow() -> None:
+def require_tensorflow_backend() -> None:
     """Imports Keras on TensorFlow, through whose graph models are lowered.
 
     Raises:

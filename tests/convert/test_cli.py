@@ -31,8 +31,8 @@ def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path
     assert lines[2].startswith("small_int8.tflite")
     assert lines[-1].startswith("side by side: ")
     assert lines[-2] == "report: small_int8.report.json"
-    assert lines[4].startswith("small_float16.tflite: marked for native half precision")
-    assert lines[5].startswith("small_int8.tflite: 2 convolutions in int8, 0 in float; about 0.")
+    assert lines[4].startswith("small_float16.tflite: float16 arithmetic on ARM CPUs allowed")
+    assert lines[5].startswith("small_int8.tflite: 2 convolutions in int8, 0 in float32; about 0.")
     assert len(lines) == 9, done.stderr
     assert (tmp_path / "small.comparison.png").is_file()
 
@@ -68,7 +68,7 @@ def test_ctrl_c_leaves_the_folder_as_it_was(
 BIG = "--size=1024x1536"  # so that each step is on the screen for a while
 
 
-@pytest.mark.parametrize("until", ["loading TensorFlow", "drawing with", "verifying int8"])
+@pytest.mark.parametrize("until", ["loading TensorFlow", "running", "verifying int8"])
 def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
     until: str, small_keras: Path, tmp_path: Path
 ) -> None:

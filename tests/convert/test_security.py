@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from bokeh_convert.train.drawing import drawing
 
 from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.security import layers, operators
 from bokeh_convert.sources.security.config import checked_config
 from bokeh_convert.sources.security.functions import PURE_FUNCTIONS
 from bokeh_convert.sources.security.graph import refuse_unknown_operators
-from bokeh_convert.train.drawing import drawing
 from bokeh_runtime import InputError
 from helpers.models import small_model
 

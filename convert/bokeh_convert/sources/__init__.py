@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bokeh_convert.process_state import keras_on_tensorflow, random_state
+from bokeh_convert.process_state import random_state, require_tensorflow_backend
 from bokeh_convert.sources.float_model import FloatModel
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_runtime.errors import InputError
@@ -28,7 +28,7 @@ def read_model(path: Path, options: SourceOptions | None = None) -> FloatModel:
             runs on another backend than TensorFlow.
     """
     options = options or SourceOptions()
-    keras_on_tensorflow()
+    require_tensorflow_backend()
     with random_state():
         return _read(path, options)
 

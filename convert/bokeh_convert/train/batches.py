@@ -18,7 +18,7 @@ _DECODED_AHEAD = 3
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AugmentationConfig:
     """How a training example is cut from a pair.
 
     Attributes:
@@ -55,17 +55,17 @@ def resize(image: FloatImage, height: int, width: int) -> FloatImage:
     return out.reshape(height, width, image.shape[-1])
 
 
-def example(
-    pairs: Sequence[Pair], recipe: Recipe, rng: np.random.Generator
+def make_example(
+    pairs: Sequence[Pair], config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[FloatImage, FloatImage]:
     """Draws one augmented example.
 
     Returns:
         The network input [crop, crop, 3 or 4], and the target [crop * scale, crop * scale, 3].
     """
-    scene = _cut(pairs[int(rng.integers(len(pairs)))], recipe, rng)
-    if recipe.paste and rng.random() < recipe.paste:
-        _paste(scene, _cut(pairs[int(rng.integers(len(pairs)))], recipe, rng), rng)
+    scene = _cut(pairs[int(rng.integers(len(pairs)))], config, rng)
+    if config.paste and rng.random() < config.paste:
+        _paste(scene, _cut(pairs[int(rng.integers(len(pairs)))], config, rng), rng)
     # Exposure and white balance, the same for photo and target.
     gain = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, size=3).astype(np.float32)
     gamma = np.float32(rng.uniform(0.8, 1.25))
@@ -73,19 +73,19 @@ def example(
         np.clip(gain * np.clip(plane, 0, 1) ** gamma, 0, 1).astype(np.float32)
         for plane in (scene.sharp, scene.bokeh)
     )
-    photo = resize(sharp, recipe.crop, recipe.crop)
-    if recipe.depth:
+    photo = resize(sharp, config.crop, config.crop)
+    if config.depth:
         assert scene.depth is not None
-        photo = np.concatenate([photo, resize(scene.depth, recipe.crop, recipe.crop)], axis=-1)
+        photo = np.concatenate([photo, resize(scene.depth, config.crop, config.crop)], axis=-1)
     return photo, bokeh
 
 
-def _cut(pair: Pair, recipe: Recipe, rng: np.random.Generator) -> _Scene:
+def _cut(pair: Pair, config: AugmentationConfig, rng: np.random.Generator) -> _Scene:
     """Reads a pair, zooms it at random, and cuts a square at a random place, mirrored or not."""
-    if recipe.depth and pair.depth is None:
+    if config.depth and pair.depth is None:
         raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
-    side = round(recipe.crop * max(recipe.scale, 1.0))
-    short = recipe.short_side * max(recipe.scale, 1.0)
+    side = round(config.crop * max(config.scale, 1.0))
+    short = config.short_side * max(config.scale, 1.0)
     zoom = rng.uniform(0.9, 1.2)
     at, mirror = rng.random(2), rng.random() < 0.5
 
@@ -100,8 +100,8 @@ def _cut(pair: Pair, recipe: Recipe, rng: np.random.Generator) -> _Scene:
     return _Scene(
         cut(open_photo(pair.sharp)),
         cut(open_photo(pair.bokeh)),
-        cut(open_depth(pair.depth)) if recipe.depth and pair.depth else None,
-        cut(open_depth(pair.mask)) if recipe.paste and pair.mask else None,
+        cut(open_depth(pair.depth)) if config.depth and pair.depth else None,
+        cut(open_depth(pair.mask)) if config.paste and pair.mask else None,
     )
 
 
@@ -126,7 +126,7 @@ def _paste(scene: _Scene, other: _Scene, rng: np.random.Generator) -> None:
 
 
 def batches(
-    pairs: Sequence[Pair], recipe: Recipe, batch: int, *, seed: int, steps: range
+    pairs: Sequence[Pair], config: AugmentationConfig, batch: int, *, seed: int, steps: range
 ) -> Iterator[tuple[FloatImage, FloatImage]]:
     """Yields the batches of `steps`: inputs [batch, crop, crop, c], targets [batch, s, s, 3].
 
@@ -136,7 +136,9 @@ def batches(
 
     def make(step: int) -> tuple[FloatImage, FloatImage]:
         rng = np.random.default_rng((seed, step))
-        photos, targets = zip(*(example(pairs, recipe, rng) for _ in range(batch)), strict=True)
+        photos, targets = zip(
+            *(make_example(pairs, config, rng) for _ in range(batch)), strict=True
+        )
         return np.stack(photos), np.stack(targets)
 
     with ThreadPoolExecutor(1) as decoder:

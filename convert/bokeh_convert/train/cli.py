@@ -97,14 +97,14 @@ def fit(
     depth: bool,
     leave_out: str | None,
     save_seconds: float,
-    **plan: Any,
+    **config: Any,
 ) -> None:
     """Train on DATASET's training pairs; ends with model.h5 in the run's folder."""
-    if plan["crop"] % 32 or plan["crop"] <= 0:
-        _fail(f"--crop {plan['crop']}: must be a multiple of 32")
+    if config["crop"] % 32 or config["crop"] <= 0:
+        _fail(f"--crop {config['crop']}: must be a multiple of 32")
     try:
         with interruptible() as check:
-            _fit(dataset, run, depth, leave_out, save_seconds, plan, check)
+            _fit(dataset, run, depth, leave_out, save_seconds, config, check)
     except ValueError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -118,7 +118,7 @@ def _fit(
     depth: bool,
     leave_out: str | None,
     save_seconds: float,
-    plan: dict[str, Any],
+    config: dict[str, Any],
     check: Callable[[], None],
 ) -> None:
     """Trains and exports; `check` ends it between two steps if a Ctrl-C was lost."""
@@ -128,9 +128,9 @@ def _fit(
         if leave_out is None or not pair.name.startswith(leave_out)
     ]
     from bokeh_convert.train.export import export
-    from bokeh_convert.train.trainer import Plan, train
+    from bokeh_convert.train.trainer import TrainConfig, train
 
-    whole = Plan(input_channels=4 if depth else 3, **plan)
+    train_config = TrainConfig(input_channels=4 if depth else 3, **config)
     console = Console(stderr=True)
     with Progress(
         TextColumn("loss {task.fields[loss]}"),
@@ -140,15 +140,15 @@ def _fit(
         console=console,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task("", total=whole.steps, loss="-")
+        task = bar.add_task("", total=train_config.steps, loss="-")
 
         def on_step(step: int, loss: float) -> None:
             check()
             bar.update(task, completed=step, loss=f"{loss:.5f}")
 
-        model = train(whole, pairs, run, save_seconds=save_seconds, on_step=on_step)
+        model = train(train_config, pairs, run, save_seconds=save_seconds, on_step=on_step)
     check()
-    export(model, whole, run / "model.h5")
+    export(model, train_config, run / "model.h5")
 
 
 @main.command()
@@ -171,13 +171,13 @@ def evaluate(
     """Score MODEL (.h5 or .keras, or a run's folder) on DATASET's held-out pairs."""
     try:
         pairs = find_pairs(dataset, split)
-        from bokeh_convert.train.drawing import drawing
+        from bokeh_convert.train.inference import open_for_inference
 
-        draw, depth = drawing(model)
+        infer, depth = open_for_inference(model)
         from bokeh_convert.train.evaluate import evaluate as score
         from bokeh_convert.train.evaluate import score_data, summary
 
-        scores = score(draw, pairs, short_side=short_side, depth=depth, sheet=sheet)
+        scores = score(infer, pairs, short_side=short_side, depth=depth, sheet=sheet)
     except ValueError as error:
         _fail(str(error))
     means = summary(scores)

@@ -48,7 +48,7 @@ class Score:
 
 
 def evaluate(
-    draw: Callable[[FloatImage], FloatImage],
+    infer: Callable[[FloatImage], FloatImage],
     pairs: Sequence[Pair],
     *,
     short_side: int,
@@ -58,7 +58,7 @@ def evaluate(
     """Runs a model on pairs and scores it.
 
     Args:
-        draw: From the network input [height, width, 3 or 4] to [h, w, 3], both in about [0, 1].
+        infer: From the network input [height, width, 3 or 4] to [h, w, 3], both in about [0, 1].
         pairs: Held-out pairs.
         short_side: Of the photo as the network sees it, in pixels.
         depth: Whether the model takes depth.
@@ -80,7 +80,7 @@ def evaluate(
             if pair.depth is None:
                 raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
             planes.append(fit(open_depth(pair.depth), height, width))
-        output = draw(np.concatenate(planes, axis=-1))
+        output = infer(np.concatenate(planes, axis=-1))
         if not np.isfinite(output).all():  # before it is clipped: infinity would become white
             raise InputError(f"{pair.sharp}: the model draws NaN or infinity; train it again")
         output = np.clip(output, 0, 1)

@@ -11,28 +11,28 @@ import h5py
 import keras
 
 from bokeh_convert.pynet.network import pynet
-from bokeh_convert.train.trainer import Plan
+from bokeh_convert.train.trainer import TrainConfig
 from bokeh_runtime.atomic_output import AtomicOutput
 
 _COMPRESS_FROM_BYTES = 1024
 
 
-def export(trained: keras.Model, plan: Plan, path: Path) -> None:
-    """Writes the model that outputs `plan.head`, with an open input size.
+def export(trained: keras.Model, config: TrainConfig, path: Path) -> None:
+    """Writes the model that outputs `config.head`, with an open input size.
 
     Args:
         trained: What `train` or `averaged` returned.
-        plan: Of the run.
+        config: Of the run.
         path: An .h5 file; replaced as a whole.
 
     Raises:
         InputError: If it cannot be written.
     """
     model = pynet(
-        width=plan.width,
-        input_channels=plan.input_channels,
-        heads=(plan.head,),
-        residual=plan.residual,
+        width=config.width,
+        input_channels=config.input_channels,
+        heads=(config.head,),
+        residual=config.residual,
     )
     for layer in model.layers:
         layer.set_weights(trained.get_layer(layer.name).get_weights())

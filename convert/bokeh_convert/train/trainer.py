@@ -18,7 +18,7 @@ from keras import ops
 
 from bokeh_convert.process_state import random_state
 from bokeh_convert.pynet.network import HEADS, pynet
-from bokeh_convert.train.batches import Recipe, batches, resize
+from bokeh_convert.train.batches import AugmentationConfig, batches, resize
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.atomic_output import AtomicOutput, folder_lock
 from bokeh_runtime.errors import InputError
@@ -26,10 +26,11 @@ from bokeh_runtime.imaging.photo import FloatImage
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.jsonl"
+_CONFIG_KEY = "plan"  # as in the checkpoints of older versions
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """Everything that decides a run. It is stored in the checkpoint and must not change later.
 
     Attributes:
@@ -40,8 +41,8 @@ class Plan:
             a whole one.
         steps: Optimizer steps in all; level by level, split evenly over the heads.
         batch: Examples per step.
-        crop, short_side: See `Recipe`, in pixels.
-        paste: See `Recipe`.
+        crop, short_side: See `AugmentationConfig`, in pixels.
+        paste: See `AugmentationConfig`.
         learning_rate: Peak of the schedule (linear warm-up, then cosine down to 1 %).
         seed: Of the weights, the examples and their augmentation.
     """
@@ -65,8 +66,8 @@ class Plan:
         return HEADS[: HEADS.index(self.head) + 1]
 
     @property
-    def recipe(self) -> Recipe:
-        return Recipe(
+    def augmentation(self) -> AugmentationConfig:
+        return AugmentationConfig(
             self.crop, self.short_side, head_scale(self.head), self.input_channels == 4, self.paste
         )
 
@@ -93,40 +94,40 @@ def charbonnier(target: Any, output: Any) -> Any:
 
 
 def train(
-    plan: Plan,
+    config: TrainConfig,
     pairs: Sequence[Pair],
     run: Path,
     *,
     save_seconds: float = 120.0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> keras.Model:
-    """Trains until `plan.steps`, from the run's checkpoint if there is one.
+    """Trains until `config.steps`, from the run's checkpoint if there is one.
 
     Args:
-        plan: What to train.
+        config: What to train.
         pairs: The training pairs.
         run: Folder of the checkpoint and the loss log; made if missing.
         save_seconds: How often the checkpoint is written.
         on_step: Called after each step with the steps done and the smoothed loss.
 
     Returns:
-        The model with the single output `plan.head`, holding the averaged weights.
+        The model with the single output `config.head`, holding the averaged weights.
 
     Raises:
-        InputError: If the checkpoint in `run` is damaged, or belongs to another plan or other
+        InputError: If the checkpoint in `run` is damaged, or belongs to another config or other
             pairs, another training has that folder, or it cannot be written to.
         ValueError: If the loss is not finite.
     """
     with folder_lock(run, "train.lock"):
-        with random_state(plan.seed):  # of the weights
-            state = _State(plan, run, _digest(pairs))
-        for stage in _stages(plan):
+        with random_state(config.seed):  # of the weights
+            state = _State(config, run, _digest(pairs))
+        for stage in _stages(config):
             if state.step < stage.last_step:
                 _run_stage(state, stage, pairs, save_seconds, on_step)
         return state.finest()
 
 
-def averaged(run: Path) -> keras.Model:
+def load_averaged(run: Path) -> keras.Model:
     """Returns the model of a run's checkpoint, finished or not, with its averaged weights.
 
     Raises:
@@ -135,9 +136,9 @@ def averaged(run: Path) -> keras.Model:
     if not (run / CHECKPOINT).is_file():
         raise ValueError(f"{run}: no {CHECKPOINT} there; train first")
     saved = _read(run / CHECKPOINT)
-    plan = Plan(**json.loads(str(saved["plan"])))
-    state = _State(plan, run, str(saved.get("pairs", "")))
-    stage = next(stage for stage in _stages(plan) if state.step <= stage.last_step)
+    config = TrainConfig(**json.loads(str(saved[_CONFIG_KEY])))
+    state = _State(config, run, str(saved.get("pairs", "")))
+    stage = next(stage for stage in _stages(config) if state.step <= stage.last_step)
     model, optimizer = state.open(stage)
     optimizer.finalize_variable_values(model.trainable_variables)
     return state.finest()
@@ -146,31 +147,31 @@ def averaged(run: Path) -> keras.Model:
 class _State:
     """A run in memory: the network with all its heads, and how far it is."""
 
-    def __init__(self, plan: Plan, run: Path, pairs: str) -> None:
-        self.plan = plan
+    def __init__(self, config: TrainConfig, run: Path, pairs: str) -> None:
+        self.config = config
         self.pairs = pairs
         self.run = run
         self.step = 0
         self._network = pynet(
-            width=plan.width,
-            input_channels=plan.input_channels,
-            heads=plan.heads,
-            residual=plan.residual,
+            width=config.width,
+            input_channels=config.input_channels,
+            heads=config.heads,
+            residual=config.residual,
         )
-        self._saved = _load(plan, run, pairs)
+        self._saved = _load(config, run, pairs)
         if self._saved:
             self.step = int(self._saved["step"])
             weights = [self._saved[f"w{i}"] for i in range(len(self._network.weights))]
             self._network.set_weights(weights)
 
     def finest(self) -> keras.Model:
-        """Returns the model that outputs the plan's head alone."""
+        """Returns the model that outputs the config's head alone."""
         return keras.Model(self._network.input, self._network.outputs[-1], name="pynet")
 
     def open(self, stage: _Stage) -> tuple[keras.Model, Any]:
         """Returns the model of a stage, ready to train, and its optimizer."""
-        heads = [self._network.outputs[self.plan.heads.index(head)] for head in stage.heads]
-        model, optimizer = _compile(keras.Model(self._network.input, heads), self.plan, stage)
+        heads = [self._network.outputs[self.config.heads.index(head)] for head in stage.heads]
+        model, optimizer = _compile(keras.Model(self._network.input, heads), self.config, stage)
         if self._saved and stage.first_step < self.step:
             for i, variable in enumerate(optimizer.variables):
                 variable.assign(self._saved[f"o{i}"])
@@ -181,32 +182,33 @@ class _State:
         arrays = {f"w{i}": value for i, value in enumerate(self._network.get_weights())}
         for i, variable in enumerate(optimizer.variables):
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
-        plan = json.dumps(asdict(self.plan))
+        arrays[_CONFIG_KEY] = np.array(json.dumps(asdict(self.config)))
         with AtomicOutput(self.run) as staging:
             with staging.path(CHECKPOINT).open("wb") as file:
-                np.savez(file, step=self.step, plan=plan, pairs=self.pairs, **arrays)
+                np.savez(file, step=self.step, pairs=self.pairs, **arrays)
             staging.commit()
         with (self.run / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": self.step, "loss": round(loss, 6)}) + "\n")
 
 
-def _stages(plan: Plan) -> list[_Stage]:
-    if not plan.by_level:
-        return [_Stage(plan.heads, 0, plan.steps)]
-    ends = [round(plan.steps * (i + 1) / len(plan.heads)) for i in range(len(plan.heads))]
+def _stages(config: TrainConfig) -> list[_Stage]:
+    if not config.by_level:
+        return [_Stage(config.heads, 0, config.steps)]
+    ends = [round(config.steps * (i + 1) / len(config.heads)) for i in range(len(config.heads))]
     starts = [0, *ends[:-1]]
     return [
-        _Stage(plan.heads[: i + 1], *span) for i, span in enumerate(zip(starts, ends, strict=True))
+        _Stage(config.heads[: i + 1], *span)
+        for i, span in enumerate(zip(starts, ends, strict=True))
     ]
 
 
-def _compile(model: keras.Model, plan: Plan, stage: _Stage) -> tuple[keras.Model, Any]:
+def _compile(model: keras.Model, config: TrainConfig, stage: _Stage) -> tuple[keras.Model, Any]:
     steps = stage.last_step - stage.first_step
     schedule = keras.optimizers.schedules.CosineDecay(
-        plan.learning_rate / 10,
+        config.learning_rate / 10,
         max(1, steps - steps // 20),
         alpha=0.1,
-        warmup_target=plan.learning_rate,
+        warmup_target=config.learning_rate,
         warmup_steps=steps // 20,
     )
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.998)
@@ -227,13 +229,17 @@ def _run_stage(
     save_seconds: float,
     on_step: Callable[[int, float], None],
 ) -> None:
-    plan = state.plan
+    config = state.config
     model, optimizer = state.open(stage)
     smooth, saved_at = None, time.monotonic()
     for photos, targets in batches(
-        pairs, plan.recipe, plan.batch, seed=plan.seed, steps=range(state.step, stage.last_step)
+        pairs,
+        config.augmentation,
+        config.batch,
+        seed=config.seed,
+        steps=range(state.step, stage.last_step),
     ):
-        goals = [_shrink(targets, plan.crop * head_scale(head)) for head in stage.heads]
+        goals = [_shrink(targets, config.crop * head_scale(head)) for head in stage.heads]
         loss = float(np.ravel(model.train_on_batch(photos, goals))[0])
         if not math.isfinite(loss):
             raise ValueError(
@@ -259,13 +265,13 @@ def _shrink(targets: FloatImage, side: float) -> FloatImage:
     return np.stack([resize(target, size, size) for target in targets])
 
 
-def _load(plan: Plan, run: Path, pairs: str) -> dict[str, Any] | None:
+def _load(config: TrainConfig, run: Path, pairs: str) -> dict[str, Any] | None:
     path = run / CHECKPOINT
     if not path.is_file():
         return None
     saved = _read(path)
-    theirs = json.loads(str(saved["plan"]))
-    differs = [name for name, value in asdict(plan).items() if theirs.get(name) != value]
+    theirs = json.loads(str(saved[_CONFIG_KEY]))
+    differs = [name for name, value in asdict(config).items() if theirs.get(name) != value]
     if differs:
         raise InputError(
             f"{path}: was trained with another {', '.join(differs)}; "
@@ -283,9 +289,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             saved = {name: arrays[name] for name in arrays.files}
-        if missing := {"step", "plan"} - saved.keys():
+        if missing := {"step", _CONFIG_KEY} - saved.keys():
             raise ValueError(f"holds no {', '.join(sorted(missing))}")
-        json.loads(str(saved["plan"]))
+        json.loads(str(saved[_CONFIG_KEY]))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: is no checkpoint that can be gone on with ({error}); "
