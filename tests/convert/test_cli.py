@@ -201,8 +201,8 @@ def test_under_the_asked_psnr_the_exit_code_is_1(small_keras: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
-        ([], "either a MODEL or --demo"),
-        (["model.h5", "--demo"], "either a MODEL or --demo"),
+        ([], "either MODEL or --demo"),
+        (["model.h5", "--demo"], "either MODEL or --demo"),
         (["model.h5", "--quant", "int5"], "'int5' is not one of"),
         (["model.h5", "--size", "256"], "not HEIGHTxWIDTH"),
     ],

@@ -163,7 +163,9 @@ def test_pooled_error_and_worst_photo_are_held_to_the_asked_psnr(
 def test_a_target_that_nothing_can_be_held_to_is_refused(
     option: str, asked: float, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"--min-psnr.* is no PSNR"):
+    with pytest.raises(
+        InputError, match=rf"{option}={asked}: a PSNR limit must be a finite number"
+    ):
         convert(tmp_path / "any.keras", output_dir=tmp_path, **{option: asked})
 
 
@@ -210,10 +212,10 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"size": None}, "the input size is not fixed; give --size"),
+        ({"size": None}, "does not fix its input size; give the size with size"),
         ({"size": (30, 64)}, "multiples of 32"),
-        ({"quant": ["int4"]}, "int4: choose from"),
-        ({"samples": 0}, "--samples 0"),
+        ({"quant": ["int4"]}, "quant='int4' is unknown; choose from"),
+        ({"samples": 0}, "samples=0: calibration needs"),
         ({"representative_dataset": "nowhere"}, "nowhere: no such folder"),
     ],
 )

@@ -245,7 +245,7 @@ def test_a_skipped_pass_changes_nothing_and_is_not_reported(tmp_path: Path) -> N
     ]
     assert without.passes == []
     assert without.operators != with_it.operators
-    with pytest.raises(InputError, match="--no-pass speed: choose from"):
+    with pytest.raises(InputError, match="skip_passes='speed' is unknown; choose from"):
         convert(tmp_path / "small.keras", size=(32, 64), skip_passes=["speed"])
 
 

@@ -86,8 +86,8 @@ def test_of_outputs_of_the_same_size_one_must_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "three.keras"
     keras.Model(photo, [half, first, second]).save(path)
     said = (
-        r"three\.keras: has several outputs that may be the picture: half \(16 x 32\), "
-        r"sharp \(32 x 64\), bokeh \(32 x 64\); choose one with --output-name"
+        r"three\.keras: more than one output may be the image: half \(16 x 32\), "
+        r"sharp \(32 x 64\), bokeh \(32 x 64\); choose one with output_name"
     )
     with pytest.raises(InputError, match=said):
         read_model(path).at(32, 64)
@@ -121,14 +121,14 @@ def test_a_fixed_size_is_not_changed(tmp_path: Path) -> None:
     small_model(size=(32, 64)).save(tmp_path / "fixed.keras")
     model = read_model(tmp_path / "fixed.keras")
     assert (model.height, model.width) == (32, 64)
-    with pytest.raises(InputError, match="fixed at 32 x 64; leave --size away"):
+    with pytest.raises(InputError, match="fixed at 32 x 64 px; omit size"):
         model.at(64, 64)
 
 
 def test_a_model_that_draws_no_rgb_is_refused(tmp_path: Path) -> None:
     photo = keras.Input((None, None, 3))
     keras.Model(photo, keras.layers.Conv2D(1, 1)(photo)).save(tmp_path / "grey.keras")
-    with pytest.raises(InputError, match=r"grey\.keras: has no output of 3 channels"):
+    with pytest.raises(InputError, match=r"grey\.keras: has no output with 3 channels"):
         read_model(tmp_path / "grey.keras").at(32, 32)
 
 
@@ -181,10 +181,10 @@ def _unknown_layer(path: Path) -> None:
         (lambda path: path.write_bytes(pickle.dumps([1, 2])), "is a pickle"),
         (lambda path: path.touch(), "is empty"),
         (lambda path: path.write_text("not a model at all"), "neither HDF5"),
-        (_truncated_h5, "cut short or damaged"),
-        (_truncated_zip, "cut short or damaged"),
-        (_other_zip, "without a Keras model"),
-        (_weights_alone, "no PyNET of one head or of all seven"),
+        (_truncated_h5, "truncated or damaged"),
+        (_truncated_zip, "truncated or damaged"),
+        (_other_zip, "has no Keras model"),
+        (_weights_alone, "not a PyNET with one head or all seven"),
         (_two_inputs, "has 2 inputs"),
         (_one_channel, "1 channels"),
         (_two_channels, "2 channels"),

@@ -81,7 +81,7 @@ def test_every_operation_of_the_installed_keras_was_looked_at() -> None:
     """.split(),  # noqa: SIM905
 )
 def test_an_operator_that_does_more_than_compute_is_in_no_network(name: str) -> None:
-    assert name not in operators.COMPUTING
+    assert name not in operators.WITHOUT_SIDE_EFFECTS
     assert name not in operators.STATELESS
 
 
@@ -107,7 +107,7 @@ def test_a_function_may_not_take_the_name_of_an_operator() -> None:
     graph = tf.Graph().as_graph_def()
     graph.library.function.add().signature.name = "WriteFile"
     graph.node.add(name="evil", op="WriteFile")
-    with pytest.raises(InputError, match="runs the operator WriteFile"):
+    with pytest.raises(InputError, match="the operator WriteFile is not known"):
         refuse_unknown_operators(Path("x"), graph)
 
 
@@ -116,7 +116,7 @@ def test_a_function_that_nothing_calls_is_checked_too() -> None:
     function = graph.library.function.add()
     function.signature.name = "unused"
     function.node_def.add(name="evil", op="WriteFile")
-    with pytest.raises(InputError, match="runs the operator WriteFile"):
+    with pytest.raises(InputError, match="the operator WriteFile is not known"):
         refuse_unknown_operators(Path("x"), graph)
 
 
@@ -133,7 +133,7 @@ def test_the_traced_graph_of_every_source_is_checked(suffix: str, tmp_path: Path
     photo = library.Input((8, 8, 3))
     model = library.Model(photo, Prints()(photo))
     read = _read_with(model, tmp_path / f"model{suffix}", Prints)
-    with pytest.raises(InputError, match="runs the operator PrintV2") as refusal:
+    with pytest.raises(InputError, match="the operator PrintV2 is not known") as refusal:
         read(trust_source=False).at(8, 8)
     assert str(tmp_path) in str(refusal.value)
     read(trust_source=True).at(8, 8)
@@ -249,14 +249,14 @@ def test_a_class_of_the_users_takes_every_name_that_ends_as_its_own(
 )
 def test_a_stored_operator_must_be_known_and_readable(node: Any) -> None:
     layer = {"class_name": "TensorFlowOpLayer", "config": {"name": "x", "node_def": node}}
-    with pytest.raises(InputError, match=r"runs the operator|cannot be read"):
+    with pytest.raises(InputError, match=r"the operator \w+ is not known|cannot be read"):
         checked_config(Path("x"), _holding(layer), layers.KERAS_2, frozenset())
 
 
 def test_an_operator_that_calls_a_function_is_refused() -> None:
     node = {"op": "AddV2", "attr": {"f": {"func": {"name": "WriteFile"}}}}
     layer = {"class_name": "TensorFlowOpLayer", "config": {"name": "x", "node_def": node}}
-    with pytest.raises(InputError, match="runs the operator"):
+    with pytest.raises(InputError, match="the operator AddV2 is not known"):
         checked_config(Path("x"), _holding(layer), layers.KERAS_2, frozenset())
 
 
@@ -393,7 +393,7 @@ def parts(small_keras: Path) -> list[tuple[str, bytes]]:
 def test_an_archive_with_two_configurations_is_refused(parts, tmp_path: Path) -> None:
     path = tmp_path / "evil.keras"
     _archive(path, [*parts, ("config.json", dict(parts)["config.json"])])
-    with pytest.raises(InputError, match=r"holds 2 entries config\.json"):
+    with pytest.raises(InputError, match=r"has 2 entries config\.json"):
         read_model(path)
 
 
@@ -402,7 +402,7 @@ def test_what_unpacks_to_far_too_much_is_refused(parts, tmp_path: Path) -> None:
     bomb = [(name, content) for name, content in parts if name != "config.json"]
     _archive(path, [*bomb, ("config.json", b" " * (80 << 20))], compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(InputError, match=r"config\.json unpacks from \d+ to 83886080 bytes"):
+    with pytest.raises(InputError, match=r"config\.json decompresses from \d+ to 83886080 bytes"):
         read_model(path)
 
 
@@ -411,7 +411,7 @@ def test_weights_that_unpack_to_far_too_much_are_refused(tmp_path: Path) -> None
     with h5py.File(tmp_path / "bomb.h5", "r+") as file:
         # Never written, so it takes no place in the file.
         file["model_weights"].create_dataset("huge", (1 << 31,), "f4", chunks=(1 << 20,))
-    with pytest.raises(InputError, match=r"unpack to 8\.6 GB"):
+    with pytest.raises(InputError, match=r"decompress to 8\.6 GB"):
         read_model(tmp_path / "bomb.h5")
 
 
@@ -428,7 +428,7 @@ def test_a_configuration_nested_without_end_is_refused(parts, tmp_path: Path) ->
     deep = b'{"class_name": "Functional", "config": ' + b"[" * depth + b"]" * depth + b"}"
     kept = [(name, content) for name, content in parts if name != "config.json"]
     _archive(tmp_path / "deep.keras", [("config.json", deep), *kept])
-    with pytest.raises(InputError, match="nested too deep"):
+    with pytest.raises(InputError, match="nested too deeply"):
         read_model(tmp_path / "deep.keras")
 
 
@@ -453,7 +453,7 @@ def test_the_last_of_two_keys_is_the_one_that_is_checked(tmp_path: Path) -> None
         config = file.attrs["model_config"]
         twice = '"class_name": "LeakyReLU", "class_name": "Lambda"'
         file.attrs["model_config"] = config.replace('"class_name": "LeakyReLU"', twice)
-    with pytest.raises(InputError, match="holds a Lambda layer"):
+    with pytest.raises(InputError, match="contains a Lambda layer"):
         read_model(tmp_path / "twice.h5")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth import open_depth
 from bokeh_runtime.imaging.folders import PhotoListing, list_photos
 from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES, FloatImage, open_photo, read_photo
@@ -89,11 +89,11 @@ def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) 
             is missing.
     """
     if count < 1:
-        raise InputError(f"--samples {count}: at least one photo is needed for calibration")
+        raise InputError(Argument("samples", count), ": calibration needs at least one photo")
     if folder is None:
         return _bundled_photos(channels, count)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; check --representative-dataset")
+        raise InputError(f"{folder}: no such folder; check the path")
     found = list_photos(folder)
     photos, notes = list(found.photos), found.notes
     if channels == 4:

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import float_operators
 from bokeh_convert.graph.schema_views import Op, Operator, QuantizationParameters, TensorType
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 
 # The int8 kernels of these operators support different scales of input and output.
 _ELEMENTWISE = (Op.LEAKY_RELU,)
@@ -36,8 +36,8 @@ def make_full_integer(content: bytes) -> bytes:
     unsupported = float_operators(result) - {"DEQUANTIZE", "QUANTIZE"}
     if unsupported:
         raise InputError(
-            f"full-integer: no integer kernel for {', '.join(sorted(unsupported))}; "
-            "use --quant int8, which keeps such operators in float"
+            f"full-integer: no integer kernel for {', '.join(sorted(unsupported))}",
+            remedy=("use ", Argument("quant", "int8"), ", which keeps such operators in float"),
         )
     return result
 

@@ -1,4 +1,4 @@
-"""Opens trained models. One module for each file format; all return a `FloatModel`."""
+"""Readers of trained models, one module per file format. All return a `FloatModel`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def read_model(path: Path, options: SourceOptions | None = None) -> FloatModel:
     """Loads a trained model.
 
     Args:
-        path: A whole model (`.h5` of Keras 2 or 3, `.keras`, a SavedModel folder), or weights
-            alone of our PyNET (`.h5`, `.weights.h5`, or the prefix of a TF1 checkpoint).
-        options: What the file itself does not say.
+        path: A whole model (`.h5` of Keras 2 or 3, `.keras`, a SavedModel folder), or the weights
+            of our PyNET (`.h5`, `.weights.h5`, or the prefix of a TF1 checkpoint).
+        options: How to read it; None for the defaults.
 
     Raises:
-        InputError: If the source is missing, damaged, of another kind, or carries code, or Keras
-            runs on another backend than TensorFlow.
+        InputError: If the source is missing, damaged, of an unsupported format, or contains code,
+            or if the Keras backend is not TensorFlow.
     """
     options = options or SourceOptions()
     require_tensorflow_backend()
@@ -45,12 +45,14 @@ def _read(path: Path, options: SourceOptions) -> FloatModel:
         raise InputError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or save it again")
-    # By content, not by suffix: people rename files.
+    # By content and not by suffix, because files are renamed.
     try:
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
     if start.startswith(b"PK"):
         from bokeh_convert.sources.keras3 import read_keras3_zip
 
@@ -61,10 +63,10 @@ def _read(path: Path, options: SourceOptions) -> FloatModel:
         return read_hdf5(path, options)
     if re.match(rb"\x80[\x02-\x05]", start):
         raise InputError(
-            f"{path}: is a pickle, which is code that opening would run; "
+            f"{path}: is a pickle, and opening a pickle may run any code; "
             "save the model with model.save()"
         )
-    raise InputError(f"{path}: neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
+    raise InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
 
 
 def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
@@ -75,6 +77,6 @@ def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
     checkpoints = sorted(index.stem for index in path.glob("*.index"))
     if checkpoints:
         raise InputError(
-            f"{path}: a folder of checkpoints; name one of them: {', '.join(checkpoints)}"
+            f"{path}: is a folder of checkpoints; give one of them: {', '.join(checkpoints)}"
         )
     raise InputError(f"{path}: is a folder without a saved_model.pb; give a SavedModel or a file")

@@ -1,7 +1,7 @@
 """Reads the `.h5` files of Keras 2 (tf.keras 2.x) through tf-keras.
 
-Keras 3 cannot: such files hold TFOpLambda layers, one for each TensorFlow function that the
-author called on a tensor.
+Keras 3 cannot read them, because they may have TFOpLambda layers, one for each TensorFlow function
+that was called on a tensor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from bokeh_convert.process_state import default_environment
-from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.sources.float_model import FloatModel, keras_model, loading_errors
 from bokeh_convert.sources.model_types import Json, Tensor
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.config import checked_config, custom_aliases
@@ -24,10 +24,10 @@ from bokeh_runtime.errors import InputError
 
 
 class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
-    """TensorFlow Addons' InstanceNormalization, which no current TensorFlow can import.
+    """TensorFlow Addons' InstanceNormalization; Addons does not support current TensorFlow.
 
-    Each channel of each image is normalized over its height and width. Arguments are named as in
-    the files that Addons wrote; what only matters in training is taken and ignored.
+    Normalizes each channel of each image over height and width. The arguments have the names in
+    the files that Addons wrote; those that only matter in training are accepted and ignored.
 
     Input and output: float [batch, height, width, channels].
     """
@@ -45,7 +45,9 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         if axis not in (-1, 3):
-            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
+            raise ValueError(
+                f"InstanceNormalization over axis {axis}; only channels-last is supported"
+            )
         self.epsilon = epsilon
         self.center = center
         self.scale = scale
@@ -79,30 +81,30 @@ KNOWN_LAYERS = {
 
 
 def read_keras2(path: Path, config: Json, options: SourceOptions) -> FloatModel:
-    """Loads a whole model saved by Keras 2, after a look at its configuration.
+    """Checks the configuration of a whole model saved by Keras 2, and loads the model.
 
     Raises:
-        InputError: If it carries code, or tf-keras cannot load it.
+        InputError: If it contains code, or tf-keras cannot load it.
     """
     options.refuse_pynet_options(path)
     checked = None
     if not options.trust_source:
         names = options.custom_names | frozenset(KNOWN_LAYERS)
         checked = checked_config(path, config, KERAS_2, names)
-    # The user's module most likely says `tf.keras`, which must mean Keras 2 to fit this file.
-    # TensorFlow settles that at the first use of `tf.keras` in the process, for good.
+    # The user's module probably uses `tf.keras`, which must be Keras 2 for this file. TensorFlow
+    # decides that once per process, at the first use of `tf.keras`.
     with default_environment(TF_USE_LEGACY_KERAS="1"):
         objects = options.load_custom_objects()
     for name, given in objects.items():
         if isinstance(given, type) and issubclass(given, keras.layers.Layer):
             raise InputError(
-                f"{path}: was saved by Keras 2, and {name} is a layer of Keras 3; "
+                f"{path}: was saved by Keras 2, but {name} is a Keras 3 layer; "
                 "import its base class from tf_keras"
             )
-    with refusing(path, f"tf-keras {tf_keras.__version__}"):
+    with loading_errors(path, f"tf-keras {tf_keras.__version__}"):
         if checked is None:
             known = {**KNOWN_LAYERS, **custom_aliases(config, objects)}
-            # tf-keras goes by the suffix: anything but .keras is opened as HDF5 here.
+            # tf-keras selects the format by suffix: all but .keras is opened as HDF5.
             model = tf_keras.models.load_model(path, custom_objects=known, compile=False)
         else:
             with checked_copy(path, checked) as copy:

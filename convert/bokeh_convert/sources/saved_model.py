@@ -1,4 +1,4 @@
-"""Reads the serving signature of a SavedModel folder."""
+"""Reads SavedModel folders, through their serving signature."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from bokeh_convert.sources.float_model import FloatModel, input_size, refusing
+from bokeh_convert.sources.float_model import FloatModel, input_size, loading_errors
 from bokeh_convert.sources.model_types import Tensor
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.security.graph import refuse_side_effects
@@ -20,16 +20,17 @@ _DEFAULT = "serving_default"
 
 
 def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
-    """Loads a SavedModel of TensorFlow 1 or 2, after a look at its graph.
+    """Checks the graph of a SavedModel of TensorFlow 1 or 2, and loads it.
 
     Raises:
-        InputError: If it is damaged, has no usable signature, or does more than compute.
+        InputError: If it is damaged, has no usable signature, or its graph has operators with side
+            effects.
     """
     options.refuse_pynet_options(path)
     files = tuple(sorted(p for p in path.rglob("*") if p.is_file()))
     if not options.trust_source:
         refuse_foreign_files(path, tuple(path.rglob("*")), path)
-    with refusing(path, "TensorFlow"):
+    with loading_errors(path, "TensorFlow"):
         content = (path / "saved_model.pb").read_bytes()
         stored: SavedModel = saved_model_pb2.SavedModel.FromString(content)
         meta_graph = _serving(path, stored)
@@ -40,14 +41,18 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
         signature = loaded.signatures[name]
     inputs = signature.structured_input_signature[1]
     if len(inputs) != 1:
-        raise InputError(f"{path}: signature {name} has {len(inputs)} inputs; it needs one picture")
+        raise InputError(
+            f"{path}: signature {name} has {len(inputs)} inputs; give a model with one image input"
+        )
     ((argument, spec),) = inputs.items()
     if spec.shape.rank is None:
-        raise InputError(f"{path}: the shape of input {argument} is unknown; save it with a shape")
+        raise InputError(
+            f"{path}: the shape of input {argument} is unknown; export the model with a shape"
+        )
     height, width, channels = input_size(path, spec.shape.as_list())
 
     def call(photo: Tensor) -> dict[str, Tensor]:
-        # The object owns the variables: without it they would be collected.
+        # Keeps the loaded object alive, which owns the variables.
         _ = loaded
         return dict(signature(**{argument: photo}))
 
@@ -59,7 +64,9 @@ def _serving(path: Path, stored: SavedModel) -> MetaGraphDef:
         if set(meta_graph.meta_info_def.tags) == {SERVE}:
             return meta_graph
     tags = [list(meta_graph.meta_info_def.tags) for meta_graph in stored.meta_graphs]
-    raise InputError(f"{path}: has no graph tagged '{SERVE}', only {tags}; export it for serving")
+    raise InputError(
+        f"{path}: has no graph with the tag '{SERVE}', only {tags}; export it for serving"
+    )
 
 
 def _signature_name(path: Path, meta_graph: MetaGraphDef) -> str:

@@ -118,7 +118,7 @@ def _quantize_calibrated(
     try:
         return Quantized(scheme, quantize(lowered.content, scheme, ranges), passes=())
     except InputError as error:
-        raise InputError(f"{options.source}: {error}") from error
+        raise InputError(f"{options.source}: ", error) from error
 
 
 def _search(

@@ -14,7 +14,7 @@ from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.float_model import FloatModel, SizedModel
 from bokeh_convert.verify.verification import compute_reference
 from bokeh_runtime.atomic_output import refuse_folder
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.tflite.reference_pack import Reference
 
 
@@ -47,7 +47,10 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     names = FileNames(model.name)
     _refuse_folders(options, names)
     dataset = split_dataset(
-        options.photos, channels=model.channels, count=options.samples, seed=options.seed
+        options.representative_dataset,
+        channels=model.channels,
+        count=options.samples,
+        seed=options.seed,
     )
     schemes = [SCHEMES[name] for name in options.schemes]
     calibrates = any(scheme.needs_calibration for scheme in schemes)
@@ -92,4 +95,7 @@ def _input_size(model: FloatModel, options: ConvertOptions) -> tuple[int, int]:
         return model.height, model.width
     if model.path.resolve() == demo_model().resolve():
         return DEMO_SIZE
-    raise InputError(f"{model.path}: the input size is not fixed; give --size HEIGHTxWIDTH")
+    raise InputError(
+        f"{model.path}: the model does not fix its input size",
+        remedy=("give the size with ", Argument("size")),
+    )
