@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from bokeh_convert.train.drawing import drawing
 
 from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.security import layers, operators
 from bokeh_convert.sources.security.config import checked_config
 from bokeh_convert.sources.security.functions import PURE_FUNCTIONS
 from bokeh_convert.sources.security.graph import refuse_unknown_operators
+from bokeh_convert.train.inference import open_for_inference
 from bokeh_runtime import InputError
 from helpers.models import small_model
 
@@ -365,10 +365,10 @@ def test_scoring_a_model_reads_it_as_carefully(suffix: str, tmp_path: Path) -> N
     code = keras.layers.Lambda(lambda x: x)
     keras.Model(photo, code(photo)).save(tmp_path / f"evil{suffix}")
     with pytest.raises(InputError, match="Lambda layer, which is code"):
-        drawing(tmp_path / f"evil{suffix}")
+        open_for_inference(tmp_path / f"evil{suffix}")
     model = small_model()
     model.save(tmp_path / f"good{suffix}")
-    draw, takes_depth = drawing(tmp_path / f"good{suffix}")
+    draw, takes_depth = open_for_inference(tmp_path / f"good{suffix}")
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
     np.testing.assert_allclose(draw(image), model(image[None])[0], atol=1e-6)
     assert not takes_depth

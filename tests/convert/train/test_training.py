@@ -70,7 +70,7 @@ def test_ebbs_folders_are_read(dataset: Path, tmp_path: Path) -> None:
         (tmp_path / "train" / part / name).write_bytes(content)
     (pair,) = find_pairs(tmp_path, "train")
     assert (pair.name, pair.depth) == ("1", tmp_path / "train" / "original_depth" / "1.png")
-    with pytest.raises(ValueError, match="no pair of the split 'heldout'"):
+    with pytest.raises(ValueError, match="has no pairs in the split 'heldout'"):
         find_pairs(tmp_path, "heldout")
 
 
@@ -126,7 +126,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_another_config_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
+def test_another_configuration_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
     train(replace(CONFIG, steps=1), pairs, tmp_path)
     with pytest.raises(ValueError, match="another steps, seed"):
@@ -136,7 +136,7 @@ def test_another_config_in_the_same_folder_is_refused(dataset: Path, tmp_path: P
 def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
     train(replace(CONFIG, steps=1), pairs, tmp_path)
-    with pytest.raises(InputError, match=r"was trained on other pairs; give the same data set"):
+    with pytest.raises(InputError, match=r"was trained on other pairs; use the same pairs"):
         train(replace(CONFIG, steps=1), pairs[:1], tmp_path)
     changed = replace(pairs[0], bokeh=pairs[1].bokeh)
     with pytest.raises(InputError, match="was trained on other pairs"):
@@ -157,7 +157,9 @@ def test_a_damaged_checkpoint_is_told(keep: float, dataset: Path, tmp_path: Path
         lambda: train(replace(CONFIG, steps=1), pairs, tmp_path),
         lambda: load_averaged(tmp_path),
     ):
-        with pytest.raises(InputError, match=r"checkpoint\.npz: is no checkpoint .*remove it"):
+        with pytest.raises(
+            InputError, match=r"checkpoint\.npz: is not a valid checkpoint .*remove it"
+        ):
             call()
 
 
@@ -283,9 +285,9 @@ def test_scores_of_identical_pictures_are_json_and_lift_no_mean() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (b"name\tset\na\ttrain\n", "has no column 'split'; it needs name and split"),
+        (b"name\tset\na\ttrain\n", "has no column 'split'; add the columns name and split"),
         (b"\xff\xfe", "cannot be read"),
-        (b"name\tsplit\n", "no pair of the split 'train'"),
+        (b"name\tsplit\n", "has no pairs in the split 'train'"),
     ],
 )
 def test_a_table_that_lists_no_pairs_is_refused(table: bytes, said: str, tmp_path: Path) -> None:
@@ -301,11 +303,13 @@ def test_an_unknown_split_is_refused(dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_model_that_draws_what_is_not_finite_has_no_score(value: float, dataset: Path) -> None:
-    def draw(tensor: np.ndarray) -> np.ndarray:
-        output = tensor[..., :3].copy()
+def test_a_model_with_non_finite_output_is_refused(value: float, dataset: Path) -> None:
+    def infer(network_input: np.ndarray) -> np.ndarray:
+        output = network_input[..., :3].copy()
         output[3, 3] = value
         return output
 
-    with pytest.raises(InputError, match=r"hat_1_sharp\.jpg: the model draws NaN or infinity"):
-        evaluate(draw, find_pairs(dataset, "heldout"), short_side=48, depth=False)
+    with pytest.raises(
+        InputError, match=r"hat_1_sharp\.jpg: the output of the model has NaN or infinity"
+    ):
+        evaluate(infer, find_pairs(dataset, "heldout"), short_side=48, depth=False)
