@@ -1,4 +1,4 @@
-"""The report of a conversion, written as JSON beside each converted file."""
+"""The report of a conversion, written as JSON next to each converted file."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def make_full_integer(content: bytes) -> bytes:
     _fuse_elementwise(graph)
     _set_uint8_input_and_output(graph)
     result = graph.to_bytes()
-    # DEQUANTIZE and QUANTIZE are there because of the other float operators.
+    # DEQUANTIZE and QUANTIZE only remain because of other float operators.
     unsupported = float_operators(result) - {"DEQUANTIZE", "QUANTIZE"}
     if unsupported:
         raise InputError(

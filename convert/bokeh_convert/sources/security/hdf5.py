@@ -43,7 +43,7 @@ def refuse_foreign_data(path: Path, file: h5py.File) -> None:
         )
 
 
-def _datasets(path: Path, group: h5py.Group, seen: set[int]) -> Iterator[int]:
+def _datasets(path: Path, group: h5py.Group, visited: set[int]) -> Iterator[int]:
     """Yields the decompressed size of each dataset, in bytes."""
     for name in group:
         link = group.get(name, getlink=True)
@@ -52,11 +52,11 @@ def _datasets(path: Path, group: h5py.Group, seen: set[int]) -> Iterator[int]:
             raise _foreign(path, f"{group.name}/{name}", f"a link to {target}")
         item = group[name]
         info = h5py.h5o.get_info(item.id)
-        if info.addr in seen:
+        if info.addr in visited:
             continue
-        seen.add(info.addr)
+        visited.add(info.addr)
         if isinstance(item, h5py.Group):
-            yield from _datasets(path, item, seen)
+            yield from _datasets(path, item, visited)
         elif isinstance(item, h5py.Dataset):
             if item.external:
                 raise _foreign(path, item.name, f"stored in {item.external[0][0]}")

@@ -134,7 +134,7 @@ NAMED: dict[str, frozenset[str]] = {
     "regularizer": _REGULARIZERS,
     "constraint": _CONSTRAINTS,
 }
-"""What a string may say under a key that ends so, such as `recurrent_activation`."""
+"""Allowed strings by the last word of their key, such as `recurrent_activation`."""
 FUNCTION_MODULES: dict[str, frozenset[str]] = {
     "builtins": ACTIVATIONS,
     "keras.activations": ACTIVATIONS,
