@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_disk_without_room_is_said_and_nothing_changed(small_keras: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_nothing_changed(small_keras: Path, tmp_path: Path) -> None:
     (tmp_path / "small_float32.tflite").write_text("good")
     program = Path(sys.executable).parent / "bokeh-convert"
     done = subprocess.run(
@@ -174,7 +174,7 @@ def test_names_with_spaces_and_other_letters(small_keras: Path, tmp_path: Path) 
     assert "report: " + str(out / "моя модель 1_float16.report.json") in done.stderr
 
 
-def test_a_folder_that_may_not_be_written_to_is_said(small_keras: Path) -> None:
+def test_a_read_only_folder_is_reported(small_keras: Path) -> None:
     # Not even root may make a file there.
     done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-o/proc/self/fd"])
     assert done.exit_code == 2

@@ -14,12 +14,12 @@ from helpers.commands import command
 from helpers.models import constant_model, small_model
 
 
-def test_demo_float16_draws_the_full_models_picture(demo_conversions) -> None:
+def test_demo_float16_has_the_full_models_output(demo_conversions) -> None:
     fidelity = demo_conversions["float16"].report.fidelity
     assert fidelity["psnr_db_worst"] >= 60
 
 
-def test_demo_int8_draws_nearly_the_full_models_picture(demo_conversions) -> None:
+def test_demo_int8_has_nearly_the_full_models_output(demo_conversions) -> None:
     fidelity = demo_conversions["int8"].report.fidelity
     assert fidelity["psnr_db_mean"] >= 40
     assert fidelity["psnr_db_worst"] >= 37
@@ -49,7 +49,7 @@ def test_the_reported_psnr_is_what_the_pack_and_the_file_on_disk_give(
     assert measured == pytest.approx(reported, abs=0.05)
 
 
-def test_a_file_says_what_it_is(demo_conversions: dict[str, Conversion]) -> None:
+def test_a_file_has_metadata(demo_conversions: dict[str, Conversion]) -> None:
     conversion = demo_conversions["int8"]
     metadata = read_metadata(conversion.path)
     assert (metadata.input_height, metadata.input_width) == (256, 384)
@@ -169,13 +169,13 @@ def test_a_target_that_nothing_can_be_held_to_is_refused(
         convert(tmp_path / "any.keras", output_dir=tmp_path, **{option: asked})
 
 
-def test_a_constant_picture_is_refused(tmp_path: Path) -> None:
+def test_a_constant_output_is_refused(tmp_path: Path) -> None:
     constant_model().save(tmp_path / "grey.keras")
     with pytest.raises(InputError, match=r"the output for .* is constant"):
         convert(tmp_path / "grey.keras", size=(32, 32), output_dir=tmp_path / "out")
 
 
-def test_a_picture_of_nan_is_refused(tmp_path: Path) -> None:
+def test_an_output_with_nan_is_refused(tmp_path: Path) -> None:
     model = small_model()
     model.get_layer("last").set_weights([np.full((3, 3, 8, 3), np.nan), np.zeros(3)])
     model.save(tmp_path / "nan.keras")

@@ -62,8 +62,8 @@ def test_a_trusted_folder_is_loaded(tmp_path: Path) -> None:
     signatures = {"serving_default": network.draw}
     tf.saved_model.save(network, str(tmp_path / "mine"), signatures=signatures)
     model = read_model(tmp_path / "mine", SourceOptions(trust_source=True))
-    drawn = model.at(32, 32).run(np.zeros((32, 32, 3), np.float32))
-    np.testing.assert_array_equal(drawn, 2)
+    actual = model.at(32, 32).run(np.zeros((32, 32, 3), np.float32))
+    np.testing.assert_array_equal(actual, 2)
 
 
 _KERAS_3_LAYER = """
@@ -137,6 +137,8 @@ def test_a_class_of_the_users_is_asked_for_and_then_used(
         ("json:Halve", "json has no Halve"),
     ],
 )
-def test_a_class_that_cannot_be_imported_is_said(given: str, cause: str, small_keras: Path) -> None:
+def test_a_class_that_cannot_be_imported_is_reported(
+    given: str, cause: str, small_keras: Path
+) -> None:
     with pytest.raises(InputError, match=cause):
         read_model(small_keras, SourceOptions(custom_objects=(given,)))

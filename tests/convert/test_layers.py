@@ -25,9 +25,9 @@ def test_instance_normalization_matches_values_worked_out_by_hand() -> None:
 
 def test_instance_normalization_treats_images_and_channels_apart(rng: np.random.Generator) -> None:
     images = rng.normal(size=(2, 8, 8, 3)).astype(np.float32) * [1, 10, 100]
-    drawn = np.asarray(InstanceNormalization(epsilon=1e-6)(images.astype(np.float32)))
-    np.testing.assert_allclose(drawn.mean(axis=(1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(drawn.std(axis=(1, 2)), 1, atol=1e-4)
+    actual = np.asarray(InstanceNormalization(epsilon=1e-6)(images.astype(np.float32)))
+    np.testing.assert_allclose(actual.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(actual.std(axis=(1, 2)), 1, atol=1e-4)
 
 
 def test_space_to_depth_keeps_tensorflows_order_on_every_backend(

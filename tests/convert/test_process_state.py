@@ -111,13 +111,14 @@ def failing():
 def training():
     import cv2
     from bokeh_convert.train.pairs import Pair
-    from bokeh_convert.train.trainer import Plan, train
+    from bokeh_convert.train.trainer import TrainConfig, train
 
     for name in ("sharp.png", "bokeh.png"):
         cv2.imwrite(str(work / name), np.full((64, 64, 3), 90, np.uint8))
-    plan = Plan(width=0.05, input_channels=3, residual=True, head="l5", by_level=False, steps=2,
-                batch=1, crop=32, short_side=40, paste=0.0, learning_rate=0.001, seed=1)
-    train(plan, [Pair("a", work / "sharp.png", work / "bokeh.png", None, None)], work / "run")
+    config = TrainConfig(width=0.05, input_channels=3, residual=True, head="l5", by_level=False,
+                         steps=2, batch=1, crop=32, short_side=40, paste=0.0, learning_rate=0.001,
+                         seed=1)
+    train(config, [Pair("a", work / "sharp.png", work / "bokeh.png", None, None)], work / "run")
 
 
 def rendering():
@@ -228,11 +229,11 @@ except InputError as error:
 """
 
 
-def test_another_backend_of_keras_is_told(work: Path) -> None:
+def test_another_keras_backend_is_refused(work: Path) -> None:
     done = run(BACKEND, work / "small.keras")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
-        "Keras runs on torch, and converting needs TensorFlow; set KERAS_"
+        "the Keras backend is torch, and the conversion needs tensorflow; set KERAS_"
     )
 
 

@@ -294,8 +294,8 @@ def test_operations_on_tensors_of_keras_3_are_read(tmp_path: Path) -> None:
     model.compile(optimizer="adam", loss="mse", metrics=["mae"])
     model.save(tmp_path / "ops.keras")
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "ops.keras").at(16, 16).run(image)
-    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-6)
+    actual = read_model(tmp_path / "ops.keras").at(16, 16).run(image)
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-6)
 
 
 def _instances(library: Any) -> list[Any]:
@@ -329,8 +329,8 @@ def test_layers_of_image_networks_pass(library: Any, suffix: str, tmp_path: Path
     model = library.Sequential([library.Input((16, 16, 3)), *_instances(library)])
     model.save(tmp_path / f"all{suffix}")
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / f"all{suffix}").at(16, 16).run(image)
-    np.testing.assert_allclose(drawn, model(image[None], training=False)[0], atol=1e-5)
+    actual = read_model(tmp_path / f"all{suffix}").at(16, 16).run(image)
+    np.testing.assert_allclose(actual, model(image[None], training=False)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(("library", "suffix"), [(tf_keras, ".h5"), (keras, ".keras")])
@@ -348,8 +348,8 @@ def test_attention_and_merging_in_mixed_precision_pass(
     model = library.Model(photo, own.Conv2D(3, 1, dtype="float32")(x))
     model.save(tmp_path / f"model{suffix}")
     image = np.random.default_rng(1).random((8, 8, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / f"model{suffix}").at(8, 8).run(image)
-    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-4)
+    actual = read_model(tmp_path / f"model{suffix}").at(8, 8).run(image)
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-4)
 
 
 def test_what_is_only_there_for_training_does_not_reach_the_library(tmp_path: Path) -> None:
@@ -467,8 +467,8 @@ def test_keras_is_given_what_was_checked(tmp_path: Path) -> None:
         file.attrs["model_config"] = config.replace('"class_name": "LeakyReLU"', twice)
         file.attrs["training_config"] = "not JSON at all"
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "twice.h5").at(16, 16).run(image)
-    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-6)
+    actual = read_model(tmp_path / "twice.h5").at(16, 16).run(image)
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-6)
 
 
 def test_old_files_that_hold_bytes_are_of_keras_2(tmp_path: Path) -> None:

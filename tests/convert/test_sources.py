@@ -33,15 +33,15 @@ def test_the_oracle_creates_the_authors_variables(data: Path) -> None:
     assert variable_shapes() == (data / "pynet_variable_shapes.txt").read_text().split()
 
 
-def test_an_authors_checkpoint_draws_what_its_graph_drew(checkpoint, tmp_path: Path) -> None:
+def test_an_authors_checkpoint_has_the_output_of_its_graph(checkpoint, tmp_path: Path) -> None:
     prefix, photo, expected = checkpoint
     (conversion,) = convert(
         prefix, quant=["float32"], width=0.125, size=(64, 96), output_dir=tmp_path
     )
     assert conversion.path.name == "pynet_level_0_iteration_100_float32.tflite"
-    drawn = TfliteModel(conversion.path.read_bytes()).run(photo)
+    actual = TfliteModel(conversion.path.read_bytes()).run(photo)
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(drawn, expected, atol=1e-4)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
@@ -91,7 +91,7 @@ def test_a_folder_of_checkpoints_asks_which(checkpoint) -> None:
 
 
 @pytest.mark.parametrize("heads", [("l_up",), ("l3",), HEADS], ids=["l_up", "l3", "all"])
-def test_weights_of_keras_3_draw_what_the_model_drew(heads, tmp_path: Path) -> None:
+def test_weights_of_keras_3_have_the_output_of_the_model(heads, tmp_path: Path) -> None:
     keras.utils.set_random_seed(2)
     model = pynet(width=0.125, input_channels=3, heads=heads)
     model.save_weights(tmp_path / "run.weights.h5")
@@ -114,8 +114,8 @@ def test_weights_in_keras_older_layout_are_known_by_name(tmp_path: Path) -> None
         save_weights_to_hdf5_group(file, model)
     options = SourceOptions(width=0.125, input_channels=3, residual=True)
     photo = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "weights.h5", options).at(64, 96).run(photo)
-    np.testing.assert_allclose(drawn, model(photo[None])[0], atol=1e-5)
+    actual = read_model(tmp_path / "weights.h5", options).at(64, 96).run(photo)
+    np.testing.assert_allclose(actual, model(photo[None])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -172,17 +172,17 @@ def _module(path: Path):
 
 @pytest.mark.filterwarnings("ignore:.*saved model:UserWarning")
 @pytest.mark.parametrize("save", [_keras_3, _keras_2, _module])
-def test_a_saved_model_draws_what_the_model_drew(save, tmp_path: Path) -> None:
+def test_a_saved_model_has_the_output_of_the_model(save, tmp_path: Path) -> None:
     model = save(tmp_path / "my.model")
     photo = np.random.default_rng(1).random((32, 64, 3), dtype=np.float32)
     read = read_model(tmp_path / "my.model")
     assert (read.format, read.name) == ("saved-model", "my.model")
     np.testing.assert_allclose(read.at(32, 64).run(photo), model(photo[None])[0], atol=1e-5)
-    drawn = TfliteModel(lower(read.at(32, 64))).run(photo)
-    np.testing.assert_allclose(drawn, model(photo[None])[0], atol=1e-5)
+    actual = TfliteModel(lower(read.at(32, 64))).run(photo)
+    np.testing.assert_allclose(actual, model(photo[None])[0], atol=1e-5)
 
 
-def test_a_saved_model_of_tensorflow_1_draws_what_its_graph_drew(tmp_path: Path) -> None:
+def test_a_saved_model_of_tensorflow_1_has_the_output_of_its_graph(tmp_path: Path) -> None:
     v1 = tf.compat.v1
     photo = np.random.default_rng(1).random((32, 64, 3), dtype=np.float32)
     with tf.Graph().as_default(), v1.Session() as session:

@@ -75,8 +75,8 @@ def test_the_only_picture_is_taken_wherever_it_stands(mask_and_picture: Path) ->
     photo = np.full((32, 48, 3), 0.4, np.float32)
     np.testing.assert_allclose(TfliteModel(file.content).run(photo), 0.3, atol=1e-6)
     with BokehModel.open(mask_and_picture, "cpu") as model:
-        drawn = model.render(photo, network_resolution=True).pixels
-    np.testing.assert_allclose(drawn, 0.3, atol=1e-4)
+        actual = model.render(photo, network_resolution=True).pixels
+    np.testing.assert_allclose(actual, 0.3, atol=1e-4)
     if picture != 0:
         with pytest.raises(HardwareError, match="the image is not the model's first output"):
             open_engine(file, EngineOptions("gpu"))

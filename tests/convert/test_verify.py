@@ -19,7 +19,7 @@ def test_a_report_sums_up_mean_and_worst() -> None:
     assert summary["ssim_mean"] == pytest.approx(0.95)
 
 
-def test_identical_pictures_stay_valid_json() -> None:
+def test_identical_outputs_stay_valid_json() -> None:
     summary = fidelity_summary(Fidelity([ImageFidelity("same", math.inf, 1.0, 0.0)]))
     assert summary["psnr_db_mean"] is summary["psnr_db_pooled"] is summary["psnr_db_worst"] is None
     assert summary["identical_images"] == 1
@@ -50,10 +50,10 @@ def test_an_identical_photo_does_not_hide_a_bad_one() -> None:
         ((41, 40), FidelityLimits(40, 37), None),
         ((math.inf, math.inf), FidelityLimits(40, 37), None),
         ((9,), FidelityLimits(), None),
-        # Good photos make up for a bad one in the mean alone.
+        # Good photos compensate for a bad one only in the mean.
         ((60, 60, 60, 20), FidelityLimits(40), "pooled PSNR 26.0 dB is below 40 dB"),
         ((50, 50, 36), FidelityLimits(40, 37), "PSNR of the worst photo (photo 2) 36.0 dB is"),
-        # The identical ones make up for a bad one in the pooled error alone.
+        # Identical photos compensate for a bad one only in the pooled error.
         (
             (math.inf,) * 99 + (39,),
             FidelityLimits(40),

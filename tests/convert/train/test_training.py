@@ -144,7 +144,7 @@ def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("keep", [0, 0.5, 1])
-def test_a_damaged_checkpoint_is_told(keep: float, dataset: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported(keep: float, dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
     train(replace(CONFIG, steps=1), pairs, tmp_path)
     path = tmp_path / CHECKPOINT
@@ -269,7 +269,7 @@ def test_nothing_in_the_mask_has_no_psnr() -> None:
     assert masked_psnr(image, image + 1, np.zeros((2, 1, 1), np.float32)) is None
 
 
-def test_scores_of_identical_pictures_are_json_and_lift_no_mean() -> None:
+def test_scores_of_identical_images_are_json_and_do_not_raise_the_mean() -> None:
     scores = [
         Score("same", math.inf, 20.0, math.inf, 30.0, 20.0, 1.0, 0.5),
         Score("other", 20.0, 20.0, 40.0, 30.0, 20.0, 0.5, 0.5),
