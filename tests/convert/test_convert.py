@@ -212,7 +212,7 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"size": None}, "does not fix its input size; give the size with size"),
+        ({"size": None}, "does not fix its input size; give size"),
         ({"size": (30, 64)}, "multiples of 32"),
         ({"quant": ["int4"]}, "quant='int4' is unknown; choose from"),
         ({"samples": 0}, "samples=0: calibration needs"),

@@ -97,5 +97,5 @@ def _input_size(model: FloatModel, options: ConvertOptions) -> tuple[int, int]:
         return DEMO_SIZE
     raise InputError(
         f"{model.path}: the model does not fix its input size",
-        remedy=("give the size with ", Argument("size")),
+        remedy=("give ", Argument("size")),
     )
