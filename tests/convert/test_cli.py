@@ -65,7 +65,7 @@ def test_ctrl_c_leaves_the_folder_as_it_was(
     assert (tmp_path / "small_int8.tflite").read_text() == "good"
 
 
-BIG = "--size=1024x1536"  # so that each step is on the screen for a while
+BIG = "--size=1024x1536"  # so that each step takes long enough to be seen
 
 
 @pytest.mark.parametrize("until", ["loading TensorFlow", "running", "verifying int8"])
@@ -86,7 +86,7 @@ def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
 
 
 def test_a_ctrl_c_that_a_library_swallows_ends_the_run(small_keras: Path, tmp_path: Path) -> None:
-    # As TensorFlow's import does, now and then: the interrupt falls into a bare `except`.
+    # As in TensorFlow's import, where the interrupt may be caught by a bare `except`.
     (tmp_path / "swallows.py").write_text(
         "import signal\n"
         "import keras\n"
@@ -132,7 +132,7 @@ def test_a_full_disk_is_reported_and_nothing_changed(small_keras: Path, tmp_path
         capture_output=True,
         text=True,
         check=False,
-        # The system refuses to let any file grow further, as a full disk would.
+        # Writing beyond this file size fails, as on a full disk.
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)),
     )
     assert done.returncode == 2, done.stderr
@@ -175,7 +175,7 @@ def test_names_with_spaces_and_other_letters(small_keras: Path, tmp_path: Path) 
 
 
 def test_a_read_only_folder_is_reported(small_keras: Path) -> None:
-    # Not even root may make a file there.
+    # Not even root can create a file there.
     done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-o/proc/self/fd"])
     assert done.exit_code == 2
     assert "/proc/self/fd: cannot be written to" in done.output

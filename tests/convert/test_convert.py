@@ -231,7 +231,7 @@ def test_wrong_options_are_refused_and_leave_nothing(
 def test_a_photo_that_does_not_decode_is_skipped_and_reported(
     spoilt: int, small_keras: Path, photos: Path, tmp_path: Path
 ) -> None:
-    # Each in turn: some of them calibrate, the others verify.
+    # Some of these are calibration photos, the others verification photos.
     photo = sorted(photos.iterdir())[spoilt]
     photo.write_bytes(b"no picture")
     (converted,) = convert(

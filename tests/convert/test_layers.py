@@ -36,7 +36,7 @@ def test_space_to_depth_keeps_tensorflows_order_on_every_backend(
     image = rng.random((2, 4, 6, 3), dtype=np.float32)
     expected = tf.nn.space_to_depth(image, 2)
     np.testing.assert_array_equal(SpaceToDepth()(image), expected)
-    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")  # takes the general form
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")  # uses the general form
     np.testing.assert_array_equal(SpaceToDepth()(image), expected)
 
 

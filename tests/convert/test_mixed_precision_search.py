@@ -186,7 +186,7 @@ def test_costs_add_up(tmp_path: Path) -> None:
     graph = Graph(lower(read_model(tmp_path / "two.keras").at(32, 64)))
     pixels = 32 * 64
     for precision in Precision:
-        # The transposed convolution's kernel meets each pixel of its input once; it stays in float.
+        # A transposed convolution applies its kernel once per input pixel, and stays float32.
         up = convolution_cost(Precision.FLOAT32, pixels, 3, 8, 3)
         convolution = convolution_cost(precision, pixels, 5, 4, 8)
         expected = convolution + elementwise_cost(pixels * 8) + up
@@ -259,7 +259,7 @@ def test_a_trial_with_non_finite_output_is_never_chosen(
     def broken(model: TfliteModel, photo: np.ndarray) -> np.ndarray:
         first.append(model)
         output = run(model, photo).copy()
-        if model is not first[0] and photo is photos[1]:  # the float32 file is the first
+        if model is not first[0] and photo is photos[1]:  # the float32 file runs first
             output[4, 4] = value
         return output
 

@@ -1,4 +1,4 @@
-"""A library call leaves the process as it found it; a command need not."""
+"""Library calls leave the state of the process unchanged; commands may change it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# In a process of its own, since what is looked at is the process. The libraries are imported before
-# the first look: what they do then to the process is theirs.
+# Run in a separate process. The libraries are imported before the state is recorded, because
+# importing them changes it.
 PROGRAM = """
 import locale, logging, os, pathlib, random, signal, sys, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +54,7 @@ def state():
 
 
 def logger_levels_known(before, after):
-    # A logger that was made meanwhile was not there to be changed.
+    # Loggers that were created during the call are not compared.
     kept = {n: v for n, v in after["logging"][3].items() if n in before["logging"][3]}
     return {**after, "logging": (*after["logging"][:3], kept)}
 
@@ -78,7 +78,7 @@ def converting():
 
 
 def converting_in_threads():
-    # Two at a time, several times: what each finds may be what the other is about to put back.
+    # Two at a time, several times: one may find a state that the other is about to restore.
     def quantize_often():
         from bokeh_convert.quantize.schemes import SCHEMES, quantize
 
@@ -201,7 +201,7 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Keras 3 model, a Keras 2 model with a layer of a user's module, and a conversion."""
+    """A Keras 3 model, a Keras 2 model with a custom layer, and a conversion."""
     from bokeh_convert import convert
     from helpers.models import small_model
 

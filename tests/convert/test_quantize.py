@@ -167,7 +167,7 @@ def test_fp16_emulation_rounds_every_activation(float32: bytes) -> None:
 def test_fp16_emulation_overflows_like_float16(tmp_path: Path) -> None:
     model = small_model()
     kernel, bias = model.get_layer("first").get_weights()
-    model.get_layer("first").set_weights([kernel * 1e6, bias])  # instance norm takes it out again
+    model.get_layer("first").set_weights([kernel * 1e6, bias])  # instance norm removes the factor
     model.save(tmp_path / "loud.keras")
     loud = lower(read_model(tmp_path / "loud.keras").at(32, 64))
     photo = next(photos())

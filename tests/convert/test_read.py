@@ -38,7 +38,7 @@ def test_files_of_keras_3_have_the_output_of_the_model(
 ) -> None:
     model = small_model()
     path = tmp_path / f"model{suffix}"
-    if file_format is None:  # a renamed file is known by its content
+    if file_format is None:  # the format of a renamed file is read from its content
         model.save(tmp_path / "model.keras")
         shutil.move(tmp_path / "model.keras", path)
     else:
@@ -107,7 +107,7 @@ def test_outputs_of_unknown_size_are_not_guessed_from(tmp_path: Path) -> None:
     class Two(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32, name="photo")])
         def draw(self, photo):
-            # Cut to a size that only the values tell.
+            # Cropped to a size that depends on the values.
             rows = tf.cast(tf.reduce_max(photo) * 8, tf.int32)
             return {"one": photo[:, :rows] * 0.5, "other": photo[:, :rows]}
 

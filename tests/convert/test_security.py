@@ -1,4 +1,4 @@
-"""The lists of what a model file may name, and the containers."""
+"""The allowlists for model files, and the checks of their containers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_an_operator_that_does_more_than_compute_is_in_no_network(name: str) -> 
 
 
 def test_listed_operators_and_functions_exist() -> None:
-    """A misspelt one would be a hole for whoever names it later."""
+    """A misspelt name could later become the name of an unsafe operator."""
     from tensorflow.python.framework import op_def_registry
 
     assert not [name for name in operators.LOADING if op_def_registry.get(name) is None]
@@ -122,7 +122,7 @@ def test_a_function_that_nothing_calls_is_checked_too() -> None:
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_the_traced_graph_of_every_source_is_checked(suffix: str, tmp_path: Path) -> None:
-    """Here of a class that the user gives, which no list of layers knows."""
+    """Here in a class of the user's, which is on no allowlist."""
     library = keras if suffix == ".keras" else tf_keras
 
     class Prints(library.layers.Layer):
@@ -230,7 +230,7 @@ def test_what_hides_in_a_configuration_is_refused(node: Any, generation: layers.
 def test_a_class_of_the_users_takes_every_name_that_ends_as_its_own(
     generation: layers.Generation,
 ) -> None:
-    """So that a file cannot ask for Keras' own Lambda where the user has given a Lambda."""
+    """A file must not get Keras' own Lambda if the user has given a class of that name."""
     node = {
         "class_name": "Lambda", "module": "keras.layers", "registered_name": None,
         "config": {"activation": "my_own_word", "inner": _conv()},
@@ -261,7 +261,7 @@ def test_an_operator_that_calls_a_function_is_refused() -> None:
 
 
 def test_a_file_of_tensorflow_2_0_with_stored_operators_is_read(tmp_path: Path) -> None:
-    """Such as `photo + 1` left there."""
+    """As `photo + 1` creates them."""
     photo = tf_keras.Input((None, None, 3), name="photo")
     tf_keras.Model(photo, tf_keras.layers.Activation("relu", name="mine")(photo)).save(
         tmp_path / "old.h5"
@@ -299,7 +299,7 @@ def test_operations_on_tensors_of_keras_3_are_read(tmp_path: Path) -> None:
 
 
 def _instances(library: Any) -> list[Any]:
-    """Layers of the kinds that image-to-image networks are made of."""
+    """Layers that image-to-image networks use."""
     own = library.layers
     conv = {"padding": "same", "kernel_initializer": "he_normal", "kernel_regularizer": "l2"}
     return [
@@ -409,7 +409,7 @@ def test_what_unpacks_to_far_too_much_is_refused(parts, tmp_path: Path) -> None:
 def test_weights_that_unpack_to_far_too_much_are_refused(tmp_path: Path) -> None:
     small_model().save(tmp_path / "bomb.h5")
     with h5py.File(tmp_path / "bomb.h5", "r+") as file:
-        # Never written, so it takes no place in the file.
+        # Never written, so it takes no space in the file.
         file["model_weights"].create_dataset("huge", (1 << 31,), "f4", chunks=(1 << 20,))
     with pytest.raises(InputError, match=r"decompress to 8\.6 GB"):
         read_model(tmp_path / "bomb.h5")
@@ -458,7 +458,7 @@ def test_the_last_of_two_keys_is_the_one_that_is_checked(tmp_path: Path) -> None
 
 
 def test_keras_is_given_what_was_checked(tmp_path: Path) -> None:
-    """A file that says one thing twice is loaded as it was read, not as another parser would."""
+    """A file with a duplicate key is loaded as it was checked, not as another parser reads it."""
     model = small_model()
     model.save(tmp_path / "twice.h5")
     with h5py.File(tmp_path / "twice.h5", "r+") as file:

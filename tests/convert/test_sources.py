@@ -1,4 +1,4 @@
-"""Each kind of source, written by the library that people's files come from."""
+"""All source formats, each written by its original library."""
 
 from __future__ import annotations
 

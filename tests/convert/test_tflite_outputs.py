@@ -22,7 +22,7 @@ Outputs = Callable[[Any], dict[str, Any]]
 
 
 def write(path: Path, **graphs: Outputs) -> Path:
-    """Writes a .tflite file; with several graphs, each has its name as its signature."""
+    """Writes a .tflite file with one signature per graph."""
     module = tf.Module()
     spec = tf.TensorSpec(SHAPE, tf.float32, name="photo")
     for name, outputs in graphs.items():
@@ -42,7 +42,7 @@ def two_pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mask_and_picture(tmp_path: Path) -> Path:
-    """A mask, which stands first, and the picture."""
+    """A mask, which is the first output, and the image."""
     return write(
         tmp_path / "mask.tflite",
         draw=lambda photo: {"a_mask": photo[..., :1] * 0.5, "b_picture": photo * 0.75},

@@ -25,7 +25,7 @@ CONFIG = TrainConfig(
     width=0.05,
     input_channels=3,
     residual=True,
-    head="l5",  # the deepest level alone: a few seconds to build
+    head="l5",  # only the deepest level, which builds in a few seconds
     by_level=False,
     steps=4,
     batch=1,
@@ -64,7 +64,7 @@ def test_ebbs_folders_are_read(dataset: Path, tmp_path: Path) -> None:
         ("sharp.jpg", "original", "1.jpg"),
         ("bokeh.jpg", "bokeh", "1.jpg"),
         ("depth.png", "original_depth", "1.png"),
-        ("sharp.jpg", "original", "2.jpg"),  # without a partner: left out
+        ("sharp.jpg", "original", "2.jpg"),  # without a bokeh photo, skipped
     ):
         content = (dataset / f"cup_1_{kind}").read_bytes()
         (tmp_path / "train" / part / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""What a source may name, and what the user gives or trusts. Hostile files: tests/attacks/."""
+"""Trusted sources and classes of the user's. For hostile files see tests/attacks/."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Halve(tf_keras.layers.Layer):
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest):
-    """A module of the user's in the current folder."""
+    """A model with a layer class from a module in the current folder."""
     text, library, suffix = request.param
     (tmp_path / "my_layers.py").write_text(text)
     monkeypatch.chdir(tmp_path)
