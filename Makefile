@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 test-environment android \
+.PHONY: demo test test-fast lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 test-environment android \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -15,12 +15,18 @@ demo: .venv/ready  ## Convert the trained model to float16 and int8; render a ph
 
 WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py gates.py)
 export BOKEH_TESTS_SKIPPED := $(CURDIR)/build/tests-skipped.txt
+# Each process that imports TensorFlow takes up to 2 GB.
+TEST_PROCESSES ?= 2
+IN_PROCESSES := --numprocesses $(TEST_PROCESSES) --dist worksteal
 test: .venv/ready .venv-board/ready .venv-tflite-runtime/ready lint test-environment  ## Everything that must hold before a commit
 	@rm -f $(BOKEH_TESTS_SKIPPED)
-	$(BIN)/pytest
-	.venv-board/bin/pytest tests/runtime $(WITHOUT_TENSORFLOW)
-	@if [ -x .venv-tflite-runtime/bin/pytest ]; then .venv-tflite-runtime/bin/pytest tests/runtime; fi
+	$(BIN)/pytest $(IN_PROCESSES)
+	.venv-board/bin/pytest $(IN_PROCESSES) tests/runtime $(WITHOUT_TENSORFLOW)
+	@if [ -x .venv-tflite-runtime/bin/pytest ]; then .venv-tflite-runtime/bin/pytest $(IN_PROCESSES) tests/runtime; fi
 	@$(ENVIRONMENT) --summary $(BOKEH_TESTS_SKIPPED)
+
+test-fast: .venv/ready  ## The tests that are not marked slow, some of every package: for use while you work
+	BOKEH_TESTS_SKIPPED= BOKEH_TESTS_REQUIRE_ALL= $(BIN)/pytest $(IN_PROCESSES) -m 'not slow'
 
 ENVIRONMENT := PYTHONPATH=android_demo/offline $(BIN)/python tests/environment.py
 test-environment: .venv/ready  ## What tests drive: as root it is installed, without root the rest is built
@@ -40,7 +46,7 @@ setup: .venv/ready .venv-board/ready .venv-tflite-runtime/ready  ## The whole pr
 
 .venv-board/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-board
-	.venv-board/bin/python $(INSTALL) --editable '.[bench]' pytest pytest-randomly
+	.venv-board/bin/python $(INSTALL) --editable '.[bench]' pytest pytest-randomly pytest-xdist
 	@touch $@
 
 # tflite-runtime was built against NumPy 1, and for Python up to 3.11.
@@ -48,7 +54,7 @@ setup: .venv/ready .venv-board/ready .venv-tflite-runtime/ready  ## The whole pr
 	$(PYTHON) -m venv --clear .venv-tflite-runtime
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info > (3, 12))'; then \
 	    .venv-tflite-runtime/bin/python -m pip install --quiet --disable-pip-version-check \
-	        --editable '.[tflite-runtime]' pytest pytest-randomly && \
+	        --editable '.[tflite-runtime]' pytest pytest-randomly pytest-xdist && \
 	    .venv-tflite-runtime/bin/python -m pip uninstall --quiet --yes ai-edge-litert; \
 	else echo "tflite-runtime has no build for this Python; its tests are left out"; fi
 	@touch $@
@@ -62,7 +68,7 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 	$(BIN)/python $(INSTALL) uv
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
-	.venv-lowest/bin/pytest
+	.venv-lowest/bin/pytest $(IN_PROCESSES)
 
 bench: .venv/ready  ## The shipped models: latency, fidelity and placement; and how far our clock is to be trusted
 	$(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/bench --markdown

@@ -34,18 +34,20 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
-    _judge_skip(report)
+    # With pytest-xdist every process collects every file: one of them is enough to list it.
+    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    _judge_skip(report, listed=first)
     return report
 
 
-def _judge_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+def _judge_skip(report: pytest.TestReport | pytest.CollectReport, *, listed: bool = True) -> None:
     """Lists why tests were skipped, for the last line of `make test`, or fails them."""
     if not report.skipped or not isinstance(report.longrepr, tuple):
         return
     reason = report.longrepr[2].removeprefix("Skipped: ")
     if reason.startswith(ELSEWHERE):
         return
-    if os.environ.get(LOG):
+    if listed and os.environ.get(LOG):
         with Path(os.environ[LOG]).open("a", encoding="utf-8") as log:
             log.write(f"{reason}\n")
     if os.environ.get(REQUIRE_ALL):

@@ -1,4 +1,4 @@
-"""Converts a trained bokeh network to .tflite and proves that it still draws the same picture."""
+"""Converts a trained bokeh network to .tflite files and verifies their output."""
 
 from bokeh_convert.api import Conversion, convert, demo_model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
 from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES, ConvertOptions
-from bokeh_convert.process_state import keras_on_tensorflow
+from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.progress import Progress
 from bokeh_convert.result import Conversion
 
@@ -47,58 +47,65 @@ def convert(
     resampling: str | None = None,
     skip_passes: Sequence[str] = (),
     threads: int | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda description, done, total: None,
 ) -> list[Conversion]:
-    """Converts a trained model and holds every result against it.
+    """Converts a trained model and compares each converted file with it.
 
-    Writes, for `model.h5` and the scheme int8: `model_int8.tflite`, `model_int8.report.json`,
-    `model.reference.npz` (inputs, and what the full model draws) and `model.comparison.png`. All
-    appear together at the end, or none does.
+    For `model.h5` and the scheme int8, this writes `model_int8.tflite`, `model_int8.report.json`,
+    `model.reference.npz` (verification photos and the full model's outputs) and
+    `model.comparison.png`. Either all files are written or none.
 
     Args:
-        source: A whole Keras model (.h5 of Keras 2 or 3, .keras), a SavedModel folder, weights
-            alone of our PyNET (.h5, .weights.h5), or the prefix of the authors' TF1 checkpoint.
-        quant: Schemes, of `SCHEME_NAMES`.
-        output_dir: Made if missing.
-        representative_dataset: Folder of photos that calibrate and verify (no photo does both);
-            without it a few photos that ship with the package are used.
-        samples: The most photos that calibrate.
-        seed: Of the choice of photos.
-        size: (height, width) in pixels, multiples of 32, for models that leave it open.
-        min_psnr_db: A file does not pass if its mean PSNR over the verification photos is lower, or
-            the PSNR of its pooled error. Photos that it draws bit for bit like the full model are
-            left out of the mean. For int8, also what its plan is searched for; 40 dB unless given.
-        min_psnr_db_worst: A file does not pass if the PSNR of its worst verification photo is
-            lower; None is 3 dB under `min_psnr_db`. For int8, also what its plan is searched for.
-        max_latency: For int8: the most that the plan may cost on a phone's CPU, in instructions,
-            over the float32 file (an estimate; see `bokeh_convert.graph.cost_model`).
-        trade_off: For int8: try plans beyond the first that is good enough, and draw the curve.
-        level: Of a model with several outputs, take the one of this level's size: one of
-            `LEVELS`. Without it and `output_name`, the largest is taken, if no other is as large.
-        output_name: Of a model with several outputs, take this one.
-        width: For weights alone: channels as a fraction of the authors' (None is 1.0).
-        input_channels: For weights alone: 3 or 4 (None is 4).
-        residual: For weights alone: the network's output is added to the photo.
-        custom_objects: Layer classes that the model needs and only you have: "module:NAME".
-        trust_source: Run code that the source holds. Without it such sources are refused.
-        resampling: How photos were scaled to the input in training: "area" or "bicubic"; the file
-            says it, so that it is used alike. None is "bicubic" for the authors' checkpoints, else
-            "area".
-        skip_passes: Rewrites to leave out, of `PASS_NAMES`.
-        threads: CPU threads; None takes all cores.
-        progress: Told of every step.
+        source: A whole Keras model (.h5 of Keras 2 or 3, .keras), a SavedModel folder, a weights
+            file of our PyNET (.h5, .weights.h5), or the prefix of a TF1 checkpoint of the PyNET
+            authors' code.
+        quant: Quantization schemes, from `SCHEME_NAMES`.
+        output_dir: Output folder; created if missing.
+        representative_dataset: Folder of photos for calibration and verification; each photo is
+            used for only one of them. None for a few photos that ship with the package.
+        samples: Maximum number of calibration photos, at least 1.
+        seed: Random seed of the calibration / verification split.
+        size: Input (height, width) in pixels, multiples of 32; required if the model does not fix
+            its input size.
+        min_psnr_db: Limit on the mean PSNR against the full model, and on the PSNR of the pooled
+            error. A file below the limit does not pass. Photos whose output is identical to the
+            full model's do not count for the mean. Also the target of the mixed-precision search
+            of int8, there 40 dB by default.
+        min_psnr_db_worst: Limit on the PSNR of the worst verification photo; None for 3 dB below
+            `min_psnr_db`. Also a target of the mixed-precision search.
+        max_latency: For int8: limit on the estimated CPU cost, as a ratio to the float32 file's
+            (instructions on a phone; see `bokeh_convert.graph.cost_model`).
+        trade_off: For int8: continue the mixed-precision search after its target is met, and plot
+            PSNR against cost.
+        level: If the model has several outputs, use the one of this level's size, from `LEVELS`.
+            If neither `level` nor `output_name` is given, the largest output is used; there must be
+            only one of that size.
+        output_name: If the model has several outputs, use the one with this name.
+        width: For a weights file: channel multiplier of the PyNET; None for 1.0.
+        input_channels: For a weights file: 3 (RGB) or 4 (RGB + depth); None for 4.
+        residual: For a weights file: whether the network's output is added to the photo.
+        custom_objects: Your own layer classes that the model uses, as "module:NAME".
+        trust_source: Run code that the source contains. If False, such sources are refused.
+        resampling: How photos were resized to the network input in training: "area" or "bicubic".
+            Stored in the file, so that inference does the same. None for "bicubic" if the source is
+            a checkpoint of the PyNET authors, else "area".
+        skip_passes: Graph rewrites to skip, from `PASS_NAMES`.
+        threads: CPU threads; None for all cores.
+        progress: Called at each step.
 
     Returns:
-        One conversion for each scheme, in the order asked.
+        One conversion per scheme, in the order of `quant`.
 
     Raises:
-        InputError: If the source, the photos, the options or the folder are wrong.
+        InputError: If the source, the photos, an argument or the output folder cannot be used.
     """
     options = ConvertOptions(
         source=Path(source),
         schemes=tuple(dict.fromkeys(quant)),
         output_dir=Path(output_dir),
-        photos=None if representative_dataset is None else Path(representative_dataset),
+        representative_dataset=(
+            None if representative_dataset is None else Path(representative_dataset)
+        ),
         samples=samples,
         seed=seed,
         size=size,
@@ -117,9 +124,9 @@ def convert(
         skip_passes=tuple(skip_passes),
         threads=threads or os.cpu_count() or 1,
     )
-    # Imported late: TensorFlow takes seconds, and a wrong option should not.
+    # Imported here because TensorFlow takes seconds, and a wrong argument is reported before.
     progress("loading TensorFlow", 0, 1)
-    keras_on_tensorflow()  # first, since TensorFlow imports it
+    require_tensorflow_backend()  # before TensorFlow, which imports Keras
     from bokeh_convert import pipeline
 
     return pipeline.run(options, progress)

@@ -16,13 +16,13 @@ from bokeh_convert.demo import demo_model
 from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES
 from bokeh_convert.result import Conversion
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import InputError, option_names
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
-    """HEIGHTxWIDTH in pixels."""
+    """An image size on the command line: HEIGHTxWIDTH in pixels, returned as (height, width)."""
 
     name = "HxW"
 
@@ -53,102 +53,119 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--quant",
     type=_Schemes(),
     multiple=True,
-    help="float16 (unless given), float32, dynamic (int8 weights), int8 (int8 weights and "
-    "activations), int16x8 (int8 weights, int16 activations), full-integer (int8 throughout, "
-    "uint8 in and out) or all; several with commas.",
+    help="Quantization schemes, separated by commas: float16 (the default), float32, dynamic (int8 "
+    "weights), int8 (mixed precision: int8 where the PSNR allows, else float32), int16x8 (int8 "
+    "weights, int16 activations), full-integer (int8 throughout, uint8 input and output), or all.",
 )
 @click.option(
     "--full-integer",
     is_flag=True,
-    help="Make the int8 file without any float operator, uint8 in and out.",
+    help="Short for --quant full-integer. Together with --quant, it replaces int8.",
 )
 @click.option(
     "--representative-dataset",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Photos that calibrate int8 and judge the result (none does both), of any "
-    "size; a depth PNG of the same name beside each for a model that takes depth. "
-    "Without it, a few photos that ship with the package.",
+    help="Folder of photos of any size for calibration and verification; each photo is used for "
+    "only one of them. A model with depth input needs a depth PNG of the same name for each photo. "
+    "By default, a few photos that ship with the package.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="The most photos that calibrate.",
+    help="Maximum number of calibration photos.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of photos.")
-@click.option("--size", type=Size(), help="Input size in pixels, for a model that leaves it open.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Random seed for the calibration / held-out split.",
+)
+@click.option(
+    "--size", type=Size(), help="Input size in pixels, if the model does not fix its input size."
+)
 @click.option(
     "--min-psnr",
     "min_psnr_db",
     metavar="DB",
     type=float,
-    help="Exit with 1 if the PSNR against the full model is lower: the mean over the photos whose "
-    "pictures differ, or that of the pooled error of all photos. Also what int8 is planned for, "
-    "40 unless given.",
+    help="Exit with code 1 if the PSNR against the full model is lower: the mean over the photos "
+    "whose outputs differ, or the PSNR of the pooled error of all photos. Also the target of the "
+    "mixed-precision search of int8, there 40 by default.",
 )
 @click.option(
     "--min-psnr-worst",
     "min_psnr_db_worst",
     metavar="DB",
     type=float,
-    help="Exit with 1 if the worst photo's PSNR is lower; 3 dB under --min-psnr unless given.",
+    help="Exit with code 1 if the PSNR of the worst photo is lower. By default, 3 dB below "
+    "--min-psnr.",
 )
 @click.option(
     "--max-latency",
     metavar="RATIO",
     type=float,
-    help="Exit with 1 if no int8 plan that costs less keeps the PSNR: instructions on a phone's "
-    "CPU over those of the float32 file, estimated.",
+    help="Exit with code 1 if no int8 file below this cost keeps the PSNR. The cost is estimated: "
+    "instructions on a phone's CPU, relative to the float32 file.",
 )
 @click.option(
     "--trade-off",
     is_flag=True,
-    help="Try more int8 plans than needed, and draw PSNR against cost.",
+    help="Continue the mixed-precision search after its target is met, and plot PSNR against cost.",
 )
 @click.option(
     "--resampling",
     type=click.Choice(RESAMPLING),
-    help="How photos were scaled to the input in training; bicubic for the authors' checkpoints, "
-    "area for others.",
+    help="How photos were resized to the network input in training. By default, bicubic for "
+    "checkpoints of the PyNET authors and area for other models.",
 )
 @click.option(
     "--level",
     type=click.Choice(LEVELS),
-    help="Of several outputs, the one of this level's size: l0 the input's, l1 half of it ... "
-    "l_up twice. Without it, the largest, if no other is as large.",
+    help="If the model has several outputs, use the one of this size: l0 is the size of the input, "
+    "l1 half of it, and so on; l_up is twice the size. By default, the largest output.",
 )
-@click.option("--output-name", metavar="NAME", help="Of several outputs, the one of this name.")
-@click.option("--width", type=float, help="For weights alone: PyNET's width; 1.0 unless given.")
+@click.option(
+    "--output-name",
+    metavar="NAME",
+    help="If the model has several outputs, use the one with this name.",
+)
+@click.option(
+    "--width",
+    type=float,
+    help="For a weights file: channel multiplier of the PyNET. By default, 1.0.",
+)
 @click.option(
     "--input-channels",
     type=click.IntRange(3, 4),
-    help="For weights alone: 3 (RGB) or 4 (RGB + depth); 4 unless given.",
+    help="For a weights file: 3 (RGB) or 4 (RGB + depth). By default, 4.",
 )
 @click.option(
     "--residual",
     is_flag=True,
     default=None,
-    help="For weights alone: the network's output is added to the photo.",
+    help="For a weights file: the network's output is added to the photo.",
 )
 @click.option(
     "--custom-objects",
     metavar="MODULE:NAME",
     multiple=True,
-    help="A layer class of yours that the model needs; may be repeated.",
+    help="Your own layer class that the model uses; may be repeated.",
 )
 @click.option(
     "--trust-source",
     is_flag=True,
-    help="Run code that the model file holds (Lambda layers and the like).",
+    help="Run code that the model file contains, such as Lambda layers.",
 )
 @click.option(
     "--no-pass",
     "skip_passes",
     type=click.Choice(PASS_NAMES),
     multiple=True,
-    help="A rewrite of the graph to leave out; may be repeated.",
+    help="Skip this graph rewrite; may be repeated.",
 )
 @click.option(
     "-o",
@@ -156,11 +173,11 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     metavar="DIR",
     type=click.Path(path_type=Path),
     default=Path(),
-    help="Where the files go; the current folder unless given.",
+    help="Output folder. By default, the current folder.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. By default, all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON on stdout.")
-@click.option("-v", "--verbose", is_flag=True, help="Show what the libraries log.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log messages of the libraries.")
 @click.version_option(package_name="bokeh-tflite")
 def main(
     model: Path | None,
@@ -169,21 +186,22 @@ def main(
     full_integer: bool,
     as_json: bool,
     verbose: bool,
-    **options: Any,  # by the names of the arguments of `convert`
+    **options: Any,  # arguments of `convert`
 ) -> None:
-    """Convert a trained bokeh MODEL to .tflite, and measure what it draws.
+    """Convert a trained bokeh MODEL to .tflite files and verify their output.
 
-    MODEL is an .h5 or .keras file, a SavedModel folder, an .h5 of PyNET's weights alone, or the
-    prefix of a TF1 checkpoint of the PyNET authors' code.
+    MODEL is an .h5 or .keras file, a SavedModel folder, an .h5 file of PyNET weights, or the prefix
+    of a TF1 checkpoint of the PyNET authors' code.
 
-    Every file is run on photos that calibration did not see and held against the full model. The
-    report, the pictures side by side, and a pack for measuring it again elsewhere stand beside it.
+    Each file is run on held-out photos, which calibration did not use, and its output is compared
+    with the full model's. A report, a side-by-side picture, and a reference pack to repeat the
+    measurement elsewhere are written to the same folder.
 
-    Exit codes: 0 done; 1 under --min-psnr or --min-psnr-worst, or a broken picture; 2 wrong input
-    or options; 130 interrupted.
+    Exit codes: 0 done; 1 below --min-psnr or --min-psnr-worst, above --max-latency, or an invalid
+    output; 2 wrong input or options; 130 interrupted.
     """
     if demo == (model is not None):
-        raise click.UsageError("give either a MODEL or --demo")
+        raise click.UsageError("give either MODEL or --demo")
     conversions: list[Conversion] = []
     fault, exit_code = None, 2
     with hide_native_log(verbose) as stderr:
@@ -198,7 +216,7 @@ def main(
                 )
             show_conversions(console, conversions)
         except InputError as error:
-            fault = str(error)
+            fault = error.in_options(option_names(main))
         except KeyboardInterrupt:
             fault, exit_code = "interrupted; no file was changed", INTERRUPTED
     if fault is not None:

@@ -1,4 +1,4 @@
-"""What `bokeh-convert` shows on a terminal: its progress, and what came out."""
+"""Terminal output of `bokeh-convert`: progress, and a summary of the conversion."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from bokeh_runtime.metrics.psnr import psnr_text
 if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
 
-WIDTH_IN_A_PIPE = 120
+PIPE_WIDTH = 120
 
 
 def console_on(stderr: TextIO) -> Console:
-    """Returns a console that does not break lines at 80 columns in a pipe."""
-    return Console(file=stderr, width=None if stderr.isatty() else WIDTH_IN_A_PIPE)
+    """Returns a console on stderr, 120 columns wide in a pipe instead of rich's 80."""
+    return Console(file=stderr, width=None if stderr.isatty() else PIPE_WIDTH)
 
 
 @contextlib.contextmanager
 def progress_bar(console: Console, check: Callable[[], None]) -> Iterator[Progress]:
-    """Yields what `convert` calls; draws on a terminal, stays quiet in a pipe.
+    """Yields a progress callback for `convert` that shows a bar on a terminal, nothing in a pipe.
 
-    `check` ends the work at its next step if a Ctrl-C was lost.
+    Args:
+        console: Where the bar is shown.
+        check: Called at each step; raises KeyboardInterrupt if a library swallowed a Ctrl-C.
     """
     columns = (
         progress.SpinnerColumn(),
@@ -38,7 +40,7 @@ def progress_bar(console: Console, check: Callable[[], None]) -> Iterator[Progre
         progress.BarColumn(),
         progress.TimeElapsedColumn(),
     )
-    # What libraries write to Python's standard error is not shown: see `hide_native_log`.
+    # No redirection: output of libraries is handled by `hide_native_log`.
     with progress.Progress(
         *columns,
         console=console,
@@ -49,20 +51,46 @@ def progress_bar(console: Console, check: Callable[[], None]) -> Iterator[Progre
     ) as bar:
         task = bar.add_task("starting", total=None)
 
-        def on_progress(what: str, done: int, total: int) -> None:
+        def on_progress(description: str, done: int, total: int) -> None:
             check()
-            if what:
-                bar.update(task, description=what)
+            if description:
+                bar.update(task, description=description)
             bar.update(task, completed=done, total=total)
 
         yield on_progress
 
 
 def show_conversions(console: Console, conversions: Sequence[Conversion]) -> None:
-    """Shows the files of a run as a table, then what the user should know of each."""
+    """Shows the files of a run as a table, then failures, remarks and the paths written."""
+    console.print(_table(conversions))
+    first = conversions[0]
+    photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
+    console.print(f"PSNR and SSIM against the full model, on {photos} verification photos.")
+    for conversion in conversions:
+        if conversion.report.failure:
+            console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
+        for unsupported in conversion.report.gpu_unsupported_ops:
+            console.print(f"{conversion.report.file}, GPU: {unsupported}")
+    for conversion in conversions:
+        for remark in _remarks(conversion.report):
+            console.print(f"{conversion.report.file}: {remark}", soft_wrap=True)
+    # Not through rich, which would break long paths.
+    skipped = first.report.skipped_photos
+    if skipped:
+        click.echo(f"skipped photos: {len(skipped)}", file=console.file)
+    for photo in skipped:
+        click.echo(f"skipped: {photo['cause']}", file=console.file)
+    for note in first.report.notes:
+        click.echo(f"note: {note}", file=console.file)
+    for conversion in conversions:
+        click.echo(f"report: {conversion.report_path}", file=console.file)
+    click.echo(f"side by side: {first.comparison_path}", file=console.file)
+
+
+def _table(conversions: Sequence[Conversion]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("file", overflow="fold")
-    for heading in ("size", "PSNR mean", "pooled", "worst", "SSIM", "operators", "not GPU-ready"):
+    for heading in ("size", "PSNR mean", "pooled", "worst", "SSIM", "operators", "not on GPU"):
         table.add_column(heading, justify="right")
     for conversion in conversions:
         report = conversion.report
@@ -73,50 +101,31 @@ def show_conversions(console: Console, conversions: Sequence[Conversion]) -> Non
             _decibels(fidelity, "psnr_db_mean"),
             _decibels(fidelity, "psnr_db_pooled"),
             _decibels(fidelity, "psnr_db_worst"),
-            f"{fidelity['ssim_mean']:.4f}" if fidelity else "broken",
+            f"{fidelity['ssim_mean']:.4f}" if fidelity else "invalid",
             str(sum(report.operators.values())),
-            str(len(report.gpu_objections)) if report.gpu_objections else "none",
+            str(len(report.gpu_unsupported_ops)) if report.gpu_unsupported_ops else "none",
         )
-    console.print(table)
-    first = conversions[0]
-    photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
-    console.print(f"PSNR and SSIM against the full model, {photos} photos that did not calibrate.")
-    for conversion in conversions:
-        if conversion.report.failure:
-            console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
-        for objection in conversion.report.gpu_objections:
-            console.print(f"{conversion.report.file}, GPU: {objection}")
-    for conversion in conversions:
-        for remark in _remarks(conversion.report):
-            console.print(f"{conversion.report.file}: {remark}", soft_wrap=True)
-    # Not through rich, which would break long paths.
-    passed_over = first.report.photos_passed_over
-    if passed_over:
-        click.echo(f"photos passed over: {len(passed_over)}", file=console.file)
-    for photo in passed_over:
-        click.echo(f"passed over: {photo['cause']}", file=console.file)
-    for note in first.report.notes:
-        click.echo(f"note: {note}", file=console.file)
-    for conversion in conversions:
-        click.echo(f"report: {conversion.report_path}", file=console.file)
-    click.echo(f"side by side: {first.comparison_path}", file=console.file)
+    return table
 
 
 def _remarks(report: ConversionReport) -> Iterator[str]:
-    """Yields what the file will do on a phone's CPU."""
-    if report.plan is not None:
-        kept = len(report.plan["in_float"])
+    """Yields how the file is computed on a phone's CPU."""
+    search = report.mixed_precision
+    if search is not None:
+        in_float = len(search["float_convolutions"])
         yield (
-            f"{report.plan['convolutions'] - kept} convolutions in int8, {kept} in float; "
-            f"about {report.plan['cost_ratio']:.2f} of float32's instructions on a phone's CPU"
+            f"{search['convolutions'] - in_float} convolutions in int8, {in_float} in float32; "
+            f"about {search['cost_ratio']:.2f} of float32's instructions on a phone's CPU"
         )
-    if report.half_precision is not None:
-        worst = psnr_text(report.half_precision["psnr_db_worst"])
-        broken = report.half_precision["failure"] is not None
-        rehearsed = "a broken picture" if broken else f"{worst} for the worst photo"
-        marked = "marked" if report.half_precision["marked"] else "not marked"
-        yield f"{marked} for native half precision on ARM CPUs (rehearsed: {rehearsed})"
+    decision = report.fp16_arithmetic
+    if decision is not None:
+        if decision["failure"] is None:
+            emulation = f"{psnr_text(decision['psnr_db_worst'])} for the worst photo"
+        else:
+            emulation = decision["failure"]
+        allowed = "allowed" if decision["allowed"] else "not allowed"
+        yield f"float16 arithmetic on ARM CPUs {allowed} (emulation: {emulation})"
 
 
 def _decibels(fidelity: dict[str, Any], key: str) -> str:
-    return psnr_text(fidelity[key]) if fidelity else "broken"
+    return psnr_text(fidelity[key]) if fidelity else "invalid"

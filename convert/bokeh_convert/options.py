@@ -1,4 +1,4 @@
-"""What `convert` was asked for."""
+"""The validated arguments of `convert`."""
 
 from __future__ import annotations
 
@@ -7,38 +7,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
 
 SCHEME_NAMES = ("float32", "float16", "dynamic", "int8", "int16x8", "full-integer")
+"""Quantization schemes; see `bokeh_convert.quantize.schemes.SCHEMES`."""
 LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
-"""PyNET's outputs, from 1/32 of the input's height (l5) over its own (l0) to twice that (l_up)."""
+"""PyNET's outputs, from 1/32 of the input's height (l5) to the same (l0) and twice that (l_up)."""
 PASS_NAMES = ("instance-norm", "merge-convolutions")
-"""Rewrites of the graph that can be left out; see `bokeh_convert.passes`."""
+"""Graph rewrites that can be skipped; see `bokeh_convert.passes`."""
 _SIZE_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """The arguments of one call of `bokeh_convert.convert`, which says what each of them means.
+    """The arguments of one call of `bokeh_convert.convert`, where they are described.
 
-    Imports no TensorFlow: a wrong option is told before the seconds that TensorFlow takes.
+    This module does not import TensorFlow, so that a wrong argument is reported at once and not
+    after the seconds that the import takes.
 
     Attributes:
-        source: The trained model's path.
-        schemes: The argument `quant`, each scheme once.
-        output_dir: Where the files go.
-        photos: The argument `representative_dataset`.
-        threads: Of the CPU.
+        schemes: The argument `quant` without duplicates.
+        threads: CPU threads, at least 1.
 
     Raises:
-        InputError: If an option is wrong by itself, or two exclude each other.
+        InputError: If an argument is invalid, or two arguments exclude each other.
     """
 
     source: Path
     schemes: Sequence[str]
     output_dir: Path
-    photos: Path | None
+    representative_dataset: Path | None
     samples: int
     seed: int
     size: tuple[int, int] | None
@@ -58,33 +57,48 @@ class ConvertOptions:
     threads: int
 
     def __post_init__(self) -> None:
-        fault = next(self._faults(), None)
-        if fault is not None:
-            raise InputError(fault)
+        error = next(self._errors(), None)
+        if error is not None:
+            raise error
 
-    def _faults(self) -> Iterator[str]:
-        unknown = [name for name in self.schemes if name not in SCHEME_NAMES]
-        if unknown or not self.schemes:
-            yield f"--quant {','.join(unknown)}: choose from {', '.join(SCHEME_NAMES)}"
-        for name in self.skip_passes:
-            if name not in PASS_NAMES:
-                yield f"--no-pass {name}: choose from {', '.join(PASS_NAMES)}"
+    def _errors(self) -> Iterator[InputError]:
+        if not self.schemes:
+            yield InputError(Argument("quant"), f" is empty; choose from {_listed(SCHEME_NAMES)}")
+        chosen = [
+            *(("quant", name, SCHEME_NAMES) for name in self.schemes),
+            *(("skip_passes", name, PASS_NAMES) for name in self.skip_passes),
+            ("level", self.level, LEVELS),
+            ("resampling", self.resampling, RESAMPLING),
+        ]
+        for argument, value, choices in chosen:
+            if value is not None and value not in choices:
+                yield InputError(
+                    Argument(argument, value), f" is unknown; choose from {_listed(choices)}"
+                )
         if self.size is not None and any(side <= 0 or side % _SIZE_MULTIPLE for side in self.size):
             height, width = self.size
-            yield f"--size {height}x{width}: both must be multiples of {_SIZE_MULTIPLE}"
-        for option, chosen, choices in (
-            ("--level", self.level, LEVELS),
-            ("--resampling", self.resampling, RESAMPLING),
+            yield InputError(
+                Argument("size", self.size, f"{height}x{width}"),
+                f": height and width must be positive multiples of {_SIZE_MULTIPLE}",
+            )
+        for argument, limit in (
+            ("min_psnr_db", self.min_psnr_db),
+            ("min_psnr_db_worst", self.min_psnr_db_worst),
         ):
-            if chosen is not None and chosen not in choices:
-                yield f"{option} {chosen}: choose from {', '.join(choices)}"
-        for option, asked in (
-            ("--min-psnr", self.min_psnr_db),
-            ("--min-psnr-worst", self.min_psnr_db_worst),
-        ):
-            if asked is not None and not math.isfinite(asked):
-                yield f"{option} {asked:g}: is no PSNR in dB; give a number such as 40"
+            if limit is not None and not math.isfinite(limit):
+                yield InputError(
+                    Argument(argument, limit), ": a PSNR limit must be a finite number, such as 40"
+                )
         if self.level is not None and self.output_name is not None:
-            yield "--level and --output-name both choose an output; give one of them"
+            yield InputError(
+                Argument("level"), " and ", Argument("output_name"),
+                " both select an output; give only one of them",
+            )  # fmt: skip
         if self.max_latency is not None and not self.max_latency > 0:
-            yield f"--max-latency {self.max_latency:g}: a ratio above 0, such as 0.5"
+            yield InputError(
+                Argument("max_latency", self.max_latency), " must be a ratio above 0, such as 0.5"
+            )
+
+
+def _listed(choices: Sequence[str]) -> str:
+    return ", ".join(choices)

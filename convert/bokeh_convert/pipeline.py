@@ -1,7 +1,7 @@
 """The order of a conversion: read, lower, rewrite, quantize, verify, judge, write.
 
-Each stage is a module of `bokeh_convert.stages`. The first three serve all files of a run; each
-file is then quantized, verified and judged by itself, and all are written together.
+Each stage is a module of `bokeh_convert.stages`. The first three stages and the calibration run
+once. Then each file is quantized, verified and judged, and all files are written together.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from bokeh_runtime.atomic_output import AtomicOutput
 
 
 def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
-    """Converts a model to each of the schemes that the options name, in their order.
+    """Converts a model with each scheme in `options.schemes`, in that order.
 
     Raises:
-        InputError: If the source, the photos or the folder are wrong.
+        InputError: If the model, the photos or the output folder cannot be used.
     """
     steps = Steps(progress)
     with AtomicOutput(options.output_dir) as staging:
         source = read_source(options, steps)
-        steps.next("lowering to a flatbuffer")
+        steps.next("converting to float32 TFLite")
         with steps.timed("lower_s"):
             lowered = lower_source(source)
             rewritten = rewrite_graph(lowered, options)

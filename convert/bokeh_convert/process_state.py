@@ -1,8 +1,8 @@
-"""Changes to the process that last for a block alone: a library call leaves nothing behind.
+"""Context managers that change the state of the process temporarily.
 
-What belongs to the whole process (environment, search path, random state) is the block's for every
-thread: a thread of the caller's own sees it too while the block runs. Blocks that overlap in
-several threads wait for each other where the second would restore what the first had changed.
+Environment, search path, random state and warnings belong to the whole process, so other threads
+also see the change while the block runs. Blocks in several threads run one after the other if one
+could otherwise restore a state that another had changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ABSL = logging.getLogger("absl")
 
 @contextmanager
 def default_environment(**variables: str) -> Iterator[None]:
-    """Sets those environment variables that are not set."""
+    """Sets the environment variables that are not yet set."""
     with _ONE_AT_A_TIME:
         missing = {name: value for name, value in variables.items() if name not in os.environ}
         os.environ.update(missing)
@@ -38,9 +38,9 @@ def default_environment(**variables: str) -> Iterator[None]:
 
 @contextmanager
 def search_path(folder: str) -> Iterator[None]:
-    """Lets modules be imported from a folder, which is searched first.
+    """Searches a folder first when modules are imported.
 
-    What such a module imports later, when it is called, is not found there.
+    Imports that these modules do later, outside of the block, do not find the folder.
     """
     with _ONE_AT_A_TIME:
         sys.path.insert(0, folder)
@@ -52,10 +52,10 @@ def search_path(folder: str) -> Iterator[None]:
 
 @contextmanager
 def random_state(seed: int | None = None) -> Iterator[None]:
-    """Puts the state of Python's `random` back, from which Keras draws its layers' seeds.
+    """Restores the state of Python's `random` after the block. Keras seeds its layers from it.
 
     Args:
-        seed: The state within the block; None leaves it as it is.
+        seed: Seed for the block; None to keep the current state.
     """
     with _ONE_AT_A_TIME:
         before = random.getstate()
@@ -69,7 +69,7 @@ def random_state(seed: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Drops Python's warnings, in every thread. Two such blocks run one after the other."""
+    """Ignores Python's warnings, in all threads. Only one such block runs at a time."""
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -77,29 +77,29 @@ def without_warnings() -> Iterator[None]:
 
 @contextmanager
 def without_absl_messages() -> Iterator[None]:
-    """Drops what this thread logs through absl, which TensorFlow and the quantizer use.
+    """Suppresses the absl log of this thread, which TensorFlow and litert-quantizer write to.
 
-    absl gives the root logger a handler if it has none; that too is kept from it.
+    absl adds a handler to a root logger without handlers; this is prevented as well.
     """
     thread = threading.get_ident()
 
-    def of_others(record: logging.LogRecord) -> bool:
+    def from_other_threads(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    _StandIn.enter()
-    _ABSL.addFilter(of_others)
+    _PlaceholderHandler.enter()
+    _ABSL.addFilter(from_other_threads)
     try:
         yield
     finally:
-        _ABSL.removeFilter(of_others)
-        _StandIn.leave()
+        _ABSL.removeFilter(from_other_threads)
+        _PlaceholderHandler.leave()
 
 
-def keras_on_tensorflow() -> None:
-    """Imports Keras on TensorFlow, through whose graph models are lowered.
+def require_tensorflow_backend() -> None:
+    """Imports Keras with the TensorFlow backend, which the conversion to TFLite needs.
 
     Raises:
-        InputError: If another backend was chosen, or is in use in this process already.
+        InputError: If another backend is selected, or already in use in this process.
     """
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend == "tensorflow":
@@ -108,17 +108,17 @@ def keras_on_tensorflow() -> None:
         backend = keras.backend.backend()
     if backend != "tensorflow":
         raise InputError(
-            f"Keras runs on {backend}, and converting needs TensorFlow; "
+            f"the Keras backend is {backend}, and the conversion needs tensorflow; "
             "set KERAS_BACKEND=tensorflow before Keras is imported"
         )
 
 
-class _StandIn(logging.Handler):
-    """What the root logger holds meanwhile. It does what logging does without any handler."""
+class _PlaceholderHandler(logging.Handler):
+    """A root handler that behaves like logging without any handler."""
 
     _lock_of_users = threading.Lock()
     _users = 0
-    _handler: _StandIn | None = None
+    _handler: _PlaceholderHandler | None = None
 
     @classmethod
     def enter(cls) -> None:

@@ -1,4 +1,4 @@
-"""How far a conversion is, and how long its stages took."""
+"""Progress of a conversion, and the duration of its stages."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the steps done, and the steps in all."""
+"""Called with a description of the current step, the steps done, and the total number of steps.
+
+An empty description means that the step before continues.
+"""
 
 
 class Steps:
     """Counts the steps of one conversion, and times its stages.
 
-    Attributes:
-        total: How many steps there are; 1 until that is known.
-        timings: Seconds of each stage that has ended, by name; the last time if it ran again.
-
     Args:
-        progress: Told of each step.
+        progress: Called at each step.
+
+    Attributes:
+        total: Total number of steps; 1 until it is known.
+        timings: Seconds of each finished stage, by name; of the last run if a stage ran twice.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -27,21 +30,21 @@ class Steps:
         self.total = 1
         self.timings: dict[str, float] = {}
 
-    def begin(self, what: str) -> None:
-        """Tells what is done now; nothing is counted."""
-        self._tell(what, 0)
+    def begin(self, description: str) -> None:
+        """Reports a new description without counting a step."""
+        self._report(description, 0)
 
-    def next(self, what: str = "") -> None:
-        """Counts the step before as done, and tells what is done now, if it has a name."""
-        self._tell(what, 1)
+    def next(self, description: str = "") -> None:
+        """Counts one step as done, and reports the description of the next one, if given."""
+        self._report(description, 1)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Times a stage. One that ends by an error has no time."""
+        """Times a stage. A stage that raises gets no time."""
         began = time.monotonic()
         yield
         self.timings[stage] = round(time.monotonic() - began, 2)
 
-    def _tell(self, what: str, count: int) -> None:
+    def _report(self, description: str, count: int) -> None:
         self._done += count
-        self._progress(what, self._done, self.total)
+        self._progress(description, self._done, self.total)

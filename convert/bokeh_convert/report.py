@@ -1,4 +1,4 @@
-"""The report of a conversion: plain data, written as JSON."""
+"""The report of a conversion, written as JSON next to each converted file."""
 
 from __future__ import annotations
 
@@ -11,39 +11,54 @@ from typing import Any
 from bokeh_runtime.metrics.fidelity import PROTOCOLS, Fidelity
 from bokeh_runtime.metrics.psnr import PsnrSummary, finite_db
 
-SCHEMA = "bokeh-tflite/conversion/1"
+SCHEMA = "bokeh-tflite/conversion/2"
 _TOOLS = ("bokeh-tflite", "tensorflow", "keras", "tf-keras", "ai-edge-litert", "litert-quantizer")
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What one file is and how faithful it is. Units are in the names.
+    """The report on one converted file.
+
+    The attributes are the keys of the JSON file. Keys carry their unit as a suffix: `_db`,
+    `_bytes`, `_s`. PSNR has peak 1.0 and no border crop.
 
     Attributes:
-        file: Name of the .tflite file, beside the report.
-        scheme: See `bokeh_convert.quantize.schemes.SCHEMES`.
-        timings: Seconds of each stage, in `read_s`, `reference_s` (the full model's pictures),
-            `lower_s`, `ranges_s`, `quantize_s`, `verify_s`; the first four serve all files.
-        passed: False if the picture is broken or under the asked PSNR.
-        failure: Why it did not pass.
-        min_psnr_db: What the mean and the pooled PSNR had to reach; None if nothing was asked.
-        min_psnr_db_worst: What the worst photo had to reach; None likewise.
-        fidelity: See `fidelity_summary`; None if the picture is broken.
-        reference: File name and SHA-256 of the reference pack that the fidelity was measured with,
-            and of its photos.
-        photos_passed_over: Photos that cannot be read, by name, and why.
-        half_precision: Of a float16 file: whether it is marked for native half precision on ARM
-            CPUs, and the PSNR of the rehearsal (`bokeh_convert.quantize.fp16_arithmetic`) that
-            decided it.
-        plan: Of an int8 file: which convolutions stay in float, the estimated cost relative to the
-            float32 file, and the trade-off of every plan tried; see
-            `bokeh_convert.quantize.mixed_precision_search.Plan`.
-        passes: Rewrites of the graph and what each changed; see `bokeh_convert.passes`.
-        operators: How often each stands in the file.
-        placement: For each kind of operator, what keeps it from the GPU delegate and which NNAPI
-            level it needs; see `bokeh_convert.graph.delegate_compatibility.OperatorRow`.
-        gpu_objections: What would keep the file from the GPU delegate; empty if nothing.
-        notes: What the user should know of the run, in a line each.
+        file: Name of the .tflite file, in the same folder as the report.
+        scheme: Quantization scheme, a key of `bokeh_convert.quantize.schemes.SCHEMES`.
+        passed: False if the output is invalid, or if a limit on PSNR or cost is not met.
+        failure: Why the file did not pass; None if it passed.
+        min_psnr_db: Limit on the mean and on the pooled PSNR; None if no limit applies.
+        min_psnr_db_worst: Limit on the PSNR of the worst photo; None if no limit applies.
+        size_bytes: Size of the .tflite file.
+        sha256: SHA-256 of the .tflite file, in hex.
+        timings: Seconds per stage: `read_s`, `reference_s` (running the full model), `lower_s`,
+            `calibrate_s`, `quantize_s`, `verify_s`. The first four are shared by all files of a
+            run; `calibrate_s` is absent if no scheme needed it.
+        source: The trained model: `file`, `format` (see
+            `bokeh_convert.sources.float_model.FloatModel`) and `sha256`.
+        input: Network input: `height` and `width` in pixels, `channels` ("rgb" or "rgbd").
+        output: Network output: `name` in the trained model, `height` and `width` in pixels.
+        calibration: Photos that calibration or the mixed-precision search used; None if the scheme
+            needs none. `dataset` (folder, or "bundled photos"), `depth` ("none", "files" or
+            "ramp"), `count`, `seed`, `photos` (file names) and `photos_sha256`.
+        mixed_precision: For int8: the result of the mixed-precision search; None for other
+            schemes. `constraints` (`min_psnr_db`, `min_psnr_db_worst`, `max_cost_ratio`), and the
+            keys of `bokeh_convert.quantize.mixed_precision_search.SearchResult.summary`.
+        reference: Reference pack that the fidelity was measured with: `file`, `sha256`, and
+            `photos_sha256` of the verification photos.
+        skipped_photos: Unreadable photos: `photo` (file name) and `cause`.
+        fidelity: See `fidelity_summary`; None if the output is invalid.
+        fp16_arithmetic: For float16: whether ARM CPUs may compute in float16; None for other
+            schemes. `allowed`, `min_psnr_db` (limit on the worst photo), and the PSNR of the
+            emulation that decided it (see `psnr_summary`), or `failure` if its output is invalid.
+        passes: Graph rewrites: `name`, `changes` (what is counted) and `count`.
+        operators: Number of operators in the file, by name.
+        gpu_unsupported_ops: Operators that the GPU delegate does not support, one line each.
+        delegate_compatibility: For each kind of operator, GPU support and the required NNAPI level;
+            see `bokeh_convert.graph.delegate_compatibility.OperatorRow`.
+        tools: Versions of the tools that made the file, by package name.
+        notes: Remarks on the photos, one line each.
+        schema: Name and version of this format.
     """
 
     file: str
@@ -59,49 +74,50 @@ class ConversionReport:
     input: dict[str, Any]
     output: dict[str, Any]
     calibration: dict[str, Any] | None
-    plan: dict[str, Any] | None
+    mixed_precision: dict[str, Any] | None
     reference: dict[str, Any]
-    photos_passed_over: list[dict[str, str]]
+    skipped_photos: list[dict[str, str]]
     fidelity: dict[str, Any] | None
-    half_precision: dict[str, Any] | None
+    fp16_arithmetic: dict[str, Any] | None
     passes: list[dict[str, Any]]
     operators: dict[str, int]
-    gpu_objections: list[str]
-    placement: list[dict[str, Any]]
+    gpu_unsupported_ops: list[str]
+    delegate_compatibility: list[dict[str, Any]]
     tools: dict[str, str]
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
 
     def to_json(self) -> str:
+        """Returns the report as JSON text."""
         return to_json(asdict(self))
 
 
 def to_json(value: Any) -> str:
-    """Formats as JSON; not-a-number and infinity are errors, since JSON has neither."""
+    """Returns JSON text.
+
+    Raises:
+        ValueError: If a number is NaN or infinite, which JSON cannot represent.
+    """
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def fidelity_summary(fidelity: Fidelity, computed_by: str) -> dict[str, Any]:
+def fidelity_summary(fidelity: Fidelity, *, emulated: bool = False) -> dict[str, Any]:
     """Returns the fidelity as JSON data.
 
-    A photo whose two pictures are identical has no finite PSNR: `psnr_db` is None and `identical`
-    True. `psnr_db_mean` is over the photos that differ, `psnr_db_pooled` that of the mean squared
-    error over all photos; both, and `psnr_db_worst`, are None only if `identical_images` counts all
-    of them.
+    If output and reference of a photo are identical, the PSNR is infinite: `psnr_db` is None and
+    `identical` is True. `psnr_db_mean` averages over the other photos; `psnr_db_pooled` is the PSNR
+    of the mean squared error over all photos. These and `psnr_db_worst` are None only if all photos
+    are identical, that is if `identical_images` equals their number.
 
     Args:
-        fidelity: What was measured.
-        computed_by: What drew the pictures: "the file", or a rehearsal of it.
+        fidelity: The measurement.
+        emulated: Whether the output was computed by an emulation of the file, because the file
+            itself is too slow here.
     """
     return {
         "vs": fidelity.vs,
-        "computed_by": computed_by,
-        "protocol": fidelity.protocol,
-        "border_px": PROTOCOLS[fidelity.protocol],
-        "peak": 1.0,
-        **psnr_summary(fidelity.psnr),
-        "ssim_mean": round(fidelity.ssim_mean, 6),
-        "max_abs_error": max(image.max_abs_error for image in fidelity.images),
+        "emulated": emulated,
+        **_fidelity_figures(fidelity),
         "images": [
             {
                 **asdict(image),
@@ -113,8 +129,38 @@ def fidelity_summary(fidelity: Fidelity, computed_by: str) -> dict[str, Any]:
     }
 
 
+def metadata_fidelity(fidelity: Fidelity | None, *, emulated: bool) -> dict[str, Any]:
+    """Returns the fidelity as it is stored in the metadata of a .tflite file.
+
+    Keys and values of the metadata never change, so that converted files stay reproducible.
+
+    Args:
+        fidelity: The measurement; None if the output is invalid.
+        emulated: See `fidelity_summary`.
+    """
+    if fidelity is None:
+        return {}
+    return {
+        "vs": fidelity.vs,
+        "computed_by": "its rehearsal in float" if emulated else "the file",
+        **_fidelity_figures(fidelity),
+        "images": len(fidelity.images),
+    }
+
+
+def _fidelity_figures(fidelity: Fidelity) -> dict[str, Any]:
+    return {
+        "protocol": fidelity.protocol,
+        "border_px": PROTOCOLS[fidelity.protocol],
+        "peak": 1.0,
+        **psnr_summary(fidelity.psnr),
+        "ssim_mean": round(fidelity.ssim_mean, 6),
+        "max_abs_error": max(image.max_abs_error for image in fidelity.images),
+    }
+
+
 def psnr_summary(psnr: PsnrSummary) -> dict[str, Any]:
-    """Returns what reports and metadata say of the PSNR over several photos."""
+    """Returns the PSNR over several photos as JSON data."""
     return {
         "psnr_db_mean": finite_db(psnr.mean),
         "psnr_db_pooled": finite_db(psnr.pooled),
@@ -123,21 +169,14 @@ def psnr_summary(psnr: PsnrSummary) -> dict[str, Any]:
     }
 
 
-def no_psnr() -> dict[str, Any]:
-    """Returns what stands in the place of a `psnr_summary` where the picture is broken."""
+def empty_psnr_summary() -> dict[str, Any]:
+    """Returns a `psnr_summary` without values, for an invalid output."""
     figures = ("psnr_db_mean", "psnr_db_pooled", "psnr_db_worst")
     return {**dict.fromkeys(figures), "identical_images": 0}
 
 
-def without_images(summary: dict[str, Any] | None) -> dict[str, Any]:
-    """Returns a fidelity as a file's metadata has it: how many photos instead of each."""
-    if summary is None:
-        return {}
-    return {**summary, "images": len(summary["images"])}
-
-
 def tool_versions() -> dict[str, str]:
-    """Returns the versions of what makes a file."""
+    """Returns the installed versions of the tools that make a file, by package name."""
     versions = {}
     for tool in _TOOLS:
         try:

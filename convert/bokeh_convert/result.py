@@ -1,4 +1,4 @@
-"""What `convert` returns, and the names of the files that it writes."""
+"""The result of `convert`, and the names of the files that it writes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # for its type alone: it is imported when TensorFlow is
+if TYPE_CHECKING:  # at run time it is imported together with TensorFlow
     from bokeh_convert.report import ConversionReport
 
 
@@ -15,11 +15,11 @@ class Conversion:
     """One converted file.
 
     Attributes:
-        path: The .tflite file. Under another name (`*.failed.tflite`) if it did not pass.
-        report_path: Its report, as JSON.
-        reference_path: The reference pack, the same for all files of a run.
-        comparison_path: The side-by-side picture, the same for all files of a run.
-        report: What the file is and how faithful.
+        path: The .tflite file; `*.failed.tflite` if it did not pass.
+        report_path: The report, as JSON.
+        reference_path: The reference pack, shared by all files of a run.
+        comparison_path: The side-by-side picture, shared by all files of a run.
+        report: The report.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class FileNames:
-    """The names of the files of one run.
+    """Names of the files of one run.
 
     Args:
         model: Name of the trained model, without a suffix.
@@ -41,19 +41,24 @@ class FileNames:
 
     @property
     def reference(self) -> str:
+        """Name of the reference pack."""
         return f"{self.model}.reference.npz"
 
     @property
     def comparison(self) -> str:
+        """Name of the side-by-side picture."""
         return f"{self.model}.comparison.png"
 
     def tflite(self, scheme: str, *, passed: bool = True) -> str:
+        """Returns the name of the .tflite file of a scheme."""
         return f"{self._stem(scheme, passed)}.tflite"
 
     def report(self, scheme: str, *, passed: bool = True) -> str:
+        """Returns the name of the report on that file."""
         return f"{self._stem(scheme, passed)}.report.json"
 
     def trade_off(self, scheme: str) -> str:
+        """Returns the name of the plot of PSNR against cost."""
         return f"{self.model}_{scheme}.trade_off.png"
 
     def _stem(self, scheme: str, passed: bool) -> str:

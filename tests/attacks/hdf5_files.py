@@ -16,7 +16,7 @@ import tf_keras
 from attacks.corpus import SECRET, attack
 
 LINK = "is a link to .*secret"
-ELSEWHERE = "weights must stand in the file itself"
+ELSEWHERE = "weights must be in the file itself"
 SHAPE = (1, 1, 3, 3)
 
 

@@ -17,8 +17,8 @@ import tf_keras
 from attacks.corpus import attack
 
 CODE = "Lambda layer, which is code that loading would run"
-OPERATOR = "runs the operator {}, which is not known to only compute"
-UNKNOWN = "which is not known here"
+OPERATOR = "the operator {} is not known to be free of side effects"
+UNKNOWN = "needs the unknown "
 KERAS_2_ARCHIVE = r"is a \.keras file of Keras 2"
 
 
@@ -95,7 +95,7 @@ def bytecode_in_an_inner_model(folder: Path, mark: Path) -> Path:
     return folder / "evil.h5"
 
 
-@attack(load_and_run, r"calls tf\.io\.write_file")
+@attack(load_and_run, r"the function tf\.io\.write_file is not known")
 def function_that_writes(folder: Path, mark: Path) -> Path:
     def change(config: dict[str, Any], layer: dict[str, Any]) -> None:
         layer["class_name"] = "TFOpLambda"

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from attacks.corpus import SECRET, attack
 
-OPERATOR = "runs the operator {}, which is not known to only compute"
+OPERATOR = "the operator {} is not known to be free of side effects"
 SIGNATURE = [tf.TensorSpec([1, None, None, 3], name="photo")]
 
 
@@ -208,7 +208,7 @@ class _Touch:
         return Path.touch, (self.mark,)
 
 
-@attack(unpickle, "is a pickle, which is code")
+@attack(unpickle, "is a pickle, and opening a pickle may run any code")
 def pickled(folder: Path, mark: Path) -> Path:
     (folder / "model.h5").write_bytes(pickle.dumps(_Touch(mark)))
     return folder / "model.h5"

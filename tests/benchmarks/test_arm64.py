@@ -15,7 +15,7 @@ from bokeh_bench.devices.arm64 import guest
 from bokeh_bench.devices.arm64.measure import measure
 from bokeh_bench.devices.arm64.runner import FOLDER, ArmRun, ArmRunner
 from bokeh_convert.passes import FOR_EVERY_SCHEME, apply_passes
-from bokeh_convert.quantize.fp16_arithmetic import mark_half
+from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic
 from bokeh_convert.quantize.schemes import SCHEMES, quantize
 from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.tflite.reference_pack import Reference, save_reference
@@ -135,7 +135,7 @@ def test_on_half_precision_kernels_instance_norm_fails_without_the_pass(
     runner = ArmRunner(ENVIRONMENT)
 
     def decibels(content: bytes) -> float:
-        half = mark_half(quantize(content, SCHEMES["float16"]))
+        half = allow_fp16_arithmetic(quantize(content, SCHEMES["float16"]))
         return -10 * np.log10(
             np.mean(np.square(runner.run(half, photo[None]).outputs[0] - expected))
         )

@@ -31,8 +31,8 @@ def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path
     assert lines[2].startswith("small_int8.tflite")
     assert lines[-1].startswith("side by side: ")
     assert lines[-2] == "report: small_int8.report.json"
-    assert lines[4].startswith("small_float16.tflite: marked for native half precision")
-    assert lines[5].startswith("small_int8.tflite: 2 convolutions in int8, 0 in float; about 0.")
+    assert lines[4].startswith("small_float16.tflite: float16 arithmetic on ARM CPUs allowed")
+    assert lines[5].startswith("small_int8.tflite: 2 convolutions in int8, 0 in float32; about 0.")
     assert len(lines) == 9, done.stderr
     assert (tmp_path / "small.comparison.png").is_file()
 
@@ -65,10 +65,10 @@ def test_ctrl_c_leaves_the_folder_as_it_was(
     assert (tmp_path / "small_int8.tflite").read_text() == "good"
 
 
-BIG = "--size=1024x1536"  # so that each step is on the screen for a while
+BIG = "--size=1024x1536"  # so that each step takes long enough to be seen
 
 
-@pytest.mark.parametrize("until", ["loading TensorFlow", "drawing with", "verifying int8"])
+@pytest.mark.parametrize("until", ["loading TensorFlow", "running", "verifying int8"])
 def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
     until: str, small_keras: Path, tmp_path: Path
 ) -> None:
@@ -86,7 +86,7 @@ def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
 
 
 def test_a_ctrl_c_that_a_library_swallows_ends_the_run(small_keras: Path, tmp_path: Path) -> None:
-    # As TensorFlow's import does, now and then: the interrupt falls into a bare `except`.
+    # As in TensorFlow's import, where the interrupt may be caught by a bare `except`.
     (tmp_path / "swallows.py").write_text(
         "import signal\n"
         "import keras\n"
@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_disk_without_room_is_said_and_nothing_changed(small_keras: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_nothing_changed(small_keras: Path, tmp_path: Path) -> None:
     (tmp_path / "small_float32.tflite").write_text("good")
     program = Path(sys.executable).parent / "bokeh-convert"
     done = subprocess.run(
@@ -132,7 +132,7 @@ def test_a_disk_without_room_is_said_and_nothing_changed(small_keras: Path, tmp_
         capture_output=True,
         text=True,
         check=False,
-        # The system refuses to let any file grow further, as a full disk would.
+        # Writing beyond this file size fails, as on a full disk.
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)),
     )
     assert done.returncode == 2, done.stderr
@@ -174,8 +174,8 @@ def test_names_with_spaces_and_other_letters(small_keras: Path, tmp_path: Path) 
     assert "report: " + str(out / "моя модель 1_float16.report.json") in done.stderr
 
 
-def test_a_folder_that_may_not_be_written_to_is_said(small_keras: Path) -> None:
-    # Not even root may make a file there.
+def test_a_read_only_folder_is_reported(small_keras: Path) -> None:
+    # Not even root can create a file there.
     done = CliRunner().invoke(main, [str(small_keras), "--size=32x64", "-o/proc/self/fd"])
     assert done.exit_code == 2
     assert "/proc/self/fd: cannot be written to" in done.output
@@ -201,8 +201,8 @@ def test_under_the_asked_psnr_the_exit_code_is_1(small_keras: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
-        ([], "either a MODEL or --demo"),
-        (["model.h5", "--demo"], "either a MODEL or --demo"),
+        ([], "either MODEL or --demo"),
+        (["model.h5", "--demo"], "either MODEL or --demo"),
         (["model.h5", "--quant", "int5"], "'int5' is not one of"),
         (["model.h5", "--size", "256"], "not HEIGHTxWIDTH"),
     ],

@@ -14,18 +14,18 @@ from helpers.commands import command
 from helpers.models import constant_model, small_model
 
 
-def test_demo_float16_draws_the_full_models_picture(demo_conversions) -> None:
+def test_demo_float16_has_the_full_models_output(demo_conversions) -> None:
     fidelity = demo_conversions["float16"].report.fidelity
     assert fidelity["psnr_db_worst"] >= 60
 
 
-def test_demo_int8_draws_nearly_the_full_models_picture(demo_conversions) -> None:
+def test_demo_int8_has_nearly_the_full_models_output(demo_conversions) -> None:
     fidelity = demo_conversions["int8"].report.fidelity
     assert fidelity["psnr_db_mean"] >= 40
     assert fidelity["psnr_db_worst"] >= 37
-    plan = demo_conversions["int8"].report.plan
-    assert plan["within_budget"]
-    assert plan["cost_ratio"] <= 0.5
+    search = demo_conversions["int8"].report.mixed_precision
+    assert search["constraints_met"]
+    assert search["cost_ratio"] <= 0.5
 
 
 def test_demo_files_are_a_half_and_two_fifths_of_the_float_file(demo_conversions) -> None:
@@ -49,7 +49,7 @@ def test_the_reported_psnr_is_what_the_pack_and_the_file_on_disk_give(
     assert measured == pytest.approx(reported, abs=0.05)
 
 
-def test_a_file_says_what_it_is(demo_conversions: dict[str, Conversion]) -> None:
+def test_a_file_has_metadata(demo_conversions: dict[str, Conversion]) -> None:
     conversion = demo_conversions["int8"]
     metadata = read_metadata(conversion.path)
     assert (metadata.input_height, metadata.input_width) == (256, 384)
@@ -64,7 +64,7 @@ def test_a_file_says_what_it_is(demo_conversions: dict[str, Conversion]) -> None
 def test_the_report_on_disk_is_the_report(demo_conversions: dict[str, Conversion]) -> None:
     for conversion in demo_conversions.values():
         on_disk = json.loads(conversion.report_path.read_text(encoding="utf-8"))
-        assert on_disk["schema"] == "bokeh-tflite/conversion/1"
+        assert on_disk["schema"] == "bokeh-tflite/conversion/2"
         assert on_disk["sha256"] == conversion.report.sha256
         assert on_disk["size_bytes"] == conversion.path.stat().st_size
 
@@ -81,12 +81,12 @@ def test_no_photo_both_calibrates_and_verifies(
         output_dir=tmp_path / "out",
     )
     report = conversion.report
-    calibrated = {Path(name).stem for name in report.calibration["names"]}
+    calibrated = {Path(name).stem for name in report.calibration["photos"]}
     verified = {image["name"] for image in report.fidelity["images"]}
     assert len(calibrated) == used
     assert len(verified) == 1
     assert not calibrated & verified
-    assert not set(report.calibration["sha256"]) & set(report.reference["photos_sha256"])
+    assert not set(report.calibration["photos_sha256"]) & set(report.reference["photos_sha256"])
 
 
 def test_the_same_seed_gives_the_same_bytes(small_keras: Path, photos: Path, tmp_path) -> None:
@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_bytes(small_keras: Path, photos: Path, tmp
             size=(32, 64),
             output_dir=tmp_path / "out",
         )
-        return conversion.path.read_bytes(), conversion.report.calibration["names"]
+        return conversion.path.read_bytes(), conversion.report.calibration["photos"]
 
     first, again, other = int16x8(1), int16x8(1), int16x8(2)
     assert first == again
@@ -112,7 +112,7 @@ def test_a_model_with_depth_is_fed_depth(photos: Path, tmp_path: Path) -> None:
     for photo in list(photos.iterdir()):
         if photo.suffix == ".png":
             photo.unlink()
-    with pytest.raises(InputError, match=r"no depth map .* beside it"):
+    with pytest.raises(InputError, match=r"there is no depth map"):
         convert(
             tmp_path / "rgbd.keras",
             size=(32, 64),
@@ -133,7 +133,7 @@ def test_under_the_asked_psnr_nothing_good_is_replaced(small_keras: Path, tmp_pa
         small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path, min_psnr_db=200
     )
     assert not failed.report.passed
-    assert "under 200 dB" in failed.report.failure
+    assert "below 200 dB" in failed.report.failure
     assert failed.path.name == "small_int8.failed.tflite"
     assert good.path.read_bytes() == before
 
@@ -152,7 +152,7 @@ def test_pooled_error_and_worst_photo_are_held_to_the_asked_psnr(
     between = (fidelity["psnr_db_pooled"] + fidelity["psnr_db_mean"]) / 2
     (failed,) = convert(small_keras, **asked, min_psnr_db=between)
     assert failed.report.min_psnr_db_worst == pytest.approx(between - 3)
-    assert failed.report.failure.startswith("PSNR of the pooled error ")
+    assert failed.report.failure.startswith("pooled PSNR ")
     (failed,) = convert(small_keras, **asked, min_psnr_db_worst=200)
     assert (failed.report.min_psnr_db, failed.report.min_psnr_db_worst) == (None, 200)
     assert failed.report.failure.startswith("PSNR of the worst photo (")
@@ -163,21 +163,23 @@ def test_pooled_error_and_worst_photo_are_held_to_the_asked_psnr(
 def test_a_target_that_nothing_can_be_held_to_is_refused(
     option: str, asked: float, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"--min-psnr.* is no PSNR"):
+    with pytest.raises(
+        InputError, match=rf"{option}={asked}: a PSNR limit must be a finite number"
+    ):
         convert(tmp_path / "any.keras", output_dir=tmp_path, **{option: asked})
 
 
-def test_a_constant_picture_is_refused(tmp_path: Path) -> None:
+def test_a_constant_output_is_refused(tmp_path: Path) -> None:
     constant_model().save(tmp_path / "grey.keras")
-    with pytest.raises(InputError, match="draws a constant picture"):
+    with pytest.raises(InputError, match=r"the output for .* is constant"):
         convert(tmp_path / "grey.keras", size=(32, 32), output_dir=tmp_path / "out")
 
 
-def test_a_picture_of_nan_is_refused(tmp_path: Path) -> None:
+def test_an_output_with_nan_is_refused(tmp_path: Path) -> None:
     model = small_model()
     model.get_layer("last").set_weights([np.full((3, 3, 8, 3), np.nan), np.zeros(3)])
     model.save(tmp_path / "nan.keras")
-    with pytest.raises(InputError, match="draws NaN"):
+    with pytest.raises(InputError, match=r"the output for .* has NaN"):
         convert(tmp_path / "nan.keras", size=(32, 32), output_dir=tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
@@ -202,7 +204,7 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
     broken, whole = convert(
         small_keras, quant=["float16", "float32"], size=(32, 64), output_dir=tmp_path
     )
-    assert "draws NaN" in broken.report.failure
+    assert "has NaN" in broken.report.failure
     assert broken.report.fidelity is None
     assert whole.report.passed
 
@@ -210,10 +212,10 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"size": None}, "leaves its input size open; give --size"),
+        ({"size": None}, "does not fix its input size; give size"),
         ({"size": (30, 64)}, "multiples of 32"),
-        ({"quant": ["int4"]}, "int4: choose from"),
-        ({"samples": 0}, "--samples 0"),
+        ({"quant": ["int4"]}, "quant='int4' is unknown; choose from"),
+        ({"samples": 0}, "samples=0: calibration needs"),
         ({"representative_dataset": "nowhere"}, "nowhere: no such folder"),
     ],
 )
@@ -226,10 +228,10 @@ def test_wrong_options_are_refused_and_leave_nothing(
 
 
 @pytest.mark.parametrize("spoilt", range(6))
-def test_a_photo_that_does_not_decode_is_passed_over_and_named(
+def test_a_photo_that_does_not_decode_is_skipped_and_reported(
     spoilt: int, small_keras: Path, photos: Path, tmp_path: Path
 ) -> None:
-    # Each in turn: some of them calibrate, the others verify.
+    # Some of these are calibration photos, the others verification photos.
     photo = sorted(photos.iterdir())[spoilt]
     photo.write_bytes(b"no picture")
     (converted,) = convert(
@@ -240,12 +242,12 @@ def test_a_photo_that_does_not_decode_is_passed_over_and_named(
         output_dir=tmp_path / "out",
     )
     report = converted.report
-    (passed_over,) = report.photos_passed_over
-    assert passed_over["photo"] == photo.name
-    assert "does not decode" in passed_over["cause"]
+    (skipped,) = report.skipped_photos
+    assert skipped["photo"] == photo.name
+    assert "does not decode" in skipped["cause"]
     assert report.calibration is not None
     assert report.fidelity is not None
-    assert photo.name not in report.calibration["names"]
+    assert photo.name not in report.calibration["photos"]
     used = report.calibration["count"] + len(report.fidelity["images"])
     assert used == len(list(photos.iterdir())) - 1
     assert len(report.reference["photos_sha256"]) == len(report.fidelity["images"])
@@ -256,7 +258,7 @@ def test_too_few_photos_that_decode_are_refused(
 ) -> None:
     for photo in sorted(photos.iterdir())[1:]:
         photo.write_bytes(b"no picture" + photo.name.encode())
-    with pytest.raises(InputError, match=r"too few photos can be read.*does not decode"):
+    with pytest.raises(InputError, match=r"too few readable photos.*does not decode"):
         convert(
             small_keras,
             quant=["int16x8"],
@@ -278,7 +280,7 @@ def test_a_calibration_photo_that_lacks_its_end_is_used_and_noted(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert f"note: {photo}: its end is missing" in done.stderr
-    assert "passed over" not in done.stderr
+    assert "skipped" not in done.stderr
 
 
 def test_a_folder_without_photos_is_refused(small_keras: Path, tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def test_instance_normalization_matches_values_worked_out_by_hand() -> None:
 
 def test_instance_normalization_treats_images_and_channels_apart(rng: np.random.Generator) -> None:
     images = rng.normal(size=(2, 8, 8, 3)).astype(np.float32) * [1, 10, 100]
-    drawn = np.asarray(InstanceNormalization(epsilon=1e-6)(images.astype(np.float32)))
-    np.testing.assert_allclose(drawn.mean(axis=(1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(drawn.std(axis=(1, 2)), 1, atol=1e-4)
+    actual = np.asarray(InstanceNormalization(epsilon=1e-6)(images.astype(np.float32)))
+    np.testing.assert_allclose(actual.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(actual.std(axis=(1, 2)), 1, atol=1e-4)
 
 
 def test_space_to_depth_keeps_tensorflows_order_on_every_backend(
@@ -36,7 +36,7 @@ def test_space_to_depth_keeps_tensorflows_order_on_every_backend(
     image = rng.random((2, 4, 6, 3), dtype=np.float32)
     expected = tf.nn.space_to_depth(image, 2)
     np.testing.assert_array_equal(SpaceToDepth()(image), expected)
-    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")  # takes the general form
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")  # uses the general form
     np.testing.assert_array_equal(SpaceToDepth()(image), expected)
 
 

@@ -1,4 +1,4 @@
-"""A library call leaves the process as it found it; a command need not."""
+"""Library calls leave the state of the process unchanged; commands may change it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# In a process of its own, since what is looked at is the process. The libraries are imported before
-# the first look: what they do then to the process is theirs.
+# Run in a separate process. The libraries are imported before the state is recorded, because
+# importing them changes it.
 PROGRAM = """
 import locale, logging, os, pathlib, random, signal, sys, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +54,7 @@ def state():
 
 
 def logger_levels_known(before, after):
-    # A logger that was made meanwhile was not there to be changed.
+    # Loggers that were created during the call are not compared.
     kept = {n: v for n, v in after["logging"][3].items() if n in before["logging"][3]}
     return {**after, "logging": (*after["logging"][:3], kept)}
 
@@ -78,7 +78,7 @@ def converting():
 
 
 def converting_in_threads():
-    # Two at a time, several times: what each finds may be what the other is about to put back.
+    # Two at a time, several times: one may find a state that the other is about to restore.
     def quantize_often():
         from bokeh_convert.quantize.schemes import SCHEMES, quantize
 
@@ -111,13 +111,14 @@ def failing():
 def training():
     import cv2
     from bokeh_convert.train.pairs import Pair
-    from bokeh_convert.train.trainer import Plan, train
+    from bokeh_convert.train.trainer import TrainConfig, train
 
     for name in ("sharp.png", "bokeh.png"):
         cv2.imwrite(str(work / name), np.full((64, 64, 3), 90, np.uint8))
-    plan = Plan(width=0.05, input_channels=3, residual=True, head="l5", by_level=False, steps=2,
-                batch=1, crop=32, short_side=40, paste=0.0, learning_rate=0.001, seed=1)
-    train(plan, [Pair("a", work / "sharp.png", work / "bokeh.png", None, None)], work / "run")
+    config = TrainConfig(width=0.05, input_channels=3, residual=True, head="l5", by_level=False,
+                         steps=2, batch=1, crop=32, short_side=40, paste=0.0, learning_rate=0.001,
+                         seed=1)
+    train(config, [Pair("a", work / "sharp.png", work / "bokeh.png", None, None)], work / "run")
 
 
 def rendering():
@@ -200,7 +201,7 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Keras 3 model, a Keras 2 model with a layer of a user's module, and a conversion."""
+    """A Keras 3 model, a Keras 2 model with a custom layer, and a conversion."""
     from bokeh_convert import convert
     from helpers.models import small_model
 
@@ -228,11 +229,11 @@ except InputError as error:
 """
 
 
-def test_another_backend_of_keras_is_told(work: Path) -> None:
+def test_another_keras_backend_is_refused(work: Path) -> None:
     done = run(BACKEND, work / "small.keras")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
-        "Keras runs on torch, and converting needs TensorFlow; set KERAS_"
+        "the Keras backend is torch, and the conversion needs tensorflow; set KERAS_"
     )
 
 

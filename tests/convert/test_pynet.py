@@ -53,8 +53,8 @@ def test_a_residual_model_starts_from_the_photo(rng: np.random.Generator) -> Non
 def test_the_authors_head_is_scaled_tanh(rng: np.random.Generator) -> None:
     model = pynet(width=0.05, input_channels=3, heads=("l5",))
     model.get_layer("out_l5_conv").set_weights([np.zeros((3, 3, 26, 3)), np.full(3, 0.3)])
-    drawn = model(rng.random((1, 32, 32, 3), dtype=np.float32))
-    np.testing.assert_allclose(drawn, 0.58 * math.tanh(0.3) + 0.5, atol=1e-6)
+    actual = model(rng.random((1, 32, 32, 3), dtype=np.float32))
+    np.testing.assert_allclose(actual, 0.58 * math.tanh(0.3) + 0.5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

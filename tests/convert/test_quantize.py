@@ -12,8 +12,8 @@ from bokeh_convert.graph.op_inventory import (
 )
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.activation_calibration import ActivationRanges, measure_ranges
-from bokeh_convert.quantize.fp16_arithmetic import mark_half, rehearse_half
-from bokeh_convert.quantize.int16_emulation import rehearse_int16
+from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic, emulate_fp16_arithmetic
+from bokeh_convert.quantize.int16_emulation import emulate_int16
 from bokeh_convert.quantize.schemes import SCHEMES, quantize
 from bokeh_convert.sources import read_model
 from bokeh_runtime import InputError, TfliteModel
@@ -54,8 +54,8 @@ def test_ranges_are_those_of_the_tensors(float32: bytes, measured: ActivationRan
                 assert ends == pytest.approx((values.min(), values.max()), rel=1e-5, abs=1e-6)
 
 
-def test_photos_and_pictures_range_from_0_to_1(measured: ActivationRanges) -> None:
-    for ranges in (measured.typical(), measured.whole()):
+def test_input_and_output_range_from_0_to_1(measured: ActivationRanges) -> None:
+    for ranges in (measured.averaged(), measured.min_max()):
         assert ranges[measured.input] == ranges[measured.output] == (0.0, 1.0)
 
 
@@ -79,7 +79,7 @@ def test_photos_are_streamed(float32: bytes) -> None:
 
 
 def test_no_photo_is_an_error(float32: bytes) -> None:
-    with pytest.raises(ValueError, match="no photo"):
+    with pytest.raises(ValueError, match="no photos"):
         measure_ranges(float32, iter(()), threads=1)
 
 
@@ -103,7 +103,7 @@ def test_multiplications_are_counted_by_hand(float32: bytes) -> None:
     ("scheme", "least_db"),
     [("float16", 60), ("dynamic", 40), ("int16x8", 45), ("full-integer", 30)],
 )
-def test_schemes_hold_the_picture(
+def test_schemes_keep_the_output(
     scheme: str, least_db: float, float32: bytes, measured: ActivationRanges
 ) -> None:
     photo = next(photos())
@@ -111,8 +111,8 @@ def test_schemes_hold_the_picture(
     assert psnr(made, TfliteModel(float32).run(photo), border_px=0) >= least_db
 
 
-def test_a_planned_scheme_is_not_applied_blindly(float32: bytes) -> None:
-    with pytest.raises(ValueError, match="needs a plan"):
+def test_a_mixed_precision_scheme_needs_a_search(float32: bytes) -> None:
+    with pytest.raises(ValueError, match="needs a mixed-precision search"):
         quantize(float32, SCHEMES["int8"])
 
 
@@ -134,51 +134,51 @@ def test_full_integer_has_no_float_operator_and_takes_uint8(
     assert runner(photo=pixels)["bokeh"].dtype == np.uint8
 
 
-def test_what_has_no_integer_form_is_named(tmp_path: Path) -> None:
+def test_an_operator_without_integer_kernel_is_named(tmp_path: Path) -> None:
     import keras
 
     photo = keras.Input((32, 64, 3))
     picture = keras.layers.Conv2D(3, 1)(photo)
     keras.Model(photo, keras.ops.sin(picture)).save(tmp_path / "sine.keras")
     sine = lower(read_model(tmp_path / "sine.keras").at(32, 64))
-    with pytest.raises(InputError, match=r"full-integer: SIN.* of this model has no integer form"):
+    with pytest.raises(InputError, match=r"full-integer: no integer kernel for SIN"):
         quantize(sine, SCHEMES["full-integer"], measure_ranges(sine, photos(), threads=1))
 
 
-def test_int16_rehearsal_draws_what_the_int16_file_draws(
+def test_int16_emulation_has_nearly_the_output_of_the_int16_file(
     float32: bytes, measured: ActivationRanges
 ) -> None:
     content = quantize(float32, SCHEMES["int16x8"], measured)
     photo = next(photos())
     real = TfliteModel(content).run(photo)
-    rehearsed = TfliteModel(rehearse_int16(content)).run(photo)
+    emulated = TfliteModel(emulate_int16(content)).run(photo)
     to_float = psnr(real, TfliteModel(float32).run(photo), border_px=0)
-    assert psnr(real, rehearsed, border_px=0) > to_float + 15
+    assert psnr(real, emulated, border_px=0) > to_float + 15
 
 
-def test_half_rehearsal_rounds_every_activation(float32: bytes) -> None:
+def test_fp16_emulation_rounds_every_activation(float32: bytes) -> None:
     photo = next(photos())
     exact = TfliteModel(float32).run(photo)
-    rounded = TfliteModel(rehearse_half(float32)).run(photo)
+    rounded = TfliteModel(emulate_fp16_arithmetic(float32)).run(photo)
     np.testing.assert_array_equal(rounded, rounded.astype(np.float16))
     assert 50 < psnr(exact, rounded, border_px=0) < 90
 
 
-def test_half_rehearsal_shows_what_overflows(tmp_path: Path) -> None:
+def test_fp16_emulation_overflows_like_float16(tmp_path: Path) -> None:
     model = small_model()
     kernel, bias = model.get_layer("first").get_weights()
-    model.get_layer("first").set_weights([kernel * 1e6, bias])  # instance norm takes it out again
+    model.get_layer("first").set_weights([kernel * 1e6, bias])  # instance norm removes the factor
     model.save(tmp_path / "loud.keras")
     loud = lower(read_model(tmp_path / "loud.keras").at(32, 64))
     photo = next(photos())
     assert np.isfinite(TfliteModel(loud).run(photo)).all()
-    assert not np.isfinite(TfliteModel(rehearse_half(loud)).run(photo)).all()
+    assert not np.isfinite(TfliteModel(emulate_fp16_arithmetic(loud)).run(photo)).all()
 
 
-def test_a_marked_file_asks_for_native_half_precision(float32: bytes) -> None:
+def test_the_metadata_entry_allows_float16_arithmetic(float32: bytes) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(mark_half(mark_half(float32)))
+    model = schema.Model.GetRootAs(allow_fp16_arithmetic(allow_fp16_arithmetic(float32)))
     entries = {
         model.Metadata(i).Name(): model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes()
         for i in range(model.MetadataLength())

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an 
 
 
 @pytest.mark.parametrize("name", ["keras2_moments", "keras2_addons"])
-def test_files_of_tensorflow_2_15_draw_what_they_drew_there(name: str, data: Path) -> None:
+def test_files_of_tensorflow_2_15_have_the_same_output_here(name: str, data: Path) -> None:
     with np.load(data / f"{name}.npz") as file:
         photo, expected = file["photo"][0], file["bokeh"][0]
     model = read_model(data / f"{name}.h5")
@@ -33,12 +33,12 @@ def test_files_of_tensorflow_2_15_draw_what_they_drew_there(name: str, data: Pat
 @pytest.mark.parametrize(
     ("suffix", "file_format"), [(".h5", "keras3-h5"), (".keras", "keras3-zip"), (".bin", None)]
 )
-def test_files_of_keras_3_draw_what_the_model_draws(
+def test_files_of_keras_3_have_the_output_of_the_model(
     suffix: str, file_format: str | None, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     model = small_model()
     path = tmp_path / f"model{suffix}"
-    if file_format is None:  # a renamed file is known by its content
+    if file_format is None:  # the format of a renamed file is read from its content
         model.save(tmp_path / "model.keras")
         shutil.move(tmp_path / "model.keras", path)
     else:
@@ -65,8 +65,8 @@ def test_files_from_before_the_layers_moved_still_open(
                 content = content.replace(b"bokeh_convert.pynet.layers", b"bokeh_convert.layers")
             then.writestr(name, content)
     photo = rng.random((32, 64, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "then.keras").at(32, 64).run(photo)
-    np.testing.assert_allclose(drawn, model(photo[None])[0], atol=1e-6)
+    actual = read_model(tmp_path / "then.keras").at(32, 64).run(photo)
+    np.testing.assert_allclose(actual, model(photo[None])[0], atol=1e-6)
 
 
 def test_the_largest_of_several_outputs_is_taken(tmp_path: Path) -> None:
@@ -74,11 +74,11 @@ def test_the_largest_of_several_outputs_is_taken(tmp_path: Path) -> None:
     same = keras.layers.Conv2D(3, 1)(photo)
     half = keras.layers.MaxPooling2D(2)(same)
     keras.Model(photo, [half, same]).save(tmp_path / "two.keras")
-    drawn = read_model(tmp_path / "two.keras").at(32, 64).run(np.ones((32, 64, 3), np.float32))
-    assert drawn.shape == (32, 64, 3)
+    actual = read_model(tmp_path / "two.keras").at(32, 64).run(np.ones((32, 64, 3), np.float32))
+    assert actual.shape == (32, 64, 3)
 
 
-def test_of_outputs_of_the_same_size_one_must_be_chosen(tmp_path: Path) -> None:
+def test_one_of_several_outputs_of_the_same_size_must_be_chosen(tmp_path: Path) -> None:
     photo = keras.Input((None, None, 3))
     first = keras.layers.Conv2D(3, 1, name="sharp")(photo)
     second = keras.layers.Conv2D(3, 1, name="bokeh")(photo)
@@ -86,8 +86,8 @@ def test_of_outputs_of_the_same_size_one_must_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "three.keras"
     keras.Model(photo, [half, first, second]).save(path)
     said = (
-        r"three\.keras: has several outputs that may be the picture: half \(16 x 32\), "
-        r"sharp \(32 x 64\), bokeh \(32 x 64\); choose one with --output-name"
+        r"three\.keras: more than one output may be the image: half \(16 x 32\), "
+        r"sharp \(32 x 64\), bokeh \(32 x 64\); choose one with output_name"
     )
     with pytest.raises(InputError, match=said):
         read_model(path).at(32, 64)
@@ -95,7 +95,7 @@ def test_of_outputs_of_the_same_size_one_must_be_chosen(tmp_path: Path) -> None:
     assert chosen.output_name == "bokeh"
 
 
-def test_of_several_outputs_the_only_picture_is_taken(tmp_path: Path) -> None:
+def test_of_several_outputs_the_only_rgb_image_is_used(tmp_path: Path) -> None:
     photo = keras.Input((None, None, 3))
     mask = keras.layers.Conv2D(1, 1, name="mask")(photo)
     picture = keras.layers.MaxPooling2D(2, name="picture")(photo)
@@ -107,7 +107,7 @@ def test_outputs_of_unknown_size_are_not_guessed_from(tmp_path: Path) -> None:
     class Two(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32, name="photo")])
         def draw(self, photo):
-            # Cut to a size that only the values tell.
+            # Cropped to a size that depends on the values.
             rows = tf.cast(tf.reduce_max(photo) * 8, tf.int32)
             return {"one": photo[:, :rows] * 0.5, "other": photo[:, :rows]}
 
@@ -121,14 +121,14 @@ def test_a_fixed_size_is_not_changed(tmp_path: Path) -> None:
     small_model(size=(32, 64)).save(tmp_path / "fixed.keras")
     model = read_model(tmp_path / "fixed.keras")
     assert (model.height, model.width) == (32, 64)
-    with pytest.raises(InputError, match="fixed at 32 x 64; leave --size away"):
+    with pytest.raises(InputError, match="fixed at 32 x 64 px; omit size"):
         model.at(64, 64)
 
 
-def test_a_model_that_draws_no_rgb_is_refused(tmp_path: Path) -> None:
+def test_a_model_without_an_rgb_output_is_refused(tmp_path: Path) -> None:
     photo = keras.Input((None, None, 3))
     keras.Model(photo, keras.layers.Conv2D(1, 1)(photo)).save(tmp_path / "grey.keras")
-    with pytest.raises(InputError, match=r"grey\.keras: has no output \[batch, height, width, 3\]"):
+    with pytest.raises(InputError, match=r"grey\.keras: has no output with 3 channels"):
         read_model(tmp_path / "grey.keras").at(32, 32)
 
 
@@ -181,10 +181,10 @@ def _unknown_layer(path: Path) -> None:
         (lambda path: path.write_bytes(pickle.dumps([1, 2])), "is a pickle"),
         (lambda path: path.touch(), "is empty"),
         (lambda path: path.write_text("not a model at all"), "neither HDF5"),
-        (_truncated_h5, "cut short or damaged"),
-        (_truncated_zip, "cut short or damaged"),
-        (_other_zip, "without a Keras model"),
-        (_weights_alone, "no PyNET of one head or of all seven"),
+        (_truncated_h5, "truncated or damaged"),
+        (_truncated_zip, "truncated or damaged"),
+        (_other_zip, "has no Keras model"),
+        (_weights_alone, "not a PyNET with one head or all seven"),
         (_two_inputs, "has 2 inputs"),
         (_one_channel, "1 channels"),
         (_two_channels, "2 channels"),
@@ -210,5 +210,5 @@ def test_tf_keras_files_of_today_are_read_too(tmp_path: Path, rng: np.random.Gen
     with h5py.File(tmp_path / "today.h5") as file:
         assert "TFOpLambda" in json.dumps(json.loads(file.attrs["model_config"]))
     image = rng.random((32, 32, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "today.h5").at(32, 32).run(image)
-    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-6)
+    actual = read_model(tmp_path / "today.h5").at(32, 32).run(image)
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-6)

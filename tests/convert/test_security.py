@@ -1,4 +1,4 @@
-"""The lists of what a model file may name, and the containers."""
+"""The allowlists for model files, and the checks of their containers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bokeh_convert.sources.security import layers, operators
 from bokeh_convert.sources.security.config import checked_config
 from bokeh_convert.sources.security.functions import PURE_FUNCTIONS
 from bokeh_convert.sources.security.graph import refuse_unknown_operators
-from bokeh_convert.train.drawing import drawing
+from bokeh_convert.train.inference import open_for_inference
 from bokeh_runtime import InputError
 from helpers.models import small_model
 
@@ -81,12 +81,12 @@ def test_every_operation_of_the_installed_keras_was_looked_at() -> None:
     """.split(),  # noqa: SIM905
 )
 def test_an_operator_that_does_more_than_compute_is_in_no_network(name: str) -> None:
-    assert name not in operators.COMPUTING
+    assert name not in operators.WITHOUT_SIDE_EFFECTS
     assert name not in operators.STATELESS
 
 
 def test_listed_operators_and_functions_exist() -> None:
-    """A misspelt one would be a hole for whoever names it later."""
+    """A misspelt name could later become the name of an unsafe operator."""
     from tensorflow.python.framework import op_def_registry
 
     assert not [name for name in operators.LOADING if op_def_registry.get(name) is None]
@@ -107,7 +107,7 @@ def test_a_function_may_not_take_the_name_of_an_operator() -> None:
     graph = tf.Graph().as_graph_def()
     graph.library.function.add().signature.name = "WriteFile"
     graph.node.add(name="evil", op="WriteFile")
-    with pytest.raises(InputError, match="runs the operator WriteFile"):
+    with pytest.raises(InputError, match="the operator WriteFile is not known"):
         refuse_unknown_operators(Path("x"), graph)
 
 
@@ -116,13 +116,13 @@ def test_a_function_that_nothing_calls_is_checked_too() -> None:
     function = graph.library.function.add()
     function.signature.name = "unused"
     function.node_def.add(name="evil", op="WriteFile")
-    with pytest.raises(InputError, match="runs the operator WriteFile"):
+    with pytest.raises(InputError, match="the operator WriteFile is not known"):
         refuse_unknown_operators(Path("x"), graph)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_the_traced_graph_of_every_source_is_checked(suffix: str, tmp_path: Path) -> None:
-    """Here of a class that the user gives, which no list of layers knows."""
+    """Here in a class of the user's, which is on no allowlist."""
     library = keras if suffix == ".keras" else tf_keras
 
     class Prints(library.layers.Layer):
@@ -133,7 +133,7 @@ def test_the_traced_graph_of_every_source_is_checked(suffix: str, tmp_path: Path
     photo = library.Input((8, 8, 3))
     model = library.Model(photo, Prints()(photo))
     read = _read_with(model, tmp_path / f"model{suffix}", Prints)
-    with pytest.raises(InputError, match="runs the operator PrintV2") as refusal:
+    with pytest.raises(InputError, match="the operator PrintV2 is not known") as refusal:
         read(trust_source=False).at(8, 8)
     assert str(tmp_path) in str(refusal.value)
     read(trust_source=True).at(8, 8)
@@ -230,7 +230,7 @@ def test_what_hides_in_a_configuration_is_refused(node: Any, generation: layers.
 def test_a_class_of_the_users_takes_every_name_that_ends_as_its_own(
     generation: layers.Generation,
 ) -> None:
-    """So that a file cannot ask for Keras' own Lambda where the user has given a Lambda."""
+    """A file must not get Keras' own Lambda if the user has given a class of that name."""
     node = {
         "class_name": "Lambda", "module": "keras.layers", "registered_name": None,
         "config": {"activation": "my_own_word", "inner": _conv()},
@@ -249,19 +249,19 @@ def test_a_class_of_the_users_takes_every_name_that_ends_as_its_own(
 )
 def test_a_stored_operator_must_be_known_and_readable(node: Any) -> None:
     layer = {"class_name": "TensorFlowOpLayer", "config": {"name": "x", "node_def": node}}
-    with pytest.raises(InputError, match=r"runs the operator|cannot be read"):
+    with pytest.raises(InputError, match=r"the operator \w+ is not known|cannot be read"):
         checked_config(Path("x"), _holding(layer), layers.KERAS_2, frozenset())
 
 
 def test_an_operator_that_calls_a_function_is_refused() -> None:
     node = {"op": "AddV2", "attr": {"f": {"func": {"name": "WriteFile"}}}}
     layer = {"class_name": "TensorFlowOpLayer", "config": {"name": "x", "node_def": node}}
-    with pytest.raises(InputError, match="runs the operator"):
+    with pytest.raises(InputError, match="the operator AddV2 is not known"):
         checked_config(Path("x"), _holding(layer), layers.KERAS_2, frozenset())
 
 
 def test_a_file_of_tensorflow_2_0_with_stored_operators_is_read(tmp_path: Path) -> None:
-    """Such as `photo + 1` left there."""
+    """As `photo + 1` creates them."""
     photo = tf_keras.Input((None, None, 3), name="photo")
     tf_keras.Model(photo, tf_keras.layers.Activation("relu", name="mine")(photo)).save(
         tmp_path / "old.h5"
@@ -294,12 +294,12 @@ def test_operations_on_tensors_of_keras_3_are_read(tmp_path: Path) -> None:
     model.compile(optimizer="adam", loss="mse", metrics=["mae"])
     model.save(tmp_path / "ops.keras")
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "ops.keras").at(16, 16).run(image)
-    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-6)
+    actual = read_model(tmp_path / "ops.keras").at(16, 16).run(image)
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-6)
 
 
 def _instances(library: Any) -> list[Any]:
-    """Layers of the kinds that image-to-image networks are made of."""
+    """Layers that image-to-image networks use."""
     own = library.layers
     conv = {"padding": "same", "kernel_initializer": "he_normal", "kernel_regularizer": "l2"}
     return [
@@ -329,8 +329,8 @@ def test_layers_of_image_networks_pass(library: Any, suffix: str, tmp_path: Path
     model = library.Sequential([library.Input((16, 16, 3)), *_instances(library)])
     model.save(tmp_path / f"all{suffix}")
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / f"all{suffix}").at(16, 16).run(image)
-    np.testing.assert_allclose(drawn, model(image[None], training=False)[0], atol=1e-5)
+    actual = read_model(tmp_path / f"all{suffix}").at(16, 16).run(image)
+    np.testing.assert_allclose(actual, model(image[None], training=False)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(("library", "suffix"), [(tf_keras, ".h5"), (keras, ".keras")])
@@ -348,8 +348,8 @@ def test_attention_and_merging_in_mixed_precision_pass(
     model = library.Model(photo, own.Conv2D(3, 1, dtype="float32")(x))
     model.save(tmp_path / f"model{suffix}")
     image = np.random.default_rng(1).random((8, 8, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / f"model{suffix}").at(8, 8).run(image)
-    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-4)
+    actual = read_model(tmp_path / f"model{suffix}").at(8, 8).run(image)
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-4)
 
 
 def test_what_is_only_there_for_training_does_not_reach_the_library(tmp_path: Path) -> None:
@@ -365,10 +365,10 @@ def test_scoring_a_model_reads_it_as_carefully(suffix: str, tmp_path: Path) -> N
     code = keras.layers.Lambda(lambda x: x)
     keras.Model(photo, code(photo)).save(tmp_path / f"evil{suffix}")
     with pytest.raises(InputError, match="Lambda layer, which is code"):
-        drawing(tmp_path / f"evil{suffix}")
+        open_for_inference(tmp_path / f"evil{suffix}")
     model = small_model()
     model.save(tmp_path / f"good{suffix}")
-    draw, takes_depth = drawing(tmp_path / f"good{suffix}")
+    draw, takes_depth = open_for_inference(tmp_path / f"good{suffix}")
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
     np.testing.assert_allclose(draw(image), model(image[None])[0], atol=1e-6)
     assert not takes_depth
@@ -393,7 +393,7 @@ def parts(small_keras: Path) -> list[tuple[str, bytes]]:
 def test_an_archive_with_two_configurations_is_refused(parts, tmp_path: Path) -> None:
     path = tmp_path / "evil.keras"
     _archive(path, [*parts, ("config.json", dict(parts)["config.json"])])
-    with pytest.raises(InputError, match=r"holds 2 entries config\.json"):
+    with pytest.raises(InputError, match=r"has 2 entries config\.json"):
         read_model(path)
 
 
@@ -402,16 +402,16 @@ def test_what_unpacks_to_far_too_much_is_refused(parts, tmp_path: Path) -> None:
     bomb = [(name, content) for name, content in parts if name != "config.json"]
     _archive(path, [*bomb, ("config.json", b" " * (80 << 20))], compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(InputError, match=r"config\.json unpacks from \d+ to 83886080 bytes"):
+    with pytest.raises(InputError, match=r"config\.json decompresses from \d+ to 83886080 bytes"):
         read_model(path)
 
 
 def test_weights_that_unpack_to_far_too_much_are_refused(tmp_path: Path) -> None:
     small_model().save(tmp_path / "bomb.h5")
     with h5py.File(tmp_path / "bomb.h5", "r+") as file:
-        # Never written, so it takes no place in the file.
+        # Never written, so it takes no space in the file.
         file["model_weights"].create_dataset("huge", (1 << 31,), "f4", chunks=(1 << 20,))
-    with pytest.raises(InputError, match=r"unpack to 8\.6 GB"):
+    with pytest.raises(InputError, match=r"decompress to 8\.6 GB"):
         read_model(tmp_path / "bomb.h5")
 
 
@@ -428,7 +428,7 @@ def test_a_configuration_nested_without_end_is_refused(parts, tmp_path: Path) ->
     deep = b'{"class_name": "Functional", "config": ' + b"[" * depth + b"]" * depth + b"}"
     kept = [(name, content) for name, content in parts if name != "config.json"]
     _archive(tmp_path / "deep.keras", [("config.json", deep), *kept])
-    with pytest.raises(InputError, match="nested too deep"):
+    with pytest.raises(InputError, match="nested too deeply"):
         read_model(tmp_path / "deep.keras")
 
 
@@ -453,12 +453,12 @@ def test_the_last_of_two_keys_is_the_one_that_is_checked(tmp_path: Path) -> None
         config = file.attrs["model_config"]
         twice = '"class_name": "LeakyReLU", "class_name": "Lambda"'
         file.attrs["model_config"] = config.replace('"class_name": "LeakyReLU"', twice)
-    with pytest.raises(InputError, match="holds a Lambda layer"):
+    with pytest.raises(InputError, match="contains a Lambda layer"):
         read_model(tmp_path / "twice.h5")
 
 
 def test_keras_is_given_what_was_checked(tmp_path: Path) -> None:
-    """A file that says one thing twice is loaded as it was read, not as another parser would."""
+    """A file with a duplicate key is loaded as it was checked, not as another parser reads it."""
     model = small_model()
     model.save(tmp_path / "twice.h5")
     with h5py.File(tmp_path / "twice.h5", "r+") as file:
@@ -467,8 +467,8 @@ def test_keras_is_given_what_was_checked(tmp_path: Path) -> None:
         file.attrs["model_config"] = config.replace('"class_name": "LeakyReLU"', twice)
         file.attrs["training_config"] = "not JSON at all"
     image = np.random.default_rng(1).random((16, 16, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "twice.h5").at(16, 16).run(image)
-    np.testing.assert_allclose(drawn, model(image[None])[0], atol=1e-6)
+    actual = read_model(tmp_path / "twice.h5").at(16, 16).run(image)
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-6)
 
 
 def test_old_files_that_hold_bytes_are_of_keras_2(tmp_path: Path) -> None:

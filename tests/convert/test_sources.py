@@ -1,4 +1,4 @@
-"""Each kind of source, written by the library that people's files come from."""
+"""All source formats, each written by its original library."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def test_the_oracle_creates_the_authors_variables(data: Path) -> None:
     assert variable_shapes() == (data / "pynet_variable_shapes.txt").read_text().split()
 
 
-def test_an_authors_checkpoint_draws_what_its_graph_drew(checkpoint, tmp_path: Path) -> None:
+def test_an_authors_checkpoint_has_the_output_of_its_graph(checkpoint, tmp_path: Path) -> None:
     prefix, photo, expected = checkpoint
     (conversion,) = convert(
         prefix, quant=["float32"], width=0.125, size=(64, 96), output_dir=tmp_path
     )
     assert conversion.path.name == "pynet_level_0_iteration_100_float32.tflite"
-    drawn = TfliteModel(conversion.path.read_bytes()).run(photo)
+    actual = TfliteModel(conversion.path.read_bytes()).run(photo)
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(drawn, expected, atol=1e-4)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
@@ -58,12 +58,14 @@ def test_the_file_says_how_the_authors_scaled_photos(checkpoint, tmp_path: Path)
     assert read_metadata(made.path).resampling == "bicubic"
     (made,) = convert(checkpoint[0], output_dir=tmp_path, resampling="area", **options)
     assert read_metadata(made.path).resampling == "area"
-    with pytest.raises(InputError, match="--resampling nearest: choose from area, bicubic"):
+    with pytest.raises(
+        InputError, match="resampling='nearest' is unknown; choose from area, bicubic"
+    ):
         convert(checkpoint[0], output_dir=tmp_path, resampling="nearest", **options)
 
 
 def test_a_checkpoint_of_another_width_names_the_first_layer(checkpoint) -> None:
-    with pytest.raises(InputError, match=r"l1_d1_k3_1_conv holds .*16, 8.* --width 1 .*16, 32"):
+    with pytest.raises(InputError, match=r"l1_d1_k3_1_conv has .*16, 8.* width=1\.0 .*16, 32"):
         read_model(checkpoint[0])
 
 
@@ -79,17 +81,17 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
         tf.Variable(1.0)
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver().save(session, str(tmp_path / "other"), write_meta_graph=False)
-    with pytest.raises(InputError, match="holds no variables generator/Variable_N"):
+    with pytest.raises(InputError, match="has no variables generator/Variable_N"):
         read_model(tmp_path / "other")
 
 
 def test_a_folder_of_checkpoints_asks_which(checkpoint) -> None:
-    with pytest.raises(InputError, match=r"name one of them: pynet_level_0_iteration_100\.ckpt"):
+    with pytest.raises(InputError, match=r"give one of them: pynet_level_0_iteration_100\.ckpt"):
         read_model(checkpoint[0].parent)
 
 
 @pytest.mark.parametrize("heads", [("l_up",), ("l3",), HEADS], ids=["l_up", "l3", "all"])
-def test_weights_of_keras_3_draw_what_the_model_drew(heads, tmp_path: Path) -> None:
+def test_weights_of_keras_3_have_the_output_of_the_model(heads, tmp_path: Path) -> None:
     keras.utils.set_random_seed(2)
     model = pynet(width=0.125, input_channels=3, heads=heads)
     model.save_weights(tmp_path / "run.weights.h5")
@@ -112,15 +114,15 @@ def test_weights_in_keras_older_layout_are_known_by_name(tmp_path: Path) -> None
         save_weights_to_hdf5_group(file, model)
     options = SourceOptions(width=0.125, input_channels=3, residual=True)
     photo = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
-    drawn = read_model(tmp_path / "weights.h5", options).at(64, 96).run(photo)
-    np.testing.assert_allclose(drawn, model(photo[None])[0], atol=1e-5)
+    actual = read_model(tmp_path / "weights.h5", options).at(64, 96).run(photo)
+    np.testing.assert_allclose(actual, model(photo[None])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        (SourceOptions(width=0.25, input_channels=3), r"l2_d1_k3_1_conv holds .* --width 0\.25"),
-        (SourceOptions(width=0.125), r"l1_d1_k3_1_conv holds .*12, 8.* --input-channels 4"),
+        (SourceOptions(width=0.25, input_channels=3), r"l2_d1_k3_1_conv has .* width=0\.25"),
+        (SourceOptions(width=0.125), r"l1_d1_k3_1_conv has .*12, 8.* input_channels=4"),
         (SourceOptions(width=9), "width is 9"),
     ],
 )
@@ -133,7 +135,7 @@ def test_weights_that_do_not_fit_name_the_first_layer(
 
 
 def test_options_of_weights_are_refused_for_whole_models(small_keras: Path) -> None:
-    with pytest.raises(InputError, match="holds a whole model; leave --width away"):
+    with pytest.raises(InputError, match="contains a whole model; omit width"):
         read_model(small_keras, SourceOptions(width=0.5))
 
 
@@ -170,17 +172,17 @@ def _module(path: Path):
 
 @pytest.mark.filterwarnings("ignore:.*saved model:UserWarning")
 @pytest.mark.parametrize("save", [_keras_3, _keras_2, _module])
-def test_a_saved_model_draws_what_the_model_drew(save, tmp_path: Path) -> None:
+def test_a_saved_model_has_the_output_of_the_model(save, tmp_path: Path) -> None:
     model = save(tmp_path / "my.model")
     photo = np.random.default_rng(1).random((32, 64, 3), dtype=np.float32)
     read = read_model(tmp_path / "my.model")
     assert (read.format, read.name) == ("saved-model", "my.model")
     np.testing.assert_allclose(read.at(32, 64).run(photo), model(photo[None])[0], atol=1e-5)
-    drawn = TfliteModel(lower(read.at(32, 64))).run(photo)
-    np.testing.assert_allclose(drawn, model(photo[None])[0], atol=1e-5)
+    actual = TfliteModel(lower(read.at(32, 64))).run(photo)
+    np.testing.assert_allclose(actual, model(photo[None])[0], atol=1e-5)
 
 
-def test_a_saved_model_of_tensorflow_1_draws_what_its_graph_drew(tmp_path: Path) -> None:
+def test_a_saved_model_of_tensorflow_1_has_the_output_of_its_graph(tmp_path: Path) -> None:
     v1 = tf.compat.v1
     photo = np.random.default_rng(1).random((32, 64, 3), dtype=np.float32)
     with tf.Graph().as_default(), v1.Session() as session:
@@ -234,15 +236,15 @@ def test_of_several_outputs_one_is_taken_and_what_others_need_is_gone(
     assert TfliteModel(content).run(np.ones((64, 96, 3), np.float32)).shape[0] == height
 
 
-def test_an_output_that_is_not_there_lists_those_that_are(seven_heads: Path, small_keras) -> None:
-    with pytest.raises(InputError, match=r"no output nosuch; there are .*out_l5 \(2 x 3\)"):
+def test_an_unknown_output_lists_the_available_ones(seven_heads: Path, small_keras) -> None:
+    with pytest.raises(InputError, match=r"no output nosuch; choose from .*out_l5 \(2 x 3\)"):
         read_model(seven_heads, SourceOptions(output_name="nosuch")).at(64, 96)
-    with pytest.raises(InputError, match=r"no output of level l3 \(8 px high\); there are out"):
+    with pytest.raises(InputError, match=r"no output of level l3 \(8 px high\) among out"):
         read_model(small_keras, SourceOptions(level="l3")).at(64, 96)
 
 
 def test_level_and_output_name_exclude_each_other(small_keras: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="give one of them"):
+    with pytest.raises(InputError, match="give only one of them"):
         convert(small_keras, level="l0", output_name="out", output_dir=tmp_path)
-    with pytest.raises(InputError, match="--level l9: choose from"):
+    with pytest.raises(InputError, match="level='l9' is unknown; choose from"):
         convert(small_keras, level="l9", output_dir=tmp_path)

@@ -22,7 +22,7 @@ Outputs = Callable[[Any], dict[str, Any]]
 
 
 def write(path: Path, **graphs: Outputs) -> Path:
-    """Writes a .tflite file; with several graphs, each has its name as its signature."""
+    """Writes a .tflite file with one signature per graph."""
     module = tf.Module()
     spec = tf.TensorSpec(SHAPE, tf.float32, name="photo")
     for name, outputs in graphs.items():
@@ -42,7 +42,7 @@ def two_pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mask_and_picture(tmp_path: Path) -> Path:
-    """A mask, which stands first, and the picture."""
+    """A mask, which is the first output, and the image."""
     return write(
         tmp_path / "mask.tflite",
         draw=lambda photo: {"a_mask": photo[..., :1] * 0.5, "b_picture": photo * 0.75},
@@ -75,8 +75,8 @@ def test_the_only_picture_is_taken_wherever_it_stands(mask_and_picture: Path) ->
     photo = np.full((32, 48, 3), 0.4, np.float32)
     np.testing.assert_allclose(TfliteModel(file.content).run(photo), 0.3, atol=1e-6)
     with BokehModel.open(mask_and_picture, "cpu") as model:
-        drawn = model.render(photo, network_resolution=True).pixels
-    np.testing.assert_allclose(drawn, 0.3, atol=1e-4)
+        actual = model.render(photo, network_resolution=True).pixels
+    np.testing.assert_allclose(actual, 0.3, atol=1e-4)
     if picture != 0:
         with pytest.raises(HardwareError, match="the image is not the model's first output"):
             open_engine(file, EngineOptions("gpu"))

@@ -27,22 +27,22 @@ def photo():
     return np.round(255 * image / image.max()).astype(np.uint8)
 
 
-def passing_on(filters, last=3, **kwargs):
-    """Initial values of a convolution that passes the first channels on, and mixes in the rest."""
+def kernel(shape):
+    """Weights of a convolution that passes the first channels on, and mixes in the rest."""
+    values = random.normal(0, 0.04, shape)
+    for channel in range(min(shape[2], shape[3], 3)):
+        values[shape[0] // 2, shape[1] // 2, channel, channel] = 1
+    return values.astype(np.float16)  # packs smaller
 
-    def initial(shape, dtype=None):
-        values = random.normal(0, 0.04, shape)
-        for channel in range(min(shape[2], shape[3], last)):
-            values[shape[0] // 2, shape[1] // 2, channel, channel] = 1
-        return tf.constant(values.astype(np.float16), dtype or tf.float32)
 
-    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initial, **kwargs)
+def convolution(filters, **kwargs):
+    return layers.Conv2D(filters, 3, padding="same", **kwargs)
 
 
 def body(x, activation="sigmoid", **kwargs):
     """From an image in 0..1 to one in 0..1."""
-    x = passing_on(8, activation="relu", **kwargs)(x)
-    x = passing_on(3, name="last", **kwargs)(x)
+    x = convolution(8, activation="relu", **kwargs)(x)
+    x = convolution(3, name="last", **kwargs)(x)
     if activation == "sigmoid":
         x = layers.Rescaling(4.0, -2.0)(x)
     return layers.Activation(activation, dtype="float32")(x) if activation else x
@@ -55,44 +55,55 @@ def image_input(channels=3, name=None, **kwargs):
 def networks():
     """Yields name, network and what it is fed of the photo in 0..1 and the depth map."""
     x = image_input()
-    yield "rescaling_to_01", tf.keras.Model(x, body(layers.Rescaling(1 / 255)(x))), lambda p, d: p * 255
+    yield (
+        "rescaling_to_01",
+        tf.keras.Model(x, body(layers.Rescaling(1 / 255)(x))),
+        lambda p, d: p * 255,
+    )
     x = image_input()
     y = layers.Rescaling(255.0)(body(layers.Rescaling(1 / 255)(x)))
     yield "rescaling_to_255", tf.keras.Model(x, y), lambda p, d: p * 255
     x = image_input()
     mean, variance = [0.485, 0.456, 0.406], [0.0524, 0.0502, 0.0506]
     y = layers.Normalization(mean=mean, variance=variance)(x)
-    y = passing_on(3)(y)
+    y = convolution(3)(y)
     yield "normalization", tf.keras.Model(x, layers.Activation("sigmoid")(y)), lambda p, d: p
     x = image_input()
-    y = passing_on(8, activation="relu")(layers.Rescaling(0.5, 0.5)(x))
-    y = layers.Activation("tanh")(layers.Rescaling(2.0, -1.0)(passing_on(3)(y)))
+    y = convolution(8, activation="relu")(layers.Rescaling(0.5, 0.5)(x))
+    y = layers.Activation("tanh")(layers.Rescaling(2.0, -1.0)(convolution(3)(y)))
     yield "tanh", tf.keras.Model(x, y), lambda p, d: p * 2 - 1
     x = image_input()
-    y = layers.Activation("tanh")(passing_on(3)(layers.LeakyReLU(0.9)(passing_on(8)(x))))
+    y = layers.Activation("tanh")(convolution(3)(layers.LeakyReLU(0.9)(convolution(8)(x))))
     yield "pix2pix", tf.keras.Model(x, y), lambda p, d: p * 2 - 1
     x = image_input(dtype="uint8")
-    yield "uint8", tf.keras.Model(x, body(layers.Rescaling(1 / 255)(x))), lambda p, d: np.round(p * 255)
+    yield (
+        "uint8",
+        tf.keras.Model(x, body(layers.Rescaling(1 / 255)(x))),
+        lambda p, d: np.round(p * 255),
+    )
     x = image_input()
     yield "batch_norm_training", tf.keras.Model(x, with_batch_norm(x)), lambda p, d: p
     x, d = image_input(name="image"), image_input(1, name="depth")
     yield "two_inputs", tf.keras.Model([x, d], body(tf.concat([x, d], -1))), lambda p, d: [p, d]
     x = tf.keras.Input((3, *SIZE))
-    y = passing_on(8, activation="relu", data_format="channels_first")(x)
+    y = convolution(8, activation="relu", data_format="channels_first")(x)
     y = layers.BatchNormalization(axis=1)(y)
     y = layers.Concatenate(axis=1)([y, x])
-    y = passing_on(3, activation="sigmoid", data_format="channels_first")(y)
+    y = convolution(3, activation="sigmoid", data_format="channels_first")(y)
     yield "channels_first", tf.keras.Model(x, y), lambda p, d: p.transpose(0, 3, 1, 2)
     x = tf.keras.Input((None, None, 1))
-    y = passing_on(8, last=1, activation="relu")(x)
-    y = tf.nn.depth_to_space(tf.repeat(passing_on(1, last=1)(y), 4, -1), 2)
+    y = convolution(8, activation="relu")(x)
+    y = tf.nn.depth_to_space(tf.repeat(convolution(1)(y), 4, -1), 2)
     yield "espcn", tf.keras.Model(x, y), lambda p, d: p @ np.array([[0.299], [0.587], [0.114]])
-    for name, norm in (("addons", tfa.layers.InstanceNormalization(epsilon=0.03)), ("groups", tfa.layers.GroupNormalization(4))):
+    for name, norm in (
+        ("addons", tfa.layers.InstanceNormalization(epsilon=0.03)),
+        ("groups", tfa.layers.GroupNormalization(4)),
+    ):
         x = image_input()
-        y = norm(passing_on(8)(x))
+        y = norm(convolution(8)(x))
         yield f"{name}_norm", tf.keras.Model(x, body(y)), lambda p, d: p
     x = image_input()
-    y = layers.Dropout(0.3)(passing_on(8, activation="relu")(x), training=True)
+    y = layers.Dropout(0.3)(convolution(8, activation="relu")(x), training=True)
     yield "dropout_training", tf.keras.Model(x, body(y)), lambda p, d: p
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     x = image_input()
@@ -101,8 +112,8 @@ def networks():
 
 
 def with_batch_norm(x):
-    y = layers.BatchNormalization()(passing_on(8)(x), training=True)
-    return layers.Activation("sigmoid")(passing_on(3)(layers.ReLU()(y)))
+    y = layers.BatchNormalization()(convolution(8)(x), training=True)
+    return layers.Activation("sigmoid")(convolution(3)(layers.ReLU()(y)))
 
 
 if __name__ == "__main__":
@@ -111,11 +122,16 @@ if __name__ == "__main__":
     unit = (pixels[None] / np.float32(255)).astype(np.float32)
     found = {"photo": pixels, "depth": depth[0]}
     for name, network, feed in networks():
+        for layer in network.layers:
+            if isinstance(layer, layers.Conv2D):
+                layer.kernel.assign(kernel(layer.kernel.shape))
         for weight in network.weights:
             if "batch_norm" in weight.name and "moving" not in weight.name:
                 weight.assign(weight + 0.1)
         network.save(f"networks/{name}.h5", include_optimizer=False)
         if name != "dropout_training":
             found[name] = np.asarray(network(feed(unit, depth)), np.float32)[0]
-            print(name, network.input_shape, found[name].shape, found[name].min(), found[name].max())
+            print(
+                name, network.input_shape, found[name].shape, found[name].min(), found[name].max()
+            )
     np.savez_compressed("networks/networks.npz", **found)

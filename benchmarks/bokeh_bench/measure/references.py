@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_convert.process_state import keras_on_tensorflow
+from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.train.pairs import Pair, find_pairs
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth
@@ -109,10 +109,10 @@ class FullModel:
         assert self._source is not None
         self._say(f"drawing with {self._source.name}")
         try:
-            keras_on_tensorflow()  # first, since TensorFlow imports it
-            from bokeh_convert.data.calibration_data import draw_samples, pass_over_unreadable
+            require_tensorflow_backend()  # first, since TensorFlow imports it
+            from bokeh_convert.data.calibration_data import skip_unreadable, split_dataset
             from bokeh_convert.sources import read_model
-            from bokeh_convert.verify.verification import draw_reference
+            from bokeh_convert.verify.verification import compute_reference
         except ImportError as error:
             raise InputError(
                 f"{self._source}: needs TensorFlow to be run; pip install 'bokeh-tflite[convert]', "
@@ -125,11 +125,11 @@ class FullModel:
                 f"{self._source}: takes {sized.model.channels} channels, the .tflite {channels}; "
                 "give the model that it was converted from"
             )
-        drawn = draw_samples(self._photos, channels=channels, count=10_000, seed=0)
-        drawn = pass_over_unreadable(drawn, calibrates=self._photos is not None)
-        notes = [*drawn.notes, *(f"passed over: {cause}" for _, cause in drawn.passed_over)]
+        drawn = split_dataset(self._photos, channels=channels, count=10_000, seed=0)
+        drawn = skip_unreadable(drawn, needs_calibration=self._photos is not None)
+        notes = [*drawn.notes, *(f"passed over: {cause}" for _, cause in drawn.skipped)]
         samples = [*drawn.verification, *(drawn.calibration if self._photos else ())]
-        reference = draw_reference(sized, samples, on_photo=lambda: None)
+        reference = compute_reference(sized, samples, on_photo=lambda: None)
         self._drawn[shape] = reference, sized.model.sha256, notes
         return self._drawn[shape]
 

@@ -23,7 +23,7 @@ from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.report.tables import markdown_table
 from bokeh_bench.workers.conversion import OURS
 from bokeh_convert.report import fidelity_summary
-from bokeh_convert.verify.verification import BrokenPictureError, verify
+from bokeh_convert.verify.verification import InvalidOutputError, verify
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
@@ -158,9 +158,9 @@ def _fidelity(
     """Measures the fidelity of a file that brought no figures of its own."""
     try:
         fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
-    except BrokenPictureError as error:
+    except InvalidOutputError as error:
         raise InputError(f"{path}: the file of {way} {error}; leave it out") from error
-    return fidelity_summary(fidelity, "the file")
+    return fidelity_summary(fidelity)
 
 
 def _rounded(decibels: float | None) -> float | None:

@@ -54,7 +54,9 @@ def ours(
         raise RuntimeError(f"broken picture: {made.report.failure}")
     return {
         "file": str(made.path),
-        "convert_s": sum(timings.get(stage, 0) for stage in ("lower_s", "ranges_s", "quantize_s")),
+        "convert_s": sum(
+            timings.get(stage, 0) for stage in ("lower_s", "calibrate_s", "quantize_s")
+        ),
         "fidelity": made.report.fidelity,
     }
 
@@ -112,13 +114,13 @@ def engine(
 
 def _inputs(sized: SizedModel, photos: Path | None) -> Iterator[npt.NDArray[np.float32]]:
     """Yields [1, height, width, channels] of the photos with which ours calibrates."""
-    from bokeh_convert.data.calibration_data import draw_samples, to_input
-    from bokeh_convert.verify.verification import sized_sample
+    from bokeh_convert.data.calibration_data import split_dataset, to_network_input
+    from bokeh_convert.verify.verification import read_input_pixels
 
-    drawn = draw_samples(photos, channels=sized.model.channels, count=100, seed=0)
+    drawn = split_dataset(photos, channels=sized.model.channels, count=100, seed=0)
     for sample in drawn.calibration:
-        pixels = sized_sample(sample, sized)
-        yield np.expand_dims(to_input(pixels), 0)
+        pixels = read_input_pixels(sample, sized)
+        yield np.expand_dims(to_network_input(pixels), 0)
 
 
 def main() -> None:

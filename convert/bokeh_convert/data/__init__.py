@@ -1,1 +1,1 @@
-"""Photos that calibrate and verify."""
+"""Photos for calibration and verification."""

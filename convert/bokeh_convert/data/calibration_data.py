@@ -1,4 +1,4 @@
-"""The representative dataset: which photos calibrate, which verify, and how they are fed."""
+"""The representative dataset: its split into calibration and verification photos, and reading."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth import open_depth
 from bokeh_runtime.imaging.folders import PhotoListing, list_photos
 from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES, FloatImage, open_photo, read_photo
 from bokeh_runtime.imaging.resample import fit
 
 BUNDLED = Path(__file__).parents[1] / "photos"
-MOST_VERIFICATION = 8
+"""Folder of the photos that ship with the package."""
+MAX_VERIFICATION_PHOTOS = 8
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A photo on disk, with its depth map where the model takes one and there is one."""
+    """A photo on disk and its depth map.
+
+    Attributes:
+        photo: Path of the photo.
+        depth: Path of the depth map; None for an RGB model and for the bundled photos.
+    """
 
     photo: Path
     depth: Path | None
 
     @property
     def name(self) -> str:
+        """File name of the photo, without the suffix."""
         return self.photo.stem
 
     @property
     def sha256(self) -> str:
-        """Of the photo's file."""
+        """SHA-256 of the photo file, in hex."""
         try:
             return hashlib.sha256(self.photo.read_bytes()).hexdigest()
         except OSError as error:
@@ -43,84 +50,82 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class SampleSet:
-    """Photos drawn for one conversion; no photo is in both lists, under another name neither.
+class DatasetSplit:
+    """The photos of one conversion. No photo is in both lists, even under different names.
 
     Attributes:
-        origin: Where they come from, for the report.
-        depth: "none", "files", or "ramp" (no depth maps there: far above, near below).
-        calibration: What the ranges of the activations are measured on.
-        verification: What the result is judged on.
-        passed_over: Photos that cannot be read, and why; they are in neither list.
-        notes: What the user should know of the folder and its photos, in a line each.
+        origin: The folder, or "bundled photos".
+        depth: "none" for RGB models, "files", or "ramp": a synthetic depth map for photos without
+            one, far at the top and near at the bottom.
+        calibration: Photos for calibration and the mixed-precision search.
+        verification: Photos for the comparison with the full model.
+        skipped: Unreadable photos and the cause; they are in neither list.
+        notes: Remarks on the photos, one line each.
     """
 
     origin: str
     depth: str
     calibration: Sequence[Sample]
     verification: Sequence[Sample]
-    passed_over: Sequence[tuple[Path, str]] = ()
+    skipped: Sequence[tuple[Path, str]] = ()
     notes: Sequence[str] = ()
 
 
-def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -> SampleSet:
-    """Chooses the photos of a conversion.
+def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) -> DatasetSplit:
+    """Splits a folder of photos at random into calibration and verification photos.
+
+    A fifth of the photos, at least one and at most 8, are for verification.
 
     Args:
-        folder: Photos, with a depth PNG of the same name beside each one if `channels` is 4;
-            None takes the photos that ship with the package. Depth maps and masks are told from
-            photos by `bokeh_runtime.imaging.folders.list_photos`.
-        channels: Of the model's input, 3 or 4.
-        count: The most photos that calibrate.
-        seed: Of the choice.
+        folder: Photos, each with a depth PNG of the same name if `channels` is 4. None for the
+            photos that ship with the package, whose split is fixed. Depth maps and masks are told
+            apart from photos by `bokeh_runtime.imaging.folders.list_photos`.
+        channels: Channels of the network input, 3 (RGB) or 4 (RGB + depth).
+        count: Maximum number of calibration photos.
+        seed: Random seed of the split.
 
     Raises:
-        InputError: If the folder is missing, holds fewer than two different photos, or lacks a
-            depth map.
+        InputError: If the folder is missing, has fewer than two different photos, or a depth map
+            is missing.
     """
     if count < 1:
-        raise InputError(f"--samples {count}: at least one photo must calibrate")
+        raise InputError(Argument("samples", count), ": calibration needs at least one photo")
     if folder is None:
-        calibration, verification = (
-            [Sample(photo, None) for photo in list_photos(BUNDLED / part).photos]
-            for part in ("calibration", "verification")
-        )
-        depth = "none" if channels == 3 else "ramp"
-        return SampleSet("bundled photos", depth, calibration[:count], verification)
+        return _bundled_photos(channels, count)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; check --representative-dataset")
+        raise InputError(f"{folder}: no such folder; check the path")
     found = list_photos(folder)
     photos, notes = list(found.photos), found.notes
     if channels == 4:
-        # Depth maps are PNGs; a PNG beside a photo of the same name and another suffix is one.
+        # Depth maps are PNGs, so a PNG with the name of a photo of another format is a depth map.
         named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
         photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
-        passed_over = [path for path in found.maps if path.stem not in named]
-        notes = PhotoListing(folder, photos, passed_over).notes
+        unused_maps = [path for path in found.maps if path.stem not in named]
+        notes = PhotoListing(folder, photos, unused_maps).notes
     random.Random(seed).shuffle(photos)
-    held = min(MOST_VERIFICATION, max(1, len(photos) // 5))
-    # A copy of a photo is that photo: the content tells them apart, not the name.
-    different = itertools.islice(_different(photos), held + count)
+    verified = min(MAX_VERIFICATION_PHOTOS, max(1, len(photos) // 5))
+    # Copies of a photo under other names are left out: they could end up in both lists.
+    different = itertools.islice(_without_duplicates(photos), verified + count)
     chosen = [Sample(photo, _depth_of(photo, channels)) for photo in different]
     if len(chosen) < 2:
         raise InputError(
-            f"{folder}: {len(chosen)} different photos ({', '.join(PHOTO_SUFFIXES)}); "
-            f"put at least two there: one calibrates, another verifies{_told(notes)}"
+            f"{folder}: {len(chosen)} different photos ({', '.join(PHOTO_SUFFIXES)}); add photos, "
+            f"at least two are needed, for calibration and verification{_in_parentheses(notes)}"
         )
-    held = min(held, len(chosen) - 1)
+    verified = min(verified, len(chosen) - 1)
     depth = "none" if channels == 3 else "files"
-    return SampleSet(str(folder), depth, chosen[held:], chosen[:held], notes=notes)
+    return DatasetSplit(str(folder), depth, chosen[verified:], chosen[:verified], notes=notes)
 
 
-def pass_over_unreadable(drawn: SampleSet, *, calibrates: bool) -> SampleSet:
-    """Leaves out the photos that cannot be read, so that one does not stop a conversion.
+def skip_unreadable(dataset: DatasetSplit, *, needs_calibration: bool) -> DatasetSplit:
+    """Removes unreadable photos from a split, so that one bad file does not stop a conversion.
 
     Args:
-        drawn: The photos of a conversion.
-        calibrates: Whether those that calibrate are needed; they are not read otherwise.
+        dataset: The split.
+        needs_calibration: Whether the calibration photos will be used; if not, they are not read.
 
     Raises:
-        InputError: If none is left to calibrate, or none to verify.
+        InputError: If no photo remains for calibration, or none for verification.
     """
     causes: dict[Path, str] = {}
     notes: list[str] = []
@@ -134,9 +139,9 @@ def pass_over_unreadable(drawn: SampleSet, *, calibrates: bool) -> SampleSet:
             causes[sample.photo] = str(error)
         return sample.photo not in causes
 
-    calibration, verification = list(drawn.calibration), list(drawn.verification)
+    calibration, verification = list(dataset.calibration), list(dataset.verification)
     verification = list(filter(is_readable, verification))
-    if calibrates or not verification:
+    if needs_calibration or not verification:
         calibration = list(filter(is_readable, calibration))
     if not verification and len(calibration) > 1:
         verification = [calibration.pop()]
@@ -144,24 +149,37 @@ def pass_over_unreadable(drawn: SampleSet, *, calibrates: bool) -> SampleSet:
         calibration = [verification.pop()]
     if not calibration or not verification:
         raise InputError(
-            f"{drawn.origin}: too few photos can be read, and at least one must calibrate and "
-            f"another verify; {next(iter(causes.values()))}"
+            f"{dataset.origin}: too few readable photos, at least one is needed for calibration "
+            f"and one for verification; {next(iter(causes.values()))}"
         )
     return replace(
-        drawn,
+        dataset,
         calibration=calibration,
         verification=verification,
-        passed_over=list(causes.items()),
-        notes=[*drawn.notes, *notes],
+        skipped=list(causes.items()),
+        notes=[*dataset.notes, *notes],
     )
 
 
 def read_sample(
     sample: Sample, height: int, width: int, channels: int, resampling: str = "area"
 ) -> npt.NDArray[np.uint8]:
-    """Reads a sample as the network's input in 8 bits, [height, width, channels].
+    """Reads a photo, resized to the network input.
 
-    Eight bits, so that the reference pack holds exactly what was fed.
+    The result is 8-bit, so that the reference pack stores exactly what the network was given.
+
+    Args:
+        sample: The photo.
+        height: Height of the network input, in pixels.
+        width: Width of the network input, in pixels.
+        channels: Channels of the network input, 3 (RGB) or 4 (RGB + depth).
+        resampling: One of `bokeh_runtime.imaging.resample.RESAMPLING`.
+
+    Returns:
+        uint8 [height, width, channels].
+
+    Raises:
+        InputError: If the photo or its depth map cannot be read.
     """
     image = fit(open_photo(sample.photo), height, width, resampling)
     if channels == 4:
@@ -169,28 +187,39 @@ def read_sample(
     return np.round(image * 255).astype(np.uint8)
 
 
-def to_input(pixels: npt.NDArray[np.uint8]) -> FloatImage:
-    """Scales 8-bit pixels to [0, 1]."""
+def to_network_input(pixels: npt.NDArray[np.uint8]) -> FloatImage:
+    """Scales 8-bit pixels to float in [0, 1], same shape."""
     return (pixels / np.float32(255)).astype(np.float32)
 
 
+def _bundled_photos(channels: int, count: int) -> DatasetSplit:
+    calibration, verification = (
+        [Sample(photo, None) for photo in list_photos(BUNDLED / part).photos]
+        for part in ("calibration", "verification")
+    )
+    depth = "none" if channels == 3 else "ramp"
+    return DatasetSplit("bundled photos", depth, calibration[:count], verification)
+
+
 def _depth_plane(sample: Sample, height: int, width: int) -> FloatImage:
+    """Returns float [height, width, 1] in [0, 1]; near is bright."""
     if sample.depth is not None:
         return fit(open_depth(sample.depth), height, width)
     rows = np.linspace(0.1, 0.9, height, dtype=np.float32)
     return np.broadcast_to(rows[:, None, None], (height, width, 1))
 
 
-def _different(photos: Sequence[Path]) -> Iterator[Path]:
-    seen: set[str] = set()
+def _without_duplicates(photos: Sequence[Path]) -> Iterator[Path]:
+    """Yields the photos whose file content differs from that of all photos before."""
+    digests: set[str] = set()
     for photo in photos:
         digest = Sample(photo, None).sha256
-        if digest not in seen:
-            seen.add(digest)
+        if digest not in digests:
+            digests.add(digest)
             yield photo
 
 
-def _told(notes: Sequence[str]) -> str:
+def _in_parentheses(notes: Sequence[str]) -> str:
     return f" ({'; '.join(notes)})" if notes else ""
 
 
@@ -200,7 +229,7 @@ def _depth_of(photo: Path, channels: int) -> Path | None:
     depth = photo.with_suffix(".png")
     if depth == photo or not depth.is_file():
         raise InputError(
-            f"{photo}: no depth map {depth.name} beside it, and the model takes RGB + depth; "
-            "add one or remove the photo"
+            f"{photo}: the model takes RGB + depth, and there is no depth map {depth.name} in the "
+            "same folder; add the depth map or remove the photo"
         )
     return depth

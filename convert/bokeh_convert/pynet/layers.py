@@ -1,6 +1,6 @@
-"""The two layers PyNET needs that Keras 3 does not have. They run on every Keras backend.
+"""Layers of PyNET that are missing in Keras 3. They support all Keras backends.
 
-Importing this module registers them, so that `keras.saving.load_model` finds them by name.
+Importing this module registers them, so that `keras.saving.load_model` finds them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class InstanceNormalization(keras.layers.Layer):  # type: ignore[misc]
     (Ulyanov et al., 2016, arXiv 1607.08022). The epsilon is PyNET's.
 
     Args:
-        epsilon: What is added to the variance before the square root.
+        epsilon: Added to the variance before the square root.
 
     Input and output: float [batch, height, width, channels].
     """
@@ -32,7 +32,7 @@ class InstanceNormalization(keras.layers.Layer):  # type: ignore[misc]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = (input_shape[-1],)
-        # Shift before scale: the order in which the authors' checkpoints hold them.
+        # Shift before scale, as in the checkpoints of the PyNET authors.
         self.shift = self.add_weight(shape=channels, initializer="zeros", name="shift")
         self.scale = self.add_weight(shape=channels, initializer="ones", name="scale")
 
@@ -48,12 +48,12 @@ class InstanceNormalization(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class SpaceToDepth(keras.layers.Layer):  # type: ignore[misc]
-    """Moves each `block` x `block` square of pixels into the channels.
+    """Moves each `block` x `block` square of pixels into the channel dimension.
 
     The order of channels is TensorFlow's (`tf.nn.space_to_depth`): row, column, channel.
 
     Args:
-        block: The side of a square, in pixels.
+        block: Side of a square, in pixels.
 
     Input: [batch, height, width, channels], height and width multiples of `block`.
     Output: [batch, height / block, width / block, block * block * channels].
@@ -65,8 +65,8 @@ class SpaceToDepth(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         if keras.backend.backend() == "tensorflow":
-            # One SPACE_TO_DEPTH operator in the converted file, where the general form would be a
-            # transposition of six dimensions, which no GPU delegate runs.
+            # Converted to one SPACE_TO_DEPTH operator. The general form below would become a
+            # six-dimensional TRANSPOSE, which GPU delegates do not support.
             import tensorflow as tf
 
             return tf.nn.space_to_depth(inputs, self.block)

@@ -1,7 +1,8 @@
 """PyNET (Ignatov, Patel, Timofte, 2020, arXiv 2006.05698) as a Keras 3 model.
 
-Five levels work at 1/2 to 1/32 of the input's size, from the coarsest up; each hands its result to
-the next finer one. Names follow the authors' code, whose level N is the paper's level N + 2.
+Five levels process the image at 1/32 to 1/2 of the input size, starting with the coarsest. Each
+level passes its features to the next finer one. Names follow the authors' code, where level N is
+level N + 2 of the paper.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from keras import layers
 from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
 
 HEADS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
-"""The seven outputs, coarsest first. `l0` has the input's size, `l_up` twice that."""
+"""The seven outputs, coarsest first. `l0` has the size of the input, `l_up` twice that."""
 
 SIZE_MULTIPLE = 32
 LEAKY_SLOPE = 0.2
@@ -23,10 +24,14 @@ MIN_CHANNELS = 8
 
 
 def channels(authors: int, width: float) -> int:
-    """Returns the channels of a layer that has `authors` channels at width 1.0.
+    """Returns the number of channels of a layer, at least 8.
 
-    Never below 8: at half resolution a layer must carry the 12 values of a 2 x 2 square of RGB
-    pixels, or the network cannot take the texture out of a background.
+    With fewer channels at half resolution, where a layer has to represent the 12 values of 2 x 2
+    RGB pixels, the network cannot remove the texture of a background.
+
+    Args:
+        authors: Number of channels in the authors' network.
+        width: Channel multiplier.
     """
     return max(MIN_CHANNELS, round(authors * width))
 
@@ -39,23 +44,25 @@ def pynet(
     heads: Sequence[str] = ("l_up",),
     residual: bool = False,
 ) -> keras.Model:
-    """Builds a PyNET with freshly initialized weights.
+    """Builds a PyNET with random initial weights.
 
     Args:
-        width: The channels of every layer as a fraction of the authors' (1.0), down to 8 channels.
-        input_channels: 3 for RGB, 4 for RGB + depth. Values are in [0, 1].
-        size: (height, width) of the input in pixels, multiples of 32; None leaves it open.
-        heads: Which of `HEADS` to output, in this order. Layers that none of them needs are left
-            out of the model.
-        residual: False is the authors' head, `0.58 * tanh(x) + 0.5`. True adds `0.58 * tanh(x)`
-            to the input photo (scaled to the head's size), which learns from far fewer photos.
+        width: Channel multiplier in (0, 4]; 1.0 is the authors' network. A layer has at least 8
+            channels.
+        input_channels: 3 (RGB) or 4 (RGB + depth); values in [0, 1].
+        size: Input (height, width) in pixels, multiples of 32; None for any size.
+        heads: Outputs of the model, from `HEADS`, in this order. Layers that none of them needs are
+            left out.
+        residual: If False, a head is `0.58 * tanh(x) + 0.5`, as the authors'. If True, it is
+            `0.58 * tanh(x)` plus the input photo, resized to the head's size. This needs far fewer
+            training photos.
 
     Returns:
         A model from float [batch, height, width, input_channels] to one float
-        [batch, h, w, 3] for each head, in about [0, 1] (not clipped).
+        [batch, h, w, 3] per head, in about [0, 1], not clipped.
 
     Raises:
-        ValueError: If an argument is outside what is said above.
+        ValueError: If an argument is outside of its range.
     """
     return pynet_in_order(
         width=width, input_channels=input_channels, size=size, heads=heads, residual=residual
@@ -70,14 +77,26 @@ def pynet_in_order(
     heads: Sequence[str] = ("l_up",),
     residual: bool = False,
 ) -> tuple[keras.Model, list[Any]]:
-    """Builds a PyNET as `pynet` does, and tells the authors' order of its layers.
+    """Builds a PyNET, and returns the order of its layers in the authors' code.
+
+    Args:
+        width: See `pynet`.
+        input_channels: See `pynet`.
+        size: See `pynet`.
+        heads: See `pynet`.
+        residual: See `pynet`.
 
     Returns:
-        The model, and its layers that hold variables in the order in which the authors' code
-        creates them (`model.layers` is sorted by depth).
+        The model, and its layers with variables in the order in which the authors' code creates
+        them. (`model.layers` is sorted by depth.)
+
+    Raises:
+        ValueError: If an argument is outside of its range.
     """
     if input_channels not in (3, 4):
-        raise ValueError(f"input_channels is {input_channels}; PyNET takes 3 (RGB) or 4 (RGBD)")
+        raise ValueError(
+            f"input_channels is {input_channels}; it must be 3 (RGB) or 4 (RGB + depth)"
+        )
     if not 0 < width <= 4:
         raise ValueError(f"width is {width}; it must be above 0 and at most 4")
     unknown = [head for head in heads if head not in HEADS]
@@ -91,12 +110,12 @@ def pynet_in_order(
     outputs = graph.outputs()
     chosen = [outputs[head] for head in heads]
     model = keras.Model(photo, chosen[0] if len(chosen) == 1 else chosen, name="pynet")
-    there = set(model.layers)
-    return model, [layer for layer in graph.created if layer in there]
+    used = set(model.layers)
+    return model, [layer for layer in graph.created if layer in used]
 
 
 class _Graph:
-    """Builds the layers in the order in which the authors' code creates its variables."""
+    """Creates the layers in the order in which the authors' code creates its variables."""
 
     def __init__(self, width: float, photo: Any, residual: bool) -> None:
         self.width = width
@@ -164,7 +183,7 @@ class _Graph:
     def multi(
         self, name: str, largest: int, n: int, x: Any, *, norm: bool = True, add: bool = False
     ) -> Any:
-        """Parallel branches of two convolutions, with kernels 3, 5, ... `largest`."""
+        """Adds parallel branches of two convolutions each, with kernels of 3, 5, ... `largest`."""
         branches = []
         for kernel in range(3, largest + 1, 2):
             branch = x

@@ -1,1 +1,1 @@
-"""Quantization schemes, calibration, and the search of what stays in float."""
+"""Quantization schemes, activation calibration and the mixed-precision search."""

@@ -1,7 +1,7 @@
-"""Measures the ranges of a network's activations on photos.
+"""Calibration: measures the ranges of a network's activations on photos.
 
-Each tensor's smallest and largest value are computed inside the graph, by operators appended for
-that: so no activation has to be kept or copied, and the memory is that of running the model.
+REDUCE_MIN and REDUCE_MAX operators, added to the graph, compute the range of each tensor. So no
+activation has to be kept or copied, and calibration needs no more memory than inference.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bokeh_runtime.imaging.photo import FloatImage
 
 @dataclass(frozen=True)
 class ActivationRanges:
-    """Ranges of every float activation.
+    """Ranges of all float activations, per photo.
 
     Attributes:
-        names: Of the tensors.
-        input, output: Which of them the network reads and draws.
+        names: Names of the tensors.
+        input, output: Which of these are the network input and the network output.
         minima, maxima: float32 [photos, tensors].
     """
 
@@ -35,57 +35,62 @@ class ActivationRanges:
     minima: npt.NDArray[np.float32]
     maxima: npt.NDArray[np.float32]
 
-    def typical(self) -> dict[str, tuple[float, float]]:
-        """Returns each tensor's range averaged over the photos.
+    def averaged(self) -> dict[str, tuple[float, float]]:
+        """Returns (minimum, maximum) of each tensor, averaged over the photos.
 
-        A single photo's extreme then costs the others no precision.
+        An outlier in one photo then costs less precision in the others.
         """
         return self._by_name(self.minima.mean(axis=0), self.maxima.mean(axis=0))
 
-    def whole(self) -> dict[str, tuple[float, float]]:
-        """Returns each tensor's range over all photos."""
+    def min_max(self) -> dict[str, tuple[float, float]]:
+        """Returns (minimum, maximum) of each tensor over all photos."""
         return self._by_name(self.minima.min(axis=0), self.maxima.max(axis=0))
 
     def _by_name(
-        self, lows: npt.NDArray[np.float32], highs: npt.NDArray[np.float32]
+        self, minima: npt.NDArray[np.float32], maxima: npt.NDArray[np.float32]
     ) -> dict[str, tuple[float, float]]:
-        ranges = {n: (float(a), float(b)) for n, a, b in zip(self.names, lows, highs, strict=True)}
-        # A photo and a picture are 0 to 1 whatever was seen; the network's overshoot is clipped.
+        ranges = {
+            name: (float(low), float(high))
+            for name, low, high in zip(self.names, minima, maxima, strict=True)
+        }
+        # Input and output images are in [0, 1], whatever was measured; overshoot is clipped.
         return {**ranges, self.input: (0.0, 1.0), self.output: (0.0, 1.0)}
 
 
 def measure_ranges(
     float32: bytes, photos: Iterable[FloatImage], *, threads: int
 ) -> ActivationRanges:
-    """Runs a float32 .tflite file on photos and notes each activation's range.
+    """Runs a float32 .tflite file on photos and measures the range of each activation.
 
     Args:
         float32: The file, with one subgraph.
-        photos: Inputs, float [height, width, channels]; read as a stream.
+        photos: Network inputs, float [height, width, channels] in [0, 1]; read one at a time.
         threads: CPU threads.
 
     Raises:
-        ValueError: If there is no photo.
+        ValueError: If there are no photos.
     """
-    content, names, ends = _with_ranges(float32)
+    content, names, (input_name, output_name) = _with_ranges(float32)
     interpreter = Interpreter(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     scalars = [detail["index"] for detail in interpreter.get_output_details()]
-    found = []
+    rows = []
     for photo in photos:
         interpreter.set_tensor(source, photo[None])
         interpreter.invoke()
-        found.append([float(interpreter.get_tensor(end)) for end in scalars])
-    if not found:
-        raise ValueError("no photo to measure the ranges on")
-    values = np.array(found, np.float32)
+        rows.append([float(interpreter.get_tensor(scalar)) for scalar in scalars])
+    if not rows:
+        raise ValueError("no photos to measure the activation ranges on")
+    values = np.array(rows, np.float32)
     split = len(names)
-    return ActivationRanges(tuple(names), *ends, values[:, :split], values[:, split:])
+    return ActivationRanges(
+        tuple(names), input_name, output_name, values[:, :split], values[:, split:]
+    )
 
 
 def _with_ranges(float32: bytes) -> tuple[bytes, list[str], tuple[str, str]]:
-    """Returns the file with each activation's minimum and then maximum as its outputs.
+    """Returns the file with all minima and then all maxima of the activations as its outputs.
 
     Also the names of the activations, and those of the network's input and output.
     """
@@ -95,23 +100,23 @@ def _with_ranges(float32: bytes) -> tuple[bytes, list[str], tuple[str, str]]:
     maxima: list[int] = []
 
     def reductions(index: int) -> list[Operator]:
-        """Notes an activation and returns the operators that find its ends."""
+        """Returns the operators that compute the range of a tensor; none if it is not float."""
         tensor = graph.tensors[index]
         if tensor.type != TensorType.FLOAT32:
             return []
         rank = len(tensor.shape)
-        made = []
-        for kind, found in ((Op.REDUCE_MIN, minima), (Op.REDUCE_MAX, maxima)):
-            found.append(graph.add_tensor(f"end_{kind}_{index}", TensorType.FLOAT32, []))
+        added = []
+        for kind, results in ((Op.REDUCE_MIN, minima), (Op.REDUCE_MAX, maxima)):
+            results.append(graph.add_tensor(f"range_{kind}_{index}", TensorType.FLOAT32, []))
             sources = [index, graph.axes_constant(*range(rank))]
-            made.append(graph.new_operator(kind, sources, [found[-1]], schema.ReducerOptionsT()))
+            added.append(graph.new_operator(kind, sources, [results[-1]], schema.ReducerOptionsT()))
         names.append(graph.name(index))
-        return made
+        return added
 
     ends = (graph.name(graph.inputs[0]), graph.name(graph.outputs[0]))
     operators = reductions(graph.inputs[0])
     for operator in graph.operators:
-        # At once, so that the memory of an activation is free again as early as before.
+        # Right after the operator, so that the memory of its output is freed as early as before.
         operators += [operator, *(op for i in operator.outputs for op in reductions(int(i)))]
     graph.operators = operators
     graph.set_inputs_outputs(graph.inputs, [*minima, *maxima])

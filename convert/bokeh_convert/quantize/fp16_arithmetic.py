@@ -1,8 +1,8 @@
-"""Whether a phone's CPU may compute a file in native half precision, and the mark that says so.
+"""Float16 arithmetic on ARM CPUs: its emulation, and the metadata entry that allows it.
 
-XNNPACK computes in float16 on ARM CPUs if the file's metadata asks for it; that halves the time.
-The rehearsal shows beforehand what it does to the picture: every activation is rounded to float16.
-Sums are still accumulated in float32 there, so it is a little kinder than a phone.
+XNNPACK computes in float16 on ARM CPUs if the metadata of the file allows it, which halves the
+latency. The emulation predicts the effect on the output: it rounds every activation to float16. It
+still accumulates sums in float32, so it is slightly more accurate than a phone.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, Operator, TensorType
 
 MIN_PSNR_DB = 50.0
-"""Worst photo, against the full model, for a file to be marked: no eye sees a difference."""
+"""PSNR of the worst photo against the full model from which a file allows float16 arithmetic.
+
+At 50 dB the difference is not visible.
+"""
+# Defined in TensorFlow's reduced_precision_support.h.
 _ENTRY = "reduced_precision_support"
-_NATIVE_HALF = b"fp16accfp16"
+_FP16_WITH_FP16_ACCUMULATION = b"fp16accfp16"
 
 
-def rehearse_half(content: bytes) -> bytes:
+def emulate_fp16_arithmetic(content: bytes) -> bytes:
     """Returns a file that rounds every float activation to float16.
 
     Args:
-        content: A .tflite file of float operators; float16 weights are left as they are.
+        content: A .tflite file with float operators; its weights may be float16.
     """
     graph = Graph(content)
     operators = []
@@ -43,10 +47,10 @@ def rehearse_half(content: bytes) -> bytes:
     return graph.to_bytes()
 
 
-def mark_half(content: bytes) -> bytes:
-    """Returns the file with the mark that lets ARM CPUs compute it in float16."""
+def allow_fp16_arithmetic(content: bytes) -> bytes:
+    """Returns the file with the metadata entry that lets ARM CPUs compute it in float16."""
     graph = Graph(content)
-    graph.set_metadata(_ENTRY, _NATIVE_HALF)
+    graph.set_metadata(_ENTRY, _FP16_WITH_FP16_ACCUMULATION)
     return graph.to_bytes()
 
 

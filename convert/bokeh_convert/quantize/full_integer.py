@@ -1,7 +1,8 @@
-"""Turns a file whose operators are int8 but for a few into one without any float.
+"""Removes the last float operators from an int8 file, and makes its input and output uint8.
 
-The engine knows no LEAKY_RELU and leaves it in float between DEQUANTIZE and QUANTIZE; the
-interpreters have an integer one. And applications hold photos as uint8.
+litert-quantizer does not support LEAKY_RELU and keeps it in float between DEQUANTIZE and QUANTIZE,
+although the interpreters have an int8 kernel. Input and output are uint8 because applications store
+images as uint8.
 """
 
 from __future__ import annotations
@@ -11,39 +12,40 @@ from ai_edge_litert import schema_py_generated as schema
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import float_operators
 from bokeh_convert.graph.schema_views import Op, Operator, QuantizationParameters, TensorType
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 
-# Of these the interpreters have int8 kernels that take another scale in than out.
+# The int8 kernels of these operators support different scales of input and output.
 _ELEMENTWISE = (Op.LEAKY_RELU,)
 _UINT8_SHIFT = 128
 
 
 def make_full_integer(content: bytes) -> bytes:
-    """Returns the file with its last float operators in int8, and uint8 in and out.
+    """Returns the file without float operators, with uint8 input and output.
 
     Args:
-        content: A .tflite file from the engine, every operator that it knows in int8.
+        content: A .tflite file from litert-quantizer, all operators that it supports in int8.
 
     Raises:
-        InputError: If an operator stays float; names it.
+        InputError: If an operator has no int8 kernel; the message names it.
     """
     graph = Graph(content)
-    _join_elementwise(graph)
-    _set_uint8_ends(graph)
+    _fuse_elementwise(graph)
+    _set_uint8_input_and_output(graph)
     result = graph.to_bytes()
-    left = float_operators(result) - {"DEQUANTIZE", "QUANTIZE"}  # those follow from the others
-    if left:
+    # DEQUANTIZE and QUANTIZE only remain because of other float operators.
+    unsupported = float_operators(result) - {"DEQUANTIZE", "QUANTIZE"}
+    if unsupported:
         raise InputError(
-            f"full-integer: {', '.join(sorted(left))} of this model has no integer form here; "
-            "use --quant int8, which leaves such operators in float"
+            f"full-integer: no integer kernel for {', '.join(sorted(unsupported))}",
+            remedy=("use ", Argument("quant", "int8"), ", which keeps such operators in float"),
         )
     return result
 
 
-def _join_elementwise(graph: Graph) -> None:
-    """Makes DEQUANTIZE - operator - QUANTIZE one integer operator."""
+def _fuse_elementwise(graph: Graph) -> None:
+    """Replaces DEQUANTIZE, operator, QUANTIZE by the operator on int8."""
     made_by, readers = graph.producers(), graph.consumers()
-    gone: list[Operator] = []
+    removed: list[Operator] = []
     for operator in graph.operators:
         if graph.opcode(operator) not in _ELEMENTWISE:
             continue
@@ -55,33 +57,33 @@ def _join_elementwise(graph: Graph) -> None:
             continue
         first = after[0].outputs[0]
         operator.inputs, operator.outputs = before.inputs, [first]
-        gone.append(after[0])
-        for other in after[1:]:  # the same values, perhaps at another scale
+        removed.append(after[0])
+        for other in after[1:]:  # the same values, possibly at another scale
             other.inputs = [first]
         readers[source].remove(operator)
         if not readers[source]:
-            gone.append(before)
-    dropped = {id(operator) for operator in gone}
-    graph.operators = [operator for operator in graph.operators if id(operator) not in dropped]
+            removed.append(before)
+    removed_ids = {id(operator) for operator in removed}
+    graph.operators = [operator for operator in graph.operators if id(operator) not in removed_ids]
 
 
-def _set_uint8_ends(graph: Graph) -> None:
-    """Puts a QUANTIZE from uint8 before the int8 input, and one to uint8 after the output."""
+def _set_uint8_input_and_output(graph: Graph) -> None:
+    """Adds a QUANTIZE from uint8 before the int8 input, and one to uint8 after the output."""
     (source,), (target,) = graph.inputs, graph.outputs
     if any(graph.tensors[index].type != TensorType.INT8 for index in (source, target)):
-        return  # the check that follows names what kept the ends in float
-    photo, picture = _as_uint8(graph, source), _as_uint8(graph, target)
+        return  # `make_full_integer` then reports the operators that are still float
+    uint8_input, uint8_output = _as_uint8(graph, source), _as_uint8(graph, target)
     options = schema.QuantizeOptionsT()
     graph.operators = [
-        graph.new_operator(Op.QUANTIZE, [photo], [source], options),
+        graph.new_operator(Op.QUANTIZE, [uint8_input], [source], options),
         *graph.operators,
-        graph.new_operator(Op.QUANTIZE, [target], [picture], options),
+        graph.new_operator(Op.QUANTIZE, [target], [uint8_output], options),
     ]
-    graph.set_inputs_outputs([photo], [picture])
+    graph.set_inputs_outputs([uint8_input], [uint8_output])
 
 
 def _as_uint8(graph: Graph, index: int) -> int:
-    """Adds a uint8 tensor that means the same as an int8 one."""
+    """Adds a uint8 tensor that represents the same values as an int8 tensor."""
     signed = graph.tensors[index]
     if signed.quantization is None or signed.quantization.zeroPoint is None:
         raise ValueError(f"tensor {graph.name(index)!r} is not quantized")

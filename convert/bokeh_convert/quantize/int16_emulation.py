@@ -1,9 +1,10 @@
-"""What an int16x8 file draws, computed with the fast float kernels.
+"""Emulates an int16x8 file with the fast float kernels.
 
-The interpreters have only plain kernels for int16 activations (seen 13 to 40 times slower than
-float): a full-size PyNET would take many minutes for each photo. The rehearsal keeps every value
-on the file's own int8 and int16 grid and convolves in float32, whose rounding is far below a step
-of int16. `bokeh_convert.verify.verification` uses it for large models, and the report says so.
+The interpreters have only reference kernels for int16 activations, measured 13 to 40 times slower
+than float: a full-size PyNET would take many minutes per photo. The emulation keeps all activations
+on the int16 grid and all weights on the int8 grid of the file, and convolves in float32, whose
+rounding error is far below one int16 step. Large int16x8 files are verified with the emulation, and
+the report says so (`emulated`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from ai_edge_litert import schema_py_generated as schema
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, TensorType
 
-MOST_MULTIPLY_ACCUMULATES = 20_000_000_000
-"""Per photo; larger int16x8 files are verified by rehearsal (about 15 s a photo at this size)."""
+EMULATE_ABOVE_MACS = 20_000_000_000
+"""Multiply-accumulates per photo above which int16x8 files are verified with the emulation.
 
-# Where filter, bias and data stand among an operator's inputs.
+At this size, the emulation takes about 15 s per photo.
+"""
+
+# Positions of filter, bias and data among the inputs of an operator.
 _SLOTS = {Op.CONV_2D: (1, 2, 0), Op.TRANSPOSE_CONV: (1, 3, 2)}
 
 
-def rehearse_int16(content: bytes) -> bytes:
-    """Returns a float file that draws what an int16x8 file draws.
+def emulate_int16(content: bytes) -> bytes:
+    """Returns a file with float convolutions and nearly the output of an int16x8 file.
 
     Args:
         content: A .tflite file whose convolutions have int16 activations and int8 filters.

@@ -1,4 +1,4 @@
-"""Quantization schemes, as data, and the one engine that applies them: litert-quantizer."""
+"""Quantization schemes as data, and their application with litert-quantizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from litert_quantizer import qtyping, quantizer
 from bokeh_convert.process_state import without_absl_messages, without_warnings
 from bokeh_convert.quantize.activation_calibration import ActivationRanges
 from bokeh_convert.quantize.full_integer import make_full_integer
-from bokeh_convert.quantize.int16_emulation import rehearse_int16
+from bokeh_convert.quantize.int16_emulation import emulate_int16
 
 _Op = qtyping.TFLOperationName
 _CONVOLUTIONS = (_Op.CONV_2D, _Op.CONV_2D_TRANSPOSE)
@@ -24,34 +24,35 @@ Ranges = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Scheme:
-    """A precision for the whole file.
+    """A quantization scheme for a whole file.
 
     Attributes:
-        name: As `--quant` takes it.
+        name: Value of the option `--quant`.
         summary: One line for the help.
-        rules: Pairs of operators and how each is computed; later rules win. Operators that no
-            rule names stay float32.
-        planned: Whether `bokeh_convert.quantize.mixed_precision_search` finds out by drawing what
-            is computed how.
-        ranges: Which range of each activation to use; None if the scheme needs none. Such schemes
-            take the graph as it was lowered: written for half precision, instance norm loses more
-            to 8 bits (full-integer, a quarter-width PyNET: 38.6 dB instead of 41.9).
-        finish: What is done to the file after the engine.
-        rehearse: Makes a file that draws the same faster, to verify a large model with.
+        rules: Pairs of operators and their quantization; later rules win. Operators without a rule
+            stay float32.
+        mixed_precision: Whether `bokeh_convert.quantize.mixed_precision_search` decides, from the
+            output, which operators are quantized.
+        select_ranges: Returns the range of each activation; None if the scheme needs no
+            calibration. Calibrated schemes start from the graph without rewrites: the form of
+            instance norm that is safe in float16 loses more to 8 bits (full-integer, a
+            quarter-width PyNET: 38.6 dB instead of 41.9).
+        postprocess: Applied to the file after the quantizer.
+        emulate: Returns a faster file with nearly the same output, to verify a large model.
     """
 
     name: str
     summary: str
     rules: tuple[tuple[tuple[Any, ...], qtyping.OpQuantizationConfig], ...]
-    planned: bool = False
-    ranges: Callable[[ActivationRanges], Ranges] | None = None
-    finish: Callable[[bytes], bytes] | None = None
-    rehearse: Callable[[bytes], bytes] | None = None
+    mixed_precision: bool = False
+    select_ranges: Callable[[ActivationRanges], Ranges] | None = None
+    postprocess: Callable[[bytes], bytes] | None = None
+    emulate: Callable[[bytes], bytes] | None = None
 
     @property
-    def calibrated(self) -> bool:
+    def needs_calibration(self) -> bool:
         """Whether activation ranges must be measured on photos."""
-        return self.ranges is not None
+        return self.select_ranges is not None
 
 
 def _weights(bits: int, kind: qtyping.TensorDataType) -> qtyping.TensorQuantizationConfig:
@@ -89,50 +90,53 @@ SCHEMES = {
     for scheme in (
         Scheme("float32", "as trained", ()),
         Scheme("float16", "float16 weights", ((_EVERY, _FLOAT16),)),
-        Scheme("dynamic", "int8 weights, ranges at run time", (((_Op.CONV_2D,), _DYNAMIC),)),
-        Scheme("int8", "int8 convolutions where the picture allows", (), planned=True),
-        # 16 bits have room for every extreme.
+        Scheme("dynamic", "int8 weights, dynamic ranges", (((_Op.CONV_2D,), _DYNAMIC),)),
+        Scheme("int8", "int8 where the PSNR allows, else float32", (), mixed_precision=True),
+        # 16 bits are fine enough for the full range, outliers included.
         Scheme(
             "int16x8",
             "int8 weights, int16 activations of convolutions; slow on CPUs",
             ((_CONVOLUTIONS, _INT16),),
-            ranges=ActivationRanges.whole,
-            rehearse=rehearse_int16,
+            select_ranges=ActivationRanges.min_max,
+            emulate=emulate_int16,
         ),
         Scheme(
             "full-integer",
-            "int8 throughout, uint8 in and out",
+            "int8 throughout, uint8 input and output",
             ((_EVERY, _INT8),),
-            ranges=ActivationRanges.typical,
-            finish=make_full_integer,
+            select_ranges=ActivationRanges.averaged,
+            postprocess=make_full_integer,
         ),
     )
 }
 
 
 def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None = None) -> bytes:
-    """Applies a scheme to a float32 flatbuffer.
+    """Applies a scheme to a float32 .tflite file.
 
     Args:
-        float32: The .tflite file from `lower`.
-        scheme: One of `SCHEMES` that is not planned.
-        measured: Ranges of the activations; needed if the scheme is calibrated.
+        float32: The file, as `bokeh_convert.graph.to_tflite.lower` returns it.
+        scheme: One of `SCHEMES` without `mixed_precision`.
+        measured: Activation ranges; required if the scheme needs calibration.
 
     Returns:
         The .tflite file.
 
     Raises:
-        InputError: If an operator of the model has no integer form and the scheme is full-integer.
+        InputError: If the scheme is full-integer and an operator of the model has no integer
+            kernel.
+        ValueError: If the scheme uses mixed precision, or the ranges are missing.
     """
-    if scheme.planned:
-        raise ValueError(f"{scheme.name} needs a plan")
+    if scheme.mixed_precision:
+        raise ValueError(f"{scheme.name} needs a mixed-precision search")
     if not scheme.rules:
         return float32
     ranges = None
-    if scheme.ranges is not None:
+    if scheme.select_ranges is not None:
         if measured is None:
             raise ValueError(f"{scheme.name} needs measured ranges")
-        ranges = {name: _engine_range(*ends) for name, ends in scheme.ranges(measured).items()}
+        selected = scheme.select_ranges(measured)
+        ranges = {name: _quantizer_range(*limits) for name, limits in selected.items()}
     with without_warnings(), without_absl_messages():
         engine = quantizer.Quantizer(float32)
         for operators, config in scheme.rules:
@@ -145,23 +149,24 @@ def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None =
                 engine.update_quantization_recipe(".*", operator, config, algorithm)
         result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     content = bytes(result.quantized_model)
-    return scheme.finish(content) if scheme.finish else content
+    return scheme.postprocess(content) if scheme.postprocess else content
 
 
-def quantize_convolutions(float32: bytes, in_float: Collection[str]) -> bytes:
-    """Gives convolutions int8 weights, and inputs that are rounded to int8 at run time.
+def quantize_convolutions(float32: bytes, float_convolutions: Collection[str]) -> bytes:
+    """Quantizes convolutions dynamically: int8 weights, inputs quantized at inference.
+
+    Transposed convolutions stay float32; see `bokeh_convert.graph.cost_model.QUANTIZABLE`.
 
     Args:
-        float32: The .tflite file.
-        in_float: Convolutions that stay as they are, by the names of their results.
+        float32: The float32 .tflite file.
+        float_convolutions: Names of the output tensors of the convolutions to keep in float32.
     """
     with without_warnings(), without_absl_messages():
         engine = quantizer.Quantizer(float32)
-        # Not the transposed ones: see `cost.QUANTIZABLE`.
         engine.update_quantization_recipe(
             ".*", _Op.CONV_2D, _DYNAMIC, quantizer.AlgorithmName.MIN_MAX_UNIFORM_QUANT
         )
-        for name in in_float:
+        for name in float_convolutions:
             engine.update_quantization_recipe(
                 f"^{re.escape(name)};?$", _Op.CONV_2D, None, quantizer.AlgorithmName.NO_QUANTIZE
             )
@@ -169,5 +174,5 @@ def quantize_convolutions(float32: bytes, in_float: Collection[str]) -> bytes:
     return bytes(result.quantized_model)
 
 
-def _engine_range(low: float, high: float) -> dict[str, Any]:
+def _quantizer_range(low: float, high: float) -> dict[str, Any]:
     return {"min": np.full((1, 1, 1, 1), low), "max": np.full((1, 1, 1, 1), high)}

@@ -1,11 +1,11 @@
-"""Opens trained models. One module for each file format; all return a `FloatModel`."""
+"""Readers of trained models, one module per file format. All return a `FloatModel`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from bokeh_convert.process_state import keras_on_tensorflow, random_state
+from bokeh_convert.process_state import random_state, require_tensorflow_backend
 from bokeh_convert.sources.float_model import FloatModel
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.other_formats import refuse_other_formats
@@ -20,16 +20,16 @@ def read_model(path: Path, options: SourceOptions | None = None) -> FloatModel:
     """Loads a trained model.
 
     Args:
-        path: A whole model (`.h5` of Keras 2 or 3, `.keras`, a SavedModel folder), or weights
-            alone of our PyNET (`.h5`, `.weights.h5`, or the prefix of a TF1 checkpoint).
-        options: What the file itself does not say.
+        path: A whole model (`.h5` of Keras 2 or 3, `.keras`, a SavedModel folder), or the weights
+            of our PyNET (`.h5`, `.weights.h5`, or the prefix of a TF1 checkpoint).
+        options: How to read it; None for the defaults.
 
     Raises:
-        InputError: If the source is missing, damaged, of another kind, or carries code, or Keras
-            runs on another backend than TensorFlow.
+        InputError: If the source is missing, damaged, of an unsupported format, or contains code,
+            or if the Keras backend is not TensorFlow.
     """
     options = options or SourceOptions()
-    keras_on_tensorflow()
+    require_tensorflow_backend()
     with random_state():
         return _read(path, options)
 
@@ -50,8 +50,11 @@ def _read(path: Path, options: SourceOptions) -> FloatModel:
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-    if start == b"\x89HDF\r\n\x1a\n":  # By content, not by suffix: people rename files.
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
+    # By content and not by suffix, because files are renamed.
+    if start == b"\x89HDF\r\n\x1a\n":
         from bokeh_convert.sources.hdf5 import read_hdf5
 
         return read_hdf5(path, options)
@@ -60,7 +63,7 @@ def _read(path: Path, options: SourceOptions) -> FloatModel:
         from bokeh_convert.sources.keras3 import read_keras3_zip
 
         return read_keras3_zip(path, options)
-    raise InputError(f"{path}: neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
+    raise InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
 
 
 def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
@@ -71,6 +74,6 @@ def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
     checkpoints = sorted(index.stem for index in path.glob("*.index"))
     if checkpoints:
         raise InputError(
-            f"{path}: a folder of checkpoints; name one of them: {', '.join(checkpoints)}"
+            f"{path}: is a folder of checkpoints; give one of them: {', '.join(checkpoints)}"
         )
     raise InputError(f"{path}: is a folder without a saved_model.pb; give a SavedModel or a file")

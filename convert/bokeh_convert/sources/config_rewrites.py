@@ -6,8 +6,8 @@ They are made before the model is built, because a built layer keeps its types a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from bokeh_convert.sources.model_types import Json, JsonObject
 from bokeh_runtime.errors import InputError
 
 _HALF = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
@@ -34,17 +34,19 @@ _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _LAST = {-3: 3, 1: 3, -2: 1, 2: 1, -1: 2, 3: 2}  # [n, c, h, w] -> [n, h, w, c]
 
 
-def rewritten(path: Path, config: Any) -> Any:
+def rewritten_config(path: Path, config: Json) -> JsonObject:
     """Returns a model's configuration in float32 and with the channels last.
 
     Raises:
         InputError: If the network takes channels first, and a layer cannot be turned.
     """
     found = in_float32(config)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds no model's configuration; save it with model.save()")
     return channels_last(path, found) if takes_channels_first(found) else found
 
 
-def in_float32(config: Any) -> Any:
+def in_float32(config: Json) -> Json:
     """Returns a configuration whose layers compute in float32.
 
     Mixed precision is for training: its weights are float32, and a converter lowers float16
@@ -60,7 +62,7 @@ def in_float32(config: Any) -> Any:
     }
 
 
-def _float32(dtype: Any) -> Any:
+def _float32(dtype: Json) -> Json:
     if dtype in _HALF:
         return "float32"
     if isinstance(dtype, dict) and dtype.get("class_name") in _POLICIES:
@@ -70,7 +72,7 @@ def _float32(dtype: Any) -> Any:
     return in_float32(dtype)
 
 
-def takes_channels_first(config: Any) -> bool:
+def takes_channels_first(config: Json) -> bool:
     """Whether any layer is configured for channels before height and width."""
     if isinstance(config, list):
         return any(map(takes_channels_first, config))
@@ -81,7 +83,7 @@ def takes_channels_first(config: Any) -> bool:
     return any(map(takes_channels_first, config.values()))
 
 
-def channels_last(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+def channels_last(path: Path, config: JsonObject) -> JsonObject:
     """Returns a channels-first network's configuration with the channels last.
 
     Filters are stored alike for both layouts, so that the weights fit as they are. TensorFlow
@@ -93,14 +95,17 @@ def channels_last(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     kind, own = config.get("class_name"), config.get("config")
     if not isinstance(own, dict):
         return config
-    if kind in _MODELS and isinstance(own.get("layers"), list):
-        layers = [channels_last(path, layer) for layer in own["layers"]]
-        rewritten: dict[str, Any] = {**own, "layers": layers}
+    inner = own.get("layers")
+    if kind in _MODELS and isinstance(inner, list):
+        layers: list[Json] = [
+            channels_last(path, layer) if isinstance(layer, dict) else layer for layer in inner
+        ]
+        rewritten: JsonObject = {**own, "layers": layers}
         if "build_input_shape" in own:
             rewritten["build_input_shape"] = _turned(own["build_input_shape"])
         return _without_shapes({**config, "config": rewritten})
     if kind == "InputLayer":
-        shapes = {
+        shapes: JsonObject = {
             key: _turned(own[key]) for key in ("batch_input_shape", "batch_shape") if key in own
         }
         return _without_shapes({**config, "config": {**own, **shapes}})
@@ -119,16 +124,18 @@ def channels_last(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _axis(axis: Any) -> Any:
-    return [_axis(one) for one in axis] if isinstance(axis, list) else _LAST.get(axis, axis)
+def _axis(axis: Json) -> Json:
+    if isinstance(axis, list):
+        return [_axis(one) for one in axis]
+    return _LAST.get(axis, axis) if isinstance(axis, int) else axis
 
 
-def _turned(shape: Any) -> Any:
+def _turned(shape: Json) -> Json:
     if isinstance(shape, list) and len(shape) == 4:
         return [shape[0], shape[2], shape[3], shape[1]]
     return shape
 
 
-def _without_shapes(layer: dict[str, Any]) -> dict[str, Any]:
+def _without_shapes(layer: JsonObject) -> JsonObject:
     """Leaves out the shapes that Keras 3 stores for building; it finds them anew."""
     return {key: value for key, value in layer.items() if key != "build_config"}

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from bokeh_convert.process_state import search_path
 from bokeh_runtime.errors import Argument, InputError
 
 
-def load_custom_objects(given: Sequence[str], *, keras_2: bool = False) -> dict[str, Any]:
+def load_custom_objects(given: Sequence[str], *, keras_2: bool = False) -> dict[str, object]:
     """Imports classes and functions, the current folder searched first.
 
     What their modules import later, when they are called, is not searched for there.
@@ -32,10 +31,10 @@ def load_custom_objects(given: Sequence[str], *, keras_2: bool = False) -> dict[
     Raises:
         InputError: If one cannot be imported.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for one in given:
         module, colon, name = one.rpartition(":")
-        option = Argument("custom_objects", one)
+        option = Argument("custom_objects", [one], one)
         if not colon or not module or not name:
             raise InputError(option, ": write it as module:NAME or file.py:NAME")
         try:

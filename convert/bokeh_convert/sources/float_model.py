@@ -1,4 +1,4 @@
-"""What every reader returns: a trained float model and where it came from."""
+"""The trained float model that all readers return, and helpers that they share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from bokeh_convert.sources.input_layout import InputLayout, NetworkInput, layout_of
-from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.sources.model_types import ConcreteFunction, KerasModel, Tensor
+from bokeh_convert.sources.options import SourceOptions, custom_object
 from bokeh_convert.sources.security.graph import refuse_unknown_operators
 from bokeh_convert.sources.tracing import (
     INPUT_NAME,
@@ -30,7 +30,7 @@ from bokeh_convert.sources.value_range_choice import ValueRanges
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
-__all__ = ["INPUT_NAME", "OUTPUT_NAME", "FloatModel", "SizedModel", "keras_model", "refusing"]
+__all__ = ["INPUT_NAME", "OUTPUT_NAME", "FloatModel", "SizedModel", "keras_model"]
 
 OUTPUT_NAME = "bokeh"
 _UNKNOWN_CLASS = re.compile(
@@ -43,30 +43,30 @@ class FloatModel:
     """A trained image-to-image model.
 
     Attributes:
-        path: What the user named.
-        files: The files it was read from; all of them are hashed.
+        path: The path that the user gave.
+        files: All files of the model; they are hashed.
         format: "keras2-h5", "keras3-h5", "keras3-zip", "weights-h5", "saved-model" or
             "tf1-checkpoint".
-        network: From the inputs that `layout` describes to the model's outputs by name.
-        layout: What the model takes.
-        options: Which output to take.
+        network: Function from the inputs that `layout` describes to the model's outputs by name.
+        layout: What the model takes as input.
+        options: How the model was read, and which output to use.
     """
 
     path: Path
     files: tuple[Path, ...]
     format: str
-    network: Callable[[Sequence[Any]], Mapping[str, Any]]
+    network: Callable[[Sequence[Tensor]], Mapping[str, Tensor]]
     layout: InputLayout
     options: SourceOptions
 
     @property
     def height(self) -> int | None:
-        """Height of the input in pixels; None if the model leaves it open."""
+        """Height of the input in pixels; None if the model does not fix it."""
         return self.layout.height
 
     @property
     def width(self) -> int | None:
-        """Width of the input in pixels; None if the model leaves it open."""
+        """Width of the input in pixels; None if the model does not fix it."""
         return self.layout.width
 
     @property
@@ -76,12 +76,12 @@ class FloatModel:
 
     @property
     def resampling(self) -> str:
-        """How photos are scaled to the input, of `bokeh_runtime.imaging.resample.RESAMPLING`."""
+        """How photos are resized to the input; see `bokeh_runtime.imaging.resample.RESAMPLING`."""
         return self.options.resampling or ("bicubic" if self.format == "tf1-checkpoint" else "area")
 
     @property
     def name(self) -> str:
-        """What the converted files are named after."""
+        """Name of the model, from which the names of the converted files are made."""
         name = self.path.resolve().name
         for suffix in (".weights.h5", ".h5", ".hdf5", ".keras", ".ckpt"):
             if name.endswith(suffix):
@@ -90,7 +90,7 @@ class FloatModel:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the source's files, in hex; of several files, of their names too."""
+        """SHA-256 of the files, in hex; of several files, with their names."""
         digest = hashlib.sha256()
         for path in self.files:
             if len(self.files) > 1:
@@ -101,17 +101,21 @@ class FloatModel:
         return digest.hexdigest()
 
     def at(self, height: int, width: int) -> SizedModel:
-        """Fixes the input's size in pixels.
+        """Fixes the input size.
+
+        Args:
+            height: Height of the input, in pixels.
+            width: Width of the input, in pixels.
 
         Raises:
-            InputError: If the model does not take that size, has no such output, or does more than
-                compute.
+            InputError: If the model does not support that size, does not have the selected output,
+                or its graph has operators with side effects.
         """
         for side, own in ((height, self.height), (width, self.width)):
             if own is not None and side != own:
                 raise InputError(
-                    f"{self.path}: its input is fixed at {self.height} x {self.width}",
-                    remedy=("leave out ", Argument("size")),
+                    f"{self.path}: its input size is fixed at {self.height} x {self.width} px",
+                    remedy=("omit ", Argument("size")),
                 )
         try:
             concrete, output_name = self._trace(height, width)
@@ -122,19 +126,19 @@ class FloatModel:
             refuse_unknown_operators(self.path, concrete.graph.as_graph_def())
         return SizedModel(self, height, width, output_name, concrete)
 
-    def _trace(self, height: int, width: int) -> tuple[Any, str]:
-        def network(photo: Any) -> Mapping[str, Any]:
-            return self.layout.images(self.network(self.layout.feed(photo)))
+    def _trace(self, height: int, width: int) -> tuple[ConcreteFunction, str]:
+        def network(image: Tensor) -> Mapping[str, Tensor]:
+            return self.layout.images(self.network(self.layout.feed(image)))
 
-        def choose(outputs: Mapping[str, Any]) -> str:
+        def choose(outputs: Mapping[str, Tensor]) -> str:
             return _choose(self, outputs, height)
 
         concrete, name = trace(self.path, network, choose, (height, width, self.channels))
-        _, rows, columns, _ = concrete.outputs[0].shape
-        if None in (rows, columns):
+        _, rows, columns, _ = concrete.outputs[0].shape.as_list()
+        if rows is None or columns is None:
             raise SizeError("the size of its output depends on the photo")
         if columns != round(width * rows / height):
-            raise SizeError(f"its output would be {rows} x {columns} px")
+            raise SizeError(f"its output would have {rows} x {columns} px, another aspect ratio")
         return concrete, name
 
     def _fits(self, height: int, width: int) -> bool:
@@ -150,111 +154,121 @@ class SizedModel:
     """A `FloatModel` for one input size.
 
     Attributes:
-        output_name: The source's name for the output that is taken.
-        ranges: Its value ranges.
+        model: The model.
+        height, width: Input size in pixels.
+        output_name: Name of the selected output in the source.
+        concrete: The traced function of that output, in the network's own value ranges.
+        ranges: The value ranges of its input and output.
     """
 
     model: FloatModel
     height: int
     width: int
     output_name: str
-    concrete: Any
+    concrete: ConcreteFunction
     ranges: ValueRanges = field(default_factory=ValueRanges)
 
     def run(self, image: FloatImage) -> FloatImage:
-        """Infers one image.
+        """Runs the model.
 
         Args:
-            image: float [height, width, channels] in [0, 1].
+            image: Network input, float [height, width, channels] in [0, 1].
 
         Returns:
-            float [output height, output width, 3 or 1], not clipped, white at 1.
+            Network output, float32 [h, w, 3 or 1] in about [0, 1], not clipped.
         """
         return self.ranges.output.to_unit(self.run_raw(self.ranges.input.from_unit(image)))
 
     def run_raw(self, values: FloatImage) -> FloatImage:
-        """Infers one image in the network's own value ranges; otherwise as `run`."""
+        """Runs the model on values of its own input range; returns values of its output range."""
         output = self.concrete(tf.constant(values[np.newaxis]))
         return np.asarray(output[0], np.float32)
 
 
-def keras_model(path: Path, file_format: str, model: Any, options: SourceOptions) -> FloatModel:
-    """Wraps a Keras model of either generation.
+def keras_model(
+    path: Path, file_format: str, model: KerasModel, options: SourceOptions
+) -> FloatModel:
+    """Wraps a model of Keras 2 or 3.
 
     Raises:
         InputError: If its inputs are not a photo, or a photo and a depth map.
     """
-    layout = layout_of(
-        path,
-        [
-            NetworkInput(own.name.partition(":")[0], tuple(own.shape), tf.as_dtype(own.dtype))
-            for own in model.inputs
-        ],
-    )
+    inputs = [
+        NetworkInput(own.name.partition(":")[0], tuple(own.shape), tf.as_dtype(own.dtype))
+        for own in model.inputs
+    ]
 
-    def network(inputs: Sequence[Any]) -> dict[str, Any]:
+    def network(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
         if isinstance(outputs, Mapping):
             return dict(outputs)
-        # A Sequential of Keras 3 has one output, without a name of its own.
+        # A Keras 3 Sequential has one output, without a name.
         names = getattr(model, "output_names", None) or [model.layers[-1].name]
         return dict(zip(names, tf.nest.flatten(outputs), strict=True))
 
-    return FloatModel(path, (path,), file_format, network, layout, options)
+    return FloatModel(path, (path,), file_format, network, layout_of(path, inputs), options)
 
 
-def _choose(model: FloatModel, outputs: Mapping[str, Any], height: int) -> str:
-    """Returns the name of the output to draw: the one asked for, else the largest picture.
+def _choose(model: FloatModel, outputs: Mapping[str, Tensor], height: int) -> str:
+    """Returns the name of the selected output, by default of the largest image.
 
     Raises:
-        InputError: If it is not there, or several are as large.
+        InputError: If there is no such output, or more than one.
     """
     path, options = model.path, model.options
-    # A network of luminance alone gives luminance.
-    wanted = 1 if model.channels == 1 else 3
-    pictures = {
+    # A network of luminance alone has an output of luminance.
+    channels = 1 if model.channels == 1 else 3
+    images = {
         name: output.shape
         for name, output in outputs.items()
-        if output.shape.rank == 4 and output.shape[-1] == wanted
+        if output.shape.rank == 4 and output.shape[-1] == channels
     }
-    if not pictures:
+    if not images:
         found = " and ".join(f"{name} {output.shape}" for name, output in outputs.items())
         raise InputError(
-            f"{path}: has no output [batch, height, width, {wanted}] but {found}; give an "
-            "image-to-image network"
+            f"{path}: has no output with {channels} channels but {found}; give a model whose "
+            "output is an image"
         )
-    there = ", ".join(f"{name} ({shape[1]} x {shape[2]})" for name, shape in pictures.items())
+    available = ", ".join(f"{name} ({shape[1]} x {shape[2]})" for name, shape in images.items())
     if options.output_name is not None:
-        if options.output_name not in pictures:
-            raise InputError(f"{path}: has no output {options.output_name}; there are {there}")
+        if options.output_name not in images:
+            raise InputError(
+                f"{path}: has no output {options.output_name}; choose from {available}"
+            )
         return options.output_name
     if options.level is not None:
         side = height * 2 if options.level == "l_up" else height >> int(options.level[1:])
-        fitting = [name for name, shape in pictures.items() if shape[1] == side]
+        fitting = [name for name, shape in images.items() if shape[1] == side]
         if len(fitting) != 1:
             found = "several outputs" if fitting else "no output"
             raise InputError(
-                f"{path}: has {found} of level {options.level} ({side} px high); "
-                f"there are {there}; choose with --output-name"
+                f"{path}: has {found} of level {options.level} ({side} px high) among {available}",
+                remedy=("choose one with ", Argument("output_name")),
             )
         return fitting[0]
-    if len(pictures) == 1:
-        return next(iter(pictures))
-    sizes = {name: shape.as_list()[1:3] for name, shape in pictures.items()}
-    if all(None not in size for size in sizes.values()):
-        most = max(rows * columns for rows, columns in sizes.values())
-        largest = [name for name, (rows, columns) in sizes.items() if rows * columns == most]
+    if len(images) == 1:
+        return next(iter(images))
+    sizes = {name: shape.as_list()[1:3] for name, shape in images.items()}
+    pixels = {name: rows * columns for name, (rows, columns) in sizes.items() if rows and columns}
+    if len(pixels) == len(sizes):
+        largest_size = max(pixels.values())
+        largest = [name for name, count in pixels.items() if count == largest_size]
         if len(largest) == 1:
             return largest[0]
     raise InputError(
-        f"{path}: has several outputs that may be the picture: {there}; "
-        "choose one with --output-name of bokeh-convert"
+        f"{path}: more than one output may be the image: {available}",
+        remedy=("choose one with ", Argument("output_name")),
     )
 
 
 @contextmanager
-def refusing(path: Path, library: str) -> Iterator[None]:
-    """Turns whatever a library raises while it loads `path` into one clear line."""
+def loading_errors(path: Path, library: str) -> Iterator[None]:
+    """Converts any exception that a library raises while it loads `path` into an InputError.
+
+    Args:
+        path: The source, for the error message.
+        library: Name of the library, for the error message.
+    """
     try:
         yield
     except InputError:
@@ -264,8 +278,8 @@ def refusing(path: Path, library: str) -> Iterator[None]:
         if unknown:
             name = unknown[1].rpartition(">")[2]
             raise InputError(
-                f"{path}: needs the class {name}, which is not known here; "
-                f"give it with --custom-objects module:{name}"
+                f"{path}: needs the unknown class {name}",
+                remedy=("give it with ", custom_object("module", name)),
             ) from error
         raise InputError(
             f"{path}: {library} cannot load it ({cause_of(error)}); "
@@ -275,7 +289,7 @@ def refusing(path: Path, library: str) -> Iterator[None]:
 
 @contextmanager
 def suffixed(path: Path, suffix: str) -> Iterator[Path]:
-    """Yields a path to the same file that ends in `suffix`: Keras goes by that, people rename."""
+    """Yields a path to the same file that ends in `suffix`, from which Keras infers the format."""
     if path.suffix == suffix:
         yield path
         return

@@ -1,4 +1,4 @@
-"""Tells the `.h5` files of Keras 2, of Keras 3 and of weights alone apart."""
+"""Selects the reader of an `.h5` file: Keras 2, Keras 3, or weights only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def read_hdf5(path: Path, options: SourceOptions) -> FloatModel:
     """Loads a model from an `.h5` file.
 
     Raises:
-        InputError: If the file is damaged, carries code, or holds weights that do not fit.
+        InputError: If the file is damaged, contains code, or its weights do not fit our PyNET.
     """
     config, version = stored_config(path, options)
     if config is None:

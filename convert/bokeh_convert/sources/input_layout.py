@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
+from bokeh_convert.sources.model_types import Tensor
 from bokeh_runtime.errors import InputError
 
 _PHOTO_CHANNELS = (1, 3, 4)
@@ -60,24 +60,25 @@ class InputLayout:
         photo = self.inputs[0 if self.depth != 0 else 1]
         return bool(photo.dtype == tf.uint8)
 
-    def feed(self, image: Any) -> list[Any]:
+    def feed(self, image: Tensor) -> list[Tensor]:
         """Returns the network's inputs for a tensor [1, height, width, channels]."""
         if self.depth is None:
             parts = [image]
         else:
-            parts = [image[..., :3], image[..., 3:]]
+            parts = tf.split(image, [3, 1], axis=-1)
             if self.depth == 0:
                 parts.reverse()
         return [self._fed(part, own) for part, own in zip(parts, self.inputs, strict=True)]
 
-    def _fed(self, part: Any, own: NetworkInput) -> Any:
+    def _fed(self, part: Tensor, own: NetworkInput) -> Tensor:
         if self.channels_first:
             part = tf.transpose(part, [0, 3, 1, 2])
         if own.dtype.is_integer:
-            return tf.cast(tf.round(part), own.dtype)
-        return tf.cast(part, own.dtype)
+            part = tf.round(part)
+        fed: Tensor = tf.cast(part, own.dtype)
+        return fed
 
-    def images(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    def images(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the network's outputs as float32, channels last."""
         found = {}
         for name, output in outputs.items():

@@ -7,18 +7,19 @@ by its registered name, or by a configuration that only that package writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
 
+from bokeh_convert.sources.model_types import Json, Tensor
+
 
 class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
-    """TensorFlow Addons' InstanceNormalization, which no current TensorFlow can import.
+    """TensorFlow Addons' InstanceNormalization; Addons does not support current TensorFlow.
 
-    Each channel of each image is normalized over its height and width. Arguments are named as in
-    the files that Addons wrote; what only matters in training is taken and ignored.
+    Normalizes each channel of each image over height and width. The arguments have the names in
+    the files that Addons wrote; those that only matter in training are accepted and ignored.
 
     Input and output: float [batch, height, width, channels].
     """
@@ -31,17 +32,19 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         scale: bool = True,
         *,
         name: str | None = None,
-        dtype: Any = None,
-        **_training_only: Any,
+        dtype: object = None,
+        **_training_only: object,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         if axis not in (-1, 3):
-            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
+            raise ValueError(
+                f"InstanceNormalization over axis {axis}; only channels-last is supported"
+            )
         self.epsilon = epsilon
         self.center = center
         self.scale = scale
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Sequence[int | None]) -> None:
         channels = (input_shape[-1],)
         # Gamma before beta: the order in which Addons stored them.
         if self.scale:
@@ -50,9 +53,9 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
             self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
         super().build(input_shape)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         mean, variance = tf.nn.moments(inputs, [1, 2], keepdims=True)
-        return tf.nn.batch_normalization(
+        normalized: Tensor = tf.nn.batch_normalization(
             inputs,
             mean,
             variance,
@@ -60,6 +63,7 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
             self.gamma if self.scale else None,
             self.epsilon,
         )
+        return normalized
 
 
 class ContribInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -80,8 +84,8 @@ class ContribInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         scale: bool = True,
         *,
         name: str | None = None,
-        dtype: Any = None,
-        **_training_only: Any,
+        dtype: object = None,
+        **_training_only: object,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         if axis not in (None, -1, 3):
@@ -91,7 +95,7 @@ class ContribInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         self.center = center
         self.scale = scale
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Sequence[int]) -> None:
         shape = (1,) if self.axis is None else (input_shape[-1],)
         if self.scale:
             self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
@@ -99,19 +103,20 @@ class ContribInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
             self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
         super().build(input_shape)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         axes = [1, 2, 3] if self.axis is None else [1, 2]
         mean, variance = tf.nn.moments(inputs, axes, keepdims=True)
         normalized = (inputs - mean) / (tf.sqrt(variance) + self.epsilon)
         if self.scale:
             normalized = normalized * self.gamma
-        return normalized + self.beta if self.center else normalized
+        shifted: Tensor = normalized + self.beta if self.center else normalized
+        return shifted
 
 
 ADDONS = "Addons>InstanceNormalization"
 CONTRIB = "bokeh_tflite>ContribInstanceNormalization"
 """Stands in a rewritten configuration for a layer that was recognized by its configuration."""
-KNOWN_LAYERS: Mapping[str, Any] = {
+KNOWN_LAYERS: Mapping[str, type] = {
     ADDONS: AddonsInstanceNormalization,
     CONTRIB: ContribInstanceNormalization,
 }
@@ -126,7 +131,7 @@ _CONTRIB = frozenset(
 )
 
 
-def with_registered_names(config: Any) -> Any:
+def with_registered_names(config: Json) -> Json:
     """Returns a configuration in which layers that are known by their configuration have a name.
 
     keras-contrib does not register its layers, and Addons' first versions did not: their files

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import keras
 import tensorflow as tf
 import tf_keras
 
+from bokeh_convert.sources.model_types import ConcreteFunction, Tensor
+from bokeh_convert.sources.security.graph_types import GraphDef
 from bokeh_runtime.errors import Argument, InputError
 
 INPUT_NAME = "photo"
@@ -24,7 +26,9 @@ _RANDOM = re.compile(r"Random|Multinomial|TruncatedNormal|StatelessShuffle")
 _ASSIGNING = re.compile(r"^Assign")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
-Network = Callable[[Any], Mapping[str, Any]]
+SizesThatFit = tuple[int, list[tuple[int, int]]]
+"""A multiple that both sides must be of, and the nearest such sizes (height, width) in pixels."""
+Network = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 class SizeError(Exception):
@@ -34,9 +38,9 @@ class SizeError(Exception):
 def trace(
     path: Path,
     network: Network,
-    choose: Callable[[Mapping[str, Any]], str],
+    choose: Callable[[Mapping[str, Tensor]], str],
     shape: tuple[int, int, int],
-) -> tuple[Any, str]:
+) -> tuple[ConcreteFunction, str]:
     """Traces a network, and leaves out what its image output does not need.
 
     A network that was saved with BatchNormalization in training mode normalizes each image by its
@@ -58,7 +62,7 @@ def trace(
     """
     chosen: list[str] = []
 
-    def image(photo: Any) -> Any:
+    def image(photo: Tensor) -> Tensor:
         outputs = network(photo)
         chosen[:] = [choose(outputs)]
         return outputs[chosen[0]]
@@ -66,7 +70,7 @@ def trace(
     spec = tf.TensorSpec([1, *shape], tf.float32, name=INPUT_NAME)
     with _explained_by_layers():
         traced = tf.function(image, input_signature=[spec], autograph=False)
-        concrete = traced.get_concrete_function()
+        concrete = cast(ConcreteFunction, traced.get_concrete_function())
     graph = concrete.graph
     if any(_ASSIGNING.match(operation.type) for operation in graph.get_operations()):
         # Only then, because a graph that is traced the usual way is lowered bit for bit as before.
@@ -78,7 +82,7 @@ def trace(
     return concrete, chosen[0]
 
 
-def _refuse_state(path: Path, concrete: Any) -> None:
+def _refuse_state(path: Path, concrete: ConcreteFunction) -> None:
     for name, kind in _operators(concrete.graph.as_graph_def()):
         layer = layer_of(name)
         if _RANDOM.search(kind):
@@ -93,7 +97,7 @@ def _refuse_state(path: Path, concrete: Any) -> None:
             )
 
 
-def _operators(graph: Any) -> Iterator[tuple[str, str]]:
+def _operators(graph: GraphDef) -> Iterator[tuple[str, str]]:
     """Yields name and kind of every operator, those in functions included."""
     for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
         for node in nodes:
@@ -101,9 +105,10 @@ def _operators(graph: Any) -> Iterator[tuple[str, str]]:
 
 
 def layer_of(name: str) -> str:
-    """Returns the layer that an operator's name stands for: `net/dropout/random` is dropout."""
+    """Returns the layer that an operator stands in: `net/dropout/uniform` is of layer dropout."""
     parts = name.split("/")
-    return f"layer {parts[-2]}" if len(parts) > 1 else f"operator {name}"
+    within = parts[1:-1] or parts[:-1]
+    return f"layer {'/'.join(within)}" if within else f"operator {name}"
 
 
 @contextmanager
@@ -158,7 +163,7 @@ def cause_of(error: BaseException) -> str:
 
 def sizes_that_fit(
     fits: Callable[[int, int], bool], height: int, width: int
-) -> tuple[int, list[tuple[int, int]]] | None:
+) -> SizesThatFit | None:
     """Returns the smallest multiple that a network takes both sides in, and the nearest such sizes.
 
     Args:
@@ -177,7 +182,9 @@ def sizes_that_fit(
     return None
 
 
-def refusal(path: Path, shape: tuple[int, int], cause: str, found: Any) -> InputError:
+def refusal(
+    path: Path, shape: tuple[int, int], cause: str, found: SizesThatFit | None
+) -> InputError:
     """Returns the error for a size that a network does not take.
 
     Args:

@@ -1,4 +1,4 @@
-"""Reads weights alone into our PyNET: `.weights.h5` of Keras 3, and Keras' older `.h5` layout."""
+"""Reads weights files into our PyNET: `.weights.h5` of Keras 3, and the older `.h5` layout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
@@ -14,39 +13,45 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_convert.pynet.network import HEADS, pynet_in_order
-from bokeh_convert.sources.float_model import FloatModel, keras_model, refusing
+from bokeh_convert.sources.float_model import FloatModel, keras_model, loading_errors
+from bokeh_convert.sources.model_types import KerasLayer
 from bokeh_convert.sources.options import SourceOptions
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 
 Arrays = list[npt.NDArray[np.float32]]
 
 
 def read_weights(path: Path, options: SourceOptions) -> FloatModel:
-    """Builds our PyNET as the options say and fills it from an `.h5` file without a model.
+    """Builds our PyNET as the options say, and loads its weights from an `.h5` file.
 
-    Which heads the weights were saved with is seen from the layers that the file holds.
+    The heads that the weights were saved with are inferred from the layers in the file.
 
     Raises:
-        InputError: If they do not fit; names the first layer that differs.
+        InputError: If the weights do not fit; the message names the first layer that differs.
     """
-    with refusing(path, "the HDF5 reader"), h5py.File(path, "r") as file:
+    with loading_errors(path, "the HDF5 reader"), h5py.File(path, "r") as file:
         if "layers" in file:
             model = _from_numbered(path, _numbered_layers(file["layers"]), options)
         else:
             group = file.get("model_weights", file)
             if "layer_names" not in group.attrs:
-                raise InputError(f"{path}: holds neither a Keras model nor its weights")
+                raise InputError(
+                    f"{path}: has neither a model nor weights of Keras; save it with Keras"
+                )
             model = _from_named(path, _named_layers(group), options)
     return keras_model(path, "weights-h5", model, options)
 
 
 def build(
     path: Path, heads: Sequence[str], options: SourceOptions
-) -> tuple[keras.Model, list[Any]]:
-    """Builds the PyNET that the options describe, the authors' unless they say otherwise.
+) -> tuple[keras.Model, list[KerasLayer]]:
+    """Builds the PyNET that the options describe; by default, the PyNET authors'.
 
     Returns:
-        The model, and its layers that hold variables in the authors' order.
+        The model, and its layers with variables in the authors' order.
+
+    Raises:
+        InputError: If the options are invalid.
     """
     try:
         return pynet_in_order(
@@ -56,45 +61,55 @@ def build(
             residual=bool(options.residual),
         )
     except ValueError as error:
-        raise InputError(f"{path}: {error}; check --width and --input-channels") from error
+        raise InputError(
+            f"{path}: {error}",
+            remedy=("check ", Argument("width"), " and ", Argument("input_channels")),
+        ) from error
 
 
-def fill(path: Path, layer: Any, arrays: Sequence[Any], options: SourceOptions) -> None:
-    """Sets a layer's variables.
+def fill(
+    path: Path, layer: KerasLayer, arrays: Sequence[npt.NDArray[np.number]], options: SourceOptions
+) -> None:
+    """Sets the variables of a layer.
 
     Raises:
-        InputError: If their shapes differ.
+        InputError: If the shapes differ.
     """
-    there = [tuple(array.shape) for array in arrays]
-    wanted = [tuple(weight.shape) for weight in layer.weights]
-    if there != wanted:
-        raise InputError(_mismatch(path, layer.name, there, wanted, options))
+    stored = [tuple(array.shape) for array in arrays]
+    expected = [tuple(weight.shape) for weight in layer.weights]
+    if stored != expected:
+        raise _mismatch(path, layer.name, stored, expected, options)
     layer.set_weights([np.asarray(array, np.float32) for array in arrays])
 
 
-def _mismatch(path: Path, layer: str, there: object, wanted: object, options: SourceOptions) -> str:
+def _mismatch(
+    path: Path, layer: str, stored: object, expected: object, options: SourceOptions
+) -> InputError:
     width = 1.0 if options.width is None else options.width
     channels = 4 if options.input_channels is None else options.input_channels
-    return (
-        f"{path}: {layer} holds {there}, in a PyNET of --width {width:g} --input-channels "
-        f"{channels} it has {wanted}; set those options as the model was trained"
-    )
+    return InputError(
+        f"{path}: {layer} has the shapes {stored}; in a PyNET with ", Argument("width", width),
+        " and ", Argument("input_channels", channels), f" it has {expected}; "
+        "give the values with which the model was trained",
+    )  # fmt: skip
 
 
 def _from_numbered(
     path: Path, groups: Mapping[str, list[Arrays]], options: SourceOptions
 ) -> keras.Model:
-    """Fills a model from layers known by class and number, as Keras 3 stores them."""
+    """Loads layers that are identified by class and number, as Keras 3 stores them."""
     counts = {kind: len(layers) for kind, layers in groups.items()}
     for heads in ((options.level or "l_up",), *((head,) for head in HEADS), HEADS):
         model, _ = build(path, heads, options)
-        layers = [layer for layer in model.layers if layer.weights]  # as Keras numbers them
+        layers = [
+            layer for layer in model.layers if layer.weights
+        ]  # in the order in which Keras numbers them
         kinds = Counter(_kind(layer) for layer in layers)
         if kinds == counts:
             break
     else:
         raise InputError(
-            f"{path}: holds {_listed(counts)}; that is no PyNET of one head or of all seven; "
+            f"{path}: has {_listed(counts)}, which is not a PyNET with one head or all seven; "
             "save the whole model with model.save()"
         )
     position: Counter[str] = Counter()
@@ -106,28 +121,28 @@ def _from_numbered(
 
 
 def _from_named(path: Path, named: Mapping[str, Arrays], options: SourceOptions) -> keras.Model:
-    """Fills a model from layers that are known by their names in our PyNET."""
+    """Loads layers that are identified by their names in our PyNET."""
     heads = [head for head in HEADS if f"out_{head}_conv" in named]
-    # The layer of head l0 is also on the way to l_up.
+    # Head l_up also needs the convolution of head l0, so both are found in a model with l_up.
     model, layers = build(path, heads or ("l_up",), options)
     for layer in layers:
         if layer.name not in named:
             raise InputError(
-                f"{path}: has no layer {layer.name}; weights alone are known by the names of "
-                "bokeh_convert.pynet.network; save the whole model with model.save()"
+                f"{path}: has no layer {layer.name} of bokeh_convert.pynet.network; "
+                "save the whole model with model.save()"
             )
         fill(path, layer, named[layer.name], options)
     return model
 
 
-def _kind(layer: Any) -> str:
-    """Returns the layer's class as Keras 3 writes it into weight files: Conv2D is conv2d."""
+def _kind(layer: KerasLayer) -> str:
+    """Returns the class of a layer as Keras 3 names it in weights files: conv2d for Conv2D."""
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def _numbered_layers(group: h5py.Group) -> dict[str, list[Arrays]]:
-    """Returns the arrays of each layer, by class; conv2d, conv2d_1, conv2d_2 ... are one class."""
+    """Returns the arrays of each layer by class: conv2d, conv2d_1, ... are of the class conv2d."""
     found: dict[str, dict[int, Arrays]] = {}
     for name, layer in group.items():
         stored = layer.get("vars", {})

@@ -1,6 +1,6 @@
-"""The stages of a conversion in their order: read, lower, rewrite, quantize, verify, judge, write.
+"""The stages of a conversion, in order: read, lower, rewrite, quantize, verify, judge, write.
 
-One module for each. A stage takes what the stages before it made and returns a frozen dataclass; it
-imports none that comes after it. `bokeh_convert.pipeline` calls them. What a stage works with is in
-the package of that subject: `sources`, `graph`, `passes`, `quantize`, `verify`.
+There is one module per stage. A stage takes the results of earlier stages, returns a frozen
+dataclass, and imports no later stage. `bokeh_convert.pipeline` calls the stages. The work itself is
+in the packages `sources`, `graph`, `passes`, `quantize` and `verify`.
 """

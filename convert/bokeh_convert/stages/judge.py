@@ -1,23 +1,23 @@
-"""Decides whether a file is good enough for what was asked."""
+"""Decides whether a file meets the limits on PSNR and cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bokeh_convert.options import ConvertOptions
-from bokeh_convert.stages.quantize import budget_of
+from bokeh_convert.stages.quantize import search_constraints
 from bokeh_convert.stages.verify import Verified
 from bokeh_convert.verify.verification import FidelityLimits
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A file and the verdict on it.
+    """A file and whether it passed.
 
     Attributes:
-        verified: The file, and what was measured.
-        limits: What it had to reach.
-        failure: Why it did not pass; None if it did.
+        verified: The file and its fidelity.
+        limits: The limits on its PSNR.
+        failure: Why it did not pass; None if it passed.
     """
 
     verified: Verified
@@ -26,22 +26,25 @@ class Judged:
 
     @property
     def passed(self) -> bool:
+        """Whether the file meets all limits."""
         return self.failure is None
 
 
 def judge_file(verified: Verified, options: ConvertOptions) -> Judged:
-    """Holds a file against the PSNR that was asked for, and a plan against its cost too."""
-    budget, plan = budget_of(options), verified.quantized.plan
-    worst_db = options.min_psnr_db_worst if options.min_psnr_db is None else budget.worst_db
+    """Compares the fidelity of a file, and the cost of a mixed-precision file, with the limits."""
+    constraints, result = search_constraints(options), verified.quantized.search_result
+    no_mean_limit = options.min_psnr_db is None
+    worst_db = options.min_psnr_db_worst if no_mean_limit else constraints.worst_limit_db
     limits = FidelityLimits(options.min_psnr_db, worst_db)
-    if plan is not None and budget.cost_ratio is not None:
-        limits = FidelityLimits(budget.psnr_db, budget.worst_db)
-    failure = verified.broken
+    if result is not None and constraints.max_cost_ratio is not None:
+        # A limit on the cost is about the cheapest file that keeps the PSNR, so both apply.
+        limits = FidelityLimits(constraints.min_psnr_db, constraints.worst_limit_db)
+    failure = verified.invalid_output
     if verified.fidelity is not None:
         failure = limits.shortfall(verified.fidelity)
-    if failure is None and plan is not None and not budget.affords(plan.chosen):
+    if failure is None and result is not None and not constraints.cost_met_by(result.chosen):
         failure = (
-            f"costs {plan.chosen.cost_ratio:.2f} of the float32 file, "
-            f"more than {budget.cost_ratio:g}"
+            f"the estimated cost is {result.chosen.cost_ratio:.2f} of the float32 file's, "
+            f"above the limit of {constraints.max_cost_ratio:g}"
         )
     return Judged(verified, limits, failure)

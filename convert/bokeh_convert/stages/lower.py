@@ -1,4 +1,4 @@
-"""Lowers the trained model to a float32 flatbuffer."""
+"""Converts the trained model to a float32 .tflite file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bokeh_convert.stages.read import Source
 
 @dataclass(frozen=True)
 class Lowered:
-    """The trained model as a .tflite file, its graph as TensorFlow writes it.
+    """The trained model as a float32 .tflite file, as TensorFlow's converter writes it.
 
     Attributes:
-        source: What it was lowered from.
+        source: The trained model, photos and reference.
         content: The bytes of the file.
     """
 
@@ -22,5 +22,5 @@ class Lowered:
 
 
 def lower_source(source: Source) -> Lowered:
-    """Lowers the model at its input size."""
+    """Converts the trained model at its input size."""
     return Lowered(source, lower(source.sized))

@@ -1,4 +1,4 @@
-"""Quantizes the float32 file by a scheme; measures or searches what the scheme needs."""
+"""Quantizes the float32 file with a scheme, after the calibration or search that it needs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bokeh_convert.data.calibration_data import Sample, to_input
+from bokeh_convert.data.calibration_data import Sample, to_network_input
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.passes import MERGE_CONVOLUTIONS, PassResult
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.activation_calibration import ActivationRanges, measure_ranges
-from bokeh_convert.quantize.fp16_arithmetic import MIN_PSNR_DB, mark_half, rehearse_half
+from bokeh_convert.quantize.fp16_arithmetic import (
+    MIN_PSNR_DB,
+    allow_fp16_arithmetic,
+    emulate_fp16_arithmetic,
+)
 from bokeh_convert.quantize.mixed_precision_search import (
+    DEFAULT_MIN_PSNR_DB,
     SEARCH_PHOTOS,
-    TARGET_DB,
-    Budget,
-    Plan,
+    SearchConstraints,
+    SearchResult,
     Trial,
-    search,
+    search_mixed_precision,
 )
 from bokeh_convert.quantize.schemes import SCHEMES, Scheme, quantize
-from bokeh_convert.report import no_psnr, psnr_summary
+from bokeh_convert.report import empty_psnr_summary, psnr_summary
 from bokeh_convert.sources.float_model import SizedModel
 from bokeh_convert.stages.lower import Lowered
 from bokeh_convert.stages.rewrite import Rewritten
-from bokeh_convert.verify.verification import BrokenPictureError, sized_sample, verify
+from bokeh_convert.verify.verification import InvalidOutputError, read_input_pixels, verify
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.psnr import psnr_text
@@ -34,37 +38,41 @@ from bokeh_runtime.tflite.reference_pack import Reference
 
 @dataclass(frozen=True)
 class Quantized:
-    """A .tflite file of one scheme.
+    """The .tflite file of one scheme.
 
     Attributes:
-        scheme: By which it was quantized.
+        scheme: The scheme.
         content: The bytes of the file.
-        passes: The rewrites of its graph.
-        plan: Of a scheme that is planned, what the search found.
-        half_precision: Of a float16 file, the decision on native half precision; see
+        passes: What each graph rewrite changed.
+        search_result: The result of the mixed-precision search; None if the scheme has none.
+        fp16_arithmetic: For float16, whether ARM CPUs may compute in float16; see
             `bokeh_convert.report.ConversionReport`.
     """
 
     scheme: Scheme
     content: bytes
     passes: Sequence[PassResult]
-    plan: Plan | None = None
-    half_precision: dict[str, Any] | None = None
+    search_result: SearchResult | None = None
+    fp16_arithmetic: dict[str, Any] | None = None
 
 
-def budget_of(options: ConvertOptions) -> Budget:
-    """Returns what the plan of int8 must keep to."""
-    target = TARGET_DB if options.min_psnr_db is None else options.min_psnr_db
-    return Budget(target, options.max_latency, options.min_psnr_db_worst)
+def search_constraints(options: ConvertOptions) -> SearchConstraints:
+    """Returns the limits on quality and cost for the mixed-precision search."""
+    min_psnr_db = DEFAULT_MIN_PSNR_DB if options.min_psnr_db is None else options.min_psnr_db
+    return SearchConstraints(min_psnr_db, options.max_latency, options.min_psnr_db_worst)
 
 
 def calibrate(lowered: Lowered, options: ConvertOptions, steps: Steps) -> ActivationRanges | None:
-    """Measures the ranges of the activations; None if no scheme that was asked for needs them."""
-    if not any(SCHEMES[name].calibrated for name in options.schemes):
+    """Measures the activation ranges on the calibration photos.
+
+    Returns:
+        The ranges; None if none of the chosen schemes needs them.
+    """
+    if not any(SCHEMES[name].needs_calibration for name in options.schemes):
         return None
-    steps.begin("measuring ranges")
-    with steps.timed("ranges_s"):
-        inputs = _inputs(lowered.source.samples.calibration, lowered.source.sized)
+    steps.begin("calibrating")
+    with steps.timed("calibrate_s"):
+        inputs = _network_inputs(lowered.source.dataset.calibration, lowered.source.sized)
         ranges = measure_ranges(lowered.content, inputs, threads=options.threads)
     steps.next()
     return ranges
@@ -80,81 +88,87 @@ def quantize_file(
     """Makes the file of one scheme.
 
     Args:
-        name: Of the scheme.
+        name: Name of the scheme.
         rewritten: The float32 file.
-        ranges: Of the activations, if any scheme needs them.
-        options: Of the run.
-        steps: Told of progress.
+        ranges: Activation ranges; None if no scheme needs them.
+        options: Arguments of the conversion.
+        steps: Progress.
 
     Raises:
-        InputError: If the scheme cannot hold the model.
+        InputError: If the scheme does not support an operator of the model.
     """
     scheme = SCHEMES[name]
     steps.begin(f"writing {name}" if name == "float32" else f"quantizing to {name}")
     with steps.timed("quantize_s"):
-        if scheme.planned:
-            return _planned(scheme, rewritten, options, steps)
-        if scheme.calibrated:
-            return _calibrated(scheme, rewritten.lowered, ranges, options)
-        content, half = quantize(rewritten.content, scheme), None
-        if name == "float16":
-            reference = rewritten.lowered.source.reference
-            content, half = _with_half_precision(content, reference, options, steps)
-        return Quantized(scheme, content, rewritten.passes, half_precision=half)
+        if scheme.mixed_precision:
+            return _search(scheme, rewritten, options, steps)
+        if scheme.needs_calibration:
+            return _quantize_calibrated(scheme, rewritten.lowered, ranges, options)
+        content = quantize(rewritten.content, scheme)
+        if name != "float16":
+            return Quantized(scheme, content, rewritten.passes)
+        reference = rewritten.lowered.source.reference
+        content, summary = _decide_fp16_arithmetic(content, reference, options, steps)
+        return Quantized(scheme, content, rewritten.passes, fp16_arithmetic=summary)
 
 
-def _calibrated(
+def _quantize_calibrated(
     scheme: Scheme, lowered: Lowered, ranges: ActivationRanges | None, options: ConvertOptions
 ) -> Quantized:
     try:
         return Quantized(scheme, quantize(lowered.content, scheme, ranges), passes=())
     except InputError as error:
-        raise InputError(f"{options.source}: {error}") from error
+        raise InputError(f"{options.source}: ", error) from error
 
 
-def _planned(
+def _search(
     scheme: Scheme, rewritten: Rewritten, options: ConvertOptions, steps: Steps
 ) -> Quantized:
     def on_trial(trial: Trial) -> None:
-        drawn = f"{psnr_text(trial.psnr_db_mean)} at {trial.cost_ratio:.2f} of float32's cost"
-        steps.begin(f"searching a plan for int8: {drawn}")
+        latest = f"{psnr_text(trial.psnr_db_mean)} at {trial.cost_ratio:.2f} of float32's cost"
+        steps.begin(f"mixed-precision search for {scheme.name}: {latest}")
 
     source = rewritten.lowered.source
-    photos = list(_inputs(source.samples.calibration[:SEARCH_PHOTOS], source.sized))
+    photos = list(_network_inputs(source.dataset.calibration[:SEARCH_PHOTOS], source.sized))
     merge = MERGE_CONVOLUTIONS not in options.skip_passes
-    plan = search(
+    result = search_mixed_precision(
         rewritten.content,
         photos,
-        budget_of(options),
+        search_constraints(options),
         merge=merge,
-        whole_curve=options.trade_off,
+        full_curve=options.trade_off,
         threads=options.threads,
         on_trial=on_trial,
     )
-    counted = "convolutions merged into another"
-    merged = [PassResult(MERGE_CONVOLUTIONS, counted, plan.chosen.merged)] if merge else []
-    return Quantized(scheme, plan.content, [*rewritten.passes, *merged], plan)
+    passes = list(rewritten.passes)
+    if merge:
+        changes, count = "convolutions merged into another", result.chosen.merged_convolutions
+        passes.append(PassResult(MERGE_CONVOLUTIONS, changes, count))
+    return Quantized(scheme, result.content, passes, result)
 
 
-def _with_half_precision(
+def _decide_fp16_arithmetic(
     content: bytes, reference: Reference, options: ConvertOptions, steps: Steps
 ) -> tuple[bytes, dict[str, Any]]:
-    """Marks a file for native half precision if the rehearsal of that holds the picture."""
-    steps.begin("rehearsing half precision")
-    summary: dict[str, Any] = {**no_psnr(), "failure": None}
-    holds = False
+    """Allows float16 arithmetic if the PSNR of its emulation is high enough.
+
+    Returns:
+        The file, and the decision as JSON data.
+    """
+    steps.begin("emulating float16 arithmetic")
+    summary: dict[str, Any] = {**empty_psnr_summary(), "failure": None}
+    allowed = False
     try:
-        fidelity, _ = verify(
-            rehearse_half(content), reference, threads=options.threads, on_photo=lambda: None
-        )
-        holds = fidelity.psnr_db_worst >= MIN_PSNR_DB
+        emulation = emulate_fp16_arithmetic(content)
+        fidelity, _ = verify(emulation, reference, threads=options.threads, on_photo=lambda: None)
+        allowed = fidelity.psnr_db_worst >= MIN_PSNR_DB
         summary |= psnr_summary(fidelity.psnr)
-    except BrokenPictureError as error:
+    except InvalidOutputError as error:
         summary["failure"] = str(error)
-    summary |= {"marked": holds, "min_psnr_db": MIN_PSNR_DB}
-    return (mark_half(content) if holds else content), summary
+    summary |= {"allowed": allowed, "min_psnr_db": MIN_PSNR_DB}
+    return (allow_fp16_arithmetic(content) if allowed else content), summary
 
 
-def _inputs(samples: Sequence[Sample], sized: SizedModel) -> Iterator[FloatImage]:
+def _network_inputs(samples: Sequence[Sample], sized: SizedModel) -> Iterator[FloatImage]:
     for sample in samples:
-        yield to_input(sized_sample(sample, sized))
+        yield to_network_input(read_input_pixels(sample, sized))

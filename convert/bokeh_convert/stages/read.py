@@ -1,10 +1,10 @@
-"""Reads the trained model and the photos, and runs the model on those that verify."""
+"""Reads the trained model and the photos, and runs the model on the verification photos."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bokeh_convert.data.calibration_data import SampleSet, draw_samples, pass_over_unreadable
+from bokeh_convert.data.calibration_data import DatasetSplit, skip_unreadable, split_dataset
 from bokeh_convert.demo import DEMO_SIZE, demo_model
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
@@ -12,54 +12,58 @@ from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.result import FileNames
 from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.float_model import FloatModel, SizedModel
-from bokeh_convert.verify.verification import draw_reference
+from bokeh_convert.verify.verification import compute_reference
 from bokeh_runtime.atomic_output import refuse_folder
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.tflite.reference_pack import Reference
 
 
 @dataclass(frozen=True)
 class Source:
-    """What all files of a run are made from and held against.
+    """The inputs of a conversion, shared by all its files.
 
     Attributes:
         sized: The trained model at its input size.
-        samples: The photos that calibrate and those that verify.
-        reference: The verification photos, and the full model's output on them.
-        names: Of the files to be written.
+        dataset: The calibration and verification photos.
+        reference: The network inputs of the verification photos, and the full model's outputs.
+        names: Names of the files to write.
     """
 
     sized: SizedModel
-    samples: SampleSet
+    dataset: DatasetSplit
     reference: Reference
     names: FileNames
 
 
 def read_source(options: ConvertOptions, steps: Steps) -> Source:
-    """Reads the model and the photos, and runs the model on the photos that verify.
+    """Reads the model and the photos, and runs the model on the verification photos.
 
     Raises:
-        InputError: If the model or the photos are wrong, or a folder is where a file shall go.
+        InputError: If the model or the photos cannot be used, or an output path is a folder.
     """
     steps.begin(f"reading {options.source.name}")
     with steps.timed("read_s"):
         model = read_model(options.source, _source_options(options))
     names = FileNames(model.name)
     _refuse_folders(options, names)
-    samples = draw_samples(
-        options.photos, channels=model.channels, count=options.samples, seed=options.seed
+    dataset = split_dataset(
+        options.representative_dataset,
+        channels=model.channels,
+        count=options.samples,
+        seed=options.seed,
     )
-    calibrated = any(SCHEMES[name].calibrated for name in options.schemes)
-    planned = any(SCHEMES[name].planned for name in options.schemes)
+    schemes = [SCHEMES[name] for name in options.schemes]
+    calibrates = any(scheme.needs_calibration for scheme in schemes)
+    searches = any(scheme.mixed_precision for scheme in schemes)
     steps.begin("reading the photos")
-    samples = pass_over_unreadable(samples, calibrates=calibrated or planned)
-    verified = len(samples.verification)
-    steps.total = 2 + calibrated + verified + len(options.schemes) * (1 + verified)
+    dataset = skip_unreadable(dataset, needs_calibration=calibrates or searches)
+    verified = len(dataset.verification)
+    steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified)
     sized = model.at(*_input_size(model, options))
-    steps.next(f"drawing with {options.source.name}")
+    steps.next(f"running {options.source.name}")
     with steps.timed("reference_s"):
-        reference = draw_reference(sized, samples.verification, steps.next)
-    return Source(sized, samples, reference, names)
+        reference = compute_reference(sized, dataset.verification, steps.next)
+    return Source(sized, dataset, reference, names)
 
 
 def _source_options(options: ConvertOptions) -> SourceOptions:
@@ -76,7 +80,7 @@ def _source_options(options: ConvertOptions) -> SourceOptions:
 
 
 def _refuse_folders(options: ConvertOptions, names: FileNames) -> None:
-    """Refuses what would fail when the files are put in place, before the work."""
+    """Checks the output paths now, rather than after minutes of work."""
     for scheme in options.schemes:
         refuse_folder(options.output_dir / names.tflite(scheme))
         refuse_folder(options.output_dir / names.report(scheme))
@@ -91,4 +95,7 @@ def _input_size(model: FloatModel, options: ConvertOptions) -> tuple[int, int]:
         return model.height, model.width
     if model.path.resolve() == demo_model().resolve():
         return DEMO_SIZE
-    raise InputError(f"{model.path}: leaves its input size open; give --size HEIGHTxWIDTH")
+    raise InputError(
+        f"{model.path}: the model does not fix its input size",
+        remedy=("give ", Argument("size")),
+    )

@@ -1,4 +1,4 @@
-"""Rewrites the float32 graph, for every scheme that is not calibrated."""
+"""Rewrites the float32 graph, for all schemes that need no calibration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bokeh_convert.stages.lower import Lowered
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The float32 .tflite file after the rewrites.
+    """The float32 .tflite file after the graph rewrites.
 
     Attributes:
-        lowered: The file before them, which calibrated schemes take.
+        lowered: The file before the rewrites, from which calibrated schemes start.
         content: The bytes of the file.
-        passes: What each rewrite did.
+        passes: What each rewrite changed.
     """
 
     lowered: Lowered
@@ -26,6 +26,6 @@ class Rewritten:
 
 
 def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
-    """Applies the rewrites that the options do not leave out."""
+    """Applies all rewrites except those in `options.skip_passes`."""
     content, passes = apply_passes(lowered.content, FOR_EVERY_SCHEME, options.skip_passes)
     return Rewritten(lowered, content, passes)

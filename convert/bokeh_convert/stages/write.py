@@ -1,4 +1,4 @@
-"""Writes into each file what it is, and puts all files of a run in place together."""
+"""Adds the metadata to each file, and writes all files of a run together."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bokeh_convert.data.calibration_data import SampleSet
+from bokeh_convert.data.calibration_data import DatasetSplit
 from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
 from bokeh_convert.graph.model_metadata import write_metadata
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
-from bokeh_convert.quantize.mixed_precision_search import SEARCH_PHOTOS, Budget, Plan
+from bokeh_convert.quantize.mixed_precision_search import (
+    SEARCH_PHOTOS,
+    SearchConstraints,
+    SearchResult,
+)
 from bokeh_convert.quantize.schemes import Scheme
 from bokeh_convert.report import (
     ConversionReport,
     fidelity_summary,
+    metadata_fidelity,
     tool_versions,
-    without_images,
 )
 from bokeh_convert.result import Conversion
 from bokeh_convert.stages.judge import Judged
-from bokeh_convert.stages.quantize import budget_of
+from bokeh_convert.stages.quantize import search_constraints
 from bokeh_convert.stages.read import Source
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
@@ -40,22 +44,24 @@ def write_files(
     staging: AtomicOutput,
     steps: Steps,
 ) -> list[Conversion]:
-    """Writes the files, their reports, the reference pack and the pictures, and commits them.
+    """Writes the files, their reports, the reference pack and the pictures.
 
     Raises:
-        InputError: If that fails; nothing is changed then.
+        InputError: If writing fails; no file is changed then.
     """
     names, folder = source.names, options.output_dir
     pack = _write_reference(staging.path(names.reference), source)
     conversions = []
     for file in files:
         content, report = _describe(file, source, pack, options)
-        scheme, plan = file.verified.quantized.scheme.name, file.verified.quantized.plan
+        quantized = file.verified.quantized
+        scheme, result = quantized.scheme.name, quantized.search_result
         report_name = names.report(scheme, passed=file.passed)
         staging.path(report.file).write_bytes(content)
         staging.path(report_name).write_text(report.to_json(), encoding="utf-8")
-        if plan is not None and options.trade_off:
-            save_trade_off(staging.path(names.trade_off(scheme)), plan, budget_of(options))
+        if result is not None and options.trade_off:
+            constraints = search_constraints(options)
+            save_trade_off(staging.path(names.trade_off(scheme)), result, constraints)
         conversions.append(
             Conversion(
                 folder / report.file,
@@ -66,9 +72,9 @@ def write_files(
             )
         )
     columns = [
-        (file.verified.quantized.scheme.name, file.verified.pictures)
+        (file.verified.quantized.scheme.name, file.verified.outputs)
         for file in files
-        if file.verified.pictures
+        if file.verified.outputs
     ]
     save_comparison(staging.path(names.comparison), source.reference, columns)
     steps.begin("writing the files")
@@ -77,13 +83,13 @@ def write_files(
 
 
 def _write_reference(path: Path, source: Source) -> dict[str, Any]:
-    """Writes the reference pack, and returns what each report says of it."""
+    """Writes the reference pack, and returns the entry `reference` of the reports."""
     save_reference(path, source.reference)
-    # Into each report: another run into this folder may put another pack in its place.
+    # With the hash, because another run into this folder may replace the pack.
     return {
         "file": source.names.reference,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "photos_sha256": [sample.sha256 for sample in source.samples.verification],
+        "photos_sha256": [sample.sha256 for sample in source.dataset.verification],
     }
 
 
@@ -113,20 +119,20 @@ def _describe(
             "channels": metadata.input_channels,
         },
         output={"name": sized.output_name, **_output_size(source)},
-        calibration=_calibration(source.samples, scheme, options),
-        plan=_plan(quantized.plan, budget_of(options)),
+        calibration=_calibration(source.dataset, scheme, options),
+        mixed_precision=_mixed_precision(quantized.search_result, search_constraints(options)),
         reference=pack,
-        photos_passed_over=[
-            {"photo": photo.name, "cause": cause} for photo, cause in source.samples.passed_over
+        skipped_photos=[
+            {"photo": photo.name, "cause": cause} for photo, cause in source.dataset.skipped
         ],
         passes=[asdict(result) for result in quantized.passes],
-        half_precision=quantized.half_precision,
+        fp16_arithmetic=quantized.fp16_arithmetic,
         fidelity=_fidelity(file),
         operators=count_operators(content),
-        gpu_objections=gpu_objections(rows),
-        placement=[asdict(row) for row in rows],
+        gpu_unsupported_ops=gpu_objections(rows),
+        delegate_compatibility=[asdict(row) for row in rows],
         tools=tool_versions(),
-        notes=list(source.samples.notes),
+        notes=list(source.dataset.notes),
     )
     return content, report
 
@@ -143,7 +149,7 @@ def _metadata(file: Judged, source: Source) -> ModelMetadata:
         scheme=file.verified.quantized.scheme.name,
         source=_provenance(source),
         tools=tool_versions(),
-        fidelity=without_images(_fidelity(file)),
+        fidelity=metadata_fidelity(file.verified.fidelity, emulated=file.verified.emulated),
     )
 
 
@@ -160,27 +166,29 @@ def _output_size(source: Source) -> dict[str, int]:
 def _fidelity(file: Judged) -> dict[str, Any] | None:
     if file.verified.fidelity is None:
         return None
-    return fidelity_summary(file.verified.fidelity, file.verified.computed_by)
+    return fidelity_summary(file.verified.fidelity, emulated=file.verified.emulated)
 
 
-def _plan(plan: Plan | None, budget: Budget) -> dict[str, Any] | None:
-    if plan is None:
+def _mixed_precision(
+    result: SearchResult | None, constraints: SearchConstraints
+) -> dict[str, Any] | None:
+    if result is None:
         return None
-    return {"budget": {**asdict(budget), "psnr_db_worst": budget.worst_db}, **plan.summary()}
+    return {"constraints": constraints.summary(), **result.summary()}
 
 
 def _calibration(
-    samples: SampleSet, scheme: Scheme, options: ConvertOptions
+    dataset: DatasetSplit, scheme: Scheme, options: ConvertOptions
 ) -> dict[str, Any] | None:
-    """Says which photos had a part in the file: in its ranges, or in its plan."""
-    if not scheme.calibrated and not scheme.planned:
+    """Returns which photos the calibration or the mixed-precision search used."""
+    if not scheme.needs_calibration and not scheme.mixed_precision:
         return None
-    photos = samples.calibration[:SEARCH_PHOTOS] if scheme.planned else samples.calibration
+    samples = dataset.calibration[:SEARCH_PHOTOS] if scheme.mixed_precision else dataset.calibration
     return {
-        "photos": samples.origin,
-        "depth": samples.depth,
-        "count": len(photos),
+        "dataset": dataset.origin,
+        "depth": dataset.depth,
+        "count": len(samples),
         "seed": options.seed,
-        "names": [sample.photo.name for sample in photos],
-        "sha256": [sample.sha256 for sample in photos],
+        "photos": [sample.photo.name for sample in samples],
+        "photos_sha256": [sample.sha256 for sample in samples],
     }

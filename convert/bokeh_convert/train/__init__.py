@@ -1,1 +1,1 @@
-"""Trains a PyNET on pairs of photos; resumable, on any Keras backend."""
+"""Training of PyNET on pairs of photos, with any Keras backend."""

@@ -1,4 +1,4 @@
-"""Turns photo pairs into augmented training batches, decoded ahead of the training step."""
+"""Augmented training batches from photo pairs, decoded in the background."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _DECODED_AHEAD = 3
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a training example is cut from a pair.
+class AugmentationConfig:
+    """How a training example is made from a pair.
 
     Attributes:
         crop: Side of the square network input, in pixels; a multiple of 32.
-        short_side: The photo's short side as the network sees it, in pixels, before zoom.
+        short_side: Short side to which the whole photo is resized before the crop and before the
+            random zoom, in pixels.
         scale: Size of the finest output relative to the input (2 for `l_up`, 1 for `l0`, ...).
         depth: Whether the depth map is the fourth input channel.
-        paste: Probability of pasting the masked subject of another pair into the scene. It shows
-            the network more combinations of subject and background than the set holds.
+        paste: Probability of pasting the masked subject of another pair into the scene, in [0, 1].
+            This gives more combinations of subject and background than the data set has.
     """
 
     crop: int
@@ -39,7 +40,7 @@ class Recipe:
 
 @dataclass
 class _Scene:
-    """Planes of one pair at the finest output's resolution, [side, side, channels]."""
+    """Images of one pair, float [side, side, channels] at the resolution of the finest output."""
 
     sharp: FloatImage
     bokeh: FloatImage
@@ -48,44 +49,48 @@ class _Scene:
 
 
 def resize(image: FloatImage, height: int, width: int) -> FloatImage:
-    """Resamples to `height` x `width` pixels: by area where it shrinks, else bicubic."""
+    """Resizes float [h, w, channels] to `height` x `width`: area to shrink, else bicubic."""
     shrinks = height < image.shape[0]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     out = cv2.resize(image, (width, height), interpolation=method).astype(np.float32)
     return out.reshape(height, width, image.shape[-1])
 
 
-def example(
-    pairs: Sequence[Pair], recipe: Recipe, rng: np.random.Generator
+def make_example(
+    pairs: Sequence[Pair], config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[FloatImage, FloatImage]:
-    """Draws one augmented example.
+    """Makes one augmented example from random pairs.
 
     Returns:
-        The network input [crop, crop, 3 or 4], and the target [crop * scale, crop * scale, 3].
+        Network input, float [crop, crop, 3 or 4], and target, float [side, side, 3] with
+        side = crop * max(scale, 1); both in [0, 1].
+
+    Raises:
+        ValueError: If depth is needed and a pair has no depth map.
     """
-    scene = _cut(pairs[int(rng.integers(len(pairs)))], recipe, rng)
-    if recipe.paste and rng.random() < recipe.paste:
-        _paste(scene, _cut(pairs[int(rng.integers(len(pairs)))], recipe, rng), rng)
-    # Exposure and white balance, the same for photo and target.
+    scene = _cut(pairs[int(rng.integers(len(pairs)))], config, rng)
+    if config.paste and rng.random() < config.paste:
+        _paste(scene, _cut(pairs[int(rng.integers(len(pairs)))], config, rng), rng)
+    # Random exposure and white balance, the same for input and target.
     gain = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, size=3).astype(np.float32)
     gamma = np.float32(rng.uniform(0.8, 1.25))
     sharp, bokeh = (
         np.clip(gain * np.clip(plane, 0, 1) ** gamma, 0, 1).astype(np.float32)
         for plane in (scene.sharp, scene.bokeh)
     )
-    photo = resize(sharp, recipe.crop, recipe.crop)
-    if recipe.depth:
+    photo = resize(sharp, config.crop, config.crop)
+    if config.depth:
         assert scene.depth is not None
-        photo = np.concatenate([photo, resize(scene.depth, recipe.crop, recipe.crop)], axis=-1)
+        photo = np.concatenate([photo, resize(scene.depth, config.crop, config.crop)], axis=-1)
     return photo, bokeh
 
 
-def _cut(pair: Pair, recipe: Recipe, rng: np.random.Generator) -> _Scene:
-    """Reads a pair, zooms it at random, and cuts a square at a random place, mirrored or not."""
-    if recipe.depth and pair.depth is None:
-        raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
-    side = round(recipe.crop * max(recipe.scale, 1.0))
-    short = recipe.short_side * max(recipe.scale, 1.0)
+def _cut(pair: Pair, config: AugmentationConfig, rng: np.random.Generator) -> _Scene:
+    """Reads a pair and returns a random square crop, randomly zoomed and mirrored."""
+    if config.depth and pair.depth is None:
+        raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth; add depth maps")
+    side = round(config.crop * max(config.scale, 1.0))
+    short = config.short_side * max(config.scale, 1.0)
     zoom = rng.uniform(0.9, 1.2)
     at, mirror = rng.random(2), rng.random() < 0.5
 
@@ -100,13 +105,13 @@ def _cut(pair: Pair, recipe: Recipe, rng: np.random.Generator) -> _Scene:
     return _Scene(
         cut(open_photo(pair.sharp)),
         cut(open_photo(pair.bokeh)),
-        cut(open_depth(pair.depth)) if recipe.depth and pair.depth else None,
-        cut(open_depth(pair.mask)) if recipe.paste and pair.mask else None,
+        cut(open_depth(pair.depth)) if config.depth and pair.depth else None,
+        cut(open_depth(pair.mask)) if config.paste and pair.mask else None,
     )
 
 
 def _paste(scene: _Scene, other: _Scene, rng: np.random.Generator) -> None:
-    """Puts the subject of `other` before `scene`, moved and scaled, in every plane."""
+    """Pastes the subject of `other` into all images of `scene`, randomly moved and scaled."""
     if other.mask is None:
         return
     side = scene.sharp.shape[0]
@@ -126,17 +131,26 @@ def _paste(scene: _Scene, other: _Scene, rng: np.random.Generator) -> None:
 
 
 def batches(
-    pairs: Sequence[Pair], recipe: Recipe, batch: int, *, seed: int, steps: range
+    pairs: Sequence[Pair], config: AugmentationConfig, batch: int, *, seed: int, steps: range
 ) -> Iterator[tuple[FloatImage, FloatImage]]:
-    """Yields the batches of `steps`: inputs [batch, crop, crop, c], targets [batch, s, s, 3].
+    """Yields one batch per step: inputs [batch, crop, crop, 3 or 4], targets [batch, s, s, 3].
 
-    A step's batch depends on `seed` and the step alone, so a resumed run sees what an
-    uninterrupted one would have.
+    The batch of a step depends only on `seed` and the step, so a resumed run gets the same batches
+    as an uninterrupted one. For the shapes and values, see `make_example`.
+
+    Args:
+        pairs: The training pairs.
+        config: How the examples are made.
+        batch: Batch size.
+        seed: Random seed.
+        steps: The steps to yield batches for.
     """
 
     def make(step: int) -> tuple[FloatImage, FloatImage]:
         rng = np.random.default_rng((seed, step))
-        photos, targets = zip(*(example(pairs, recipe, rng) for _ in range(batch)), strict=True)
+        photos, targets = zip(
+            *(make_example(pairs, config, rng) for _ in range(batch)), strict=True
+        )
         return np.stack(photos), np.stack(targets)
 
     with ThreadPoolExecutor(1) as decoder:

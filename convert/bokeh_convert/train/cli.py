@@ -12,7 +12,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bokeh_convert.options import LEVELS
 from bokeh_convert.train.pairs import find_pairs
+from bokeh_runtime.errors import InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 _FOLDER = click.Path(path_type=Path)
@@ -21,12 +23,13 @@ _FOLDER = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bokeh-tflite")
 def main() -> None:
-    """Train a PyNET and score it on photos it has not seen.
+    """Train a PyNET, and evaluate it on held-out photos.
 
     DATASET is a folder in the layout of EBB! (train/ and test/, each with original/N.jpg,
-    bokeh/N.jpg and, for models with depth, original_depth/N.png), or one with a pairs.tsv.
+    bokeh/N.jpg and, for models with depth input, original_depth/N.png), or a folder with a
+    pairs.tsv.
 
-    Keras trains on the backend that the variable KERAS_BACKEND names: tensorflow, torch or jax.
+    The environment variable KERAS_BACKEND selects the Keras backend: tensorflow, torch or jax.
     """
 
 
@@ -38,58 +41,71 @@ def main() -> None:
     "run",
     type=_FOLDER,
     required=True,
-    help="Folder of this run; the same command with the same folder resumes.",
+    help="Output folder. To resume a run, repeat the command with the same folder.",
 )
-@click.option("--width", default=1.0, show_default=True, help="Channels, as a part of PyNET's.")
 @click.option(
-    "--depth/--no-depth", default=True, show_default=True, help="RGB + depth, or RGB alone."
+    "--width", default=1.0, show_default=True, help="Channel multiplier; 1.0 is the paper's PyNET."
+)
+@click.option(
+    "--depth/--no-depth",
+    default=True,
+    show_default=True,
+    help="Network input with or without a depth channel.",
 )
 @click.option(
     "--residual",
     is_flag=True,
-    help="Add the network's output to the photo: learns from far fewer pairs.",
+    help="Add the network's output to the photo. This needs far fewer training pairs.",
 )
 @click.option(
     "--head",
-    type=click.Choice(["l5", "l4", "l3", "l2", "l1", "l0", "l_up"]),
+    type=click.Choice(LEVELS),
     default="l_up",
     show_default=True,
-    help="The finest output to train: l_up is twice the input's size, l0 the same.",
+    help="The finest output to train: l0 is the size of the input, l_up twice that.",
 )
 @click.option(
     "--by-level",
     is_flag=True,
-    help="Add one level after the other, as in the paper; else all from the start.",
+    help="Add one level after the other, as in the paper, instead of training all from the start.",
 )
-@click.option("--steps", default=100_000, show_default=True)
-@click.option("--batch", default=4, show_default=True, help="Crops per step.")
+@click.option(
+    "--steps", default=100_000, show_default=True, help="Total number of optimizer steps."
+)
+@click.option("--batch", default=4, show_default=True, help="Batch size.")
 @click.option(
     "--crop",
     default=256,
     show_default=True,
-    help="Side of the network's input in training, a multiple of 32.",
+    help="Side of the square training crops in pixels, a multiple of 32.",
 )
 @click.option(
     "--short-side",
     default=512,
     show_default=True,
-    help="The photo's short side as the network sees it (EBB!'s 1024 px, halved).",
+    help="Short side to which photos are resized before the crop, in pixels. The default is half "
+    "of the 1024 px of EBB!",
 )
 @click.option(
     "--paste",
     default=0.0,
     show_default=True,
-    help="How often a masked subject is pasted into another scene, 0 to 1.",
+    help="Probability of pasting the masked subject of another pair into the scene, 0 to 1.",
 )
-@click.option("--learning-rate", default=1e-3, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Random seed for the weights, the examples and the augmentation.",
+)
 @click.option(
     "--leave-out",
     metavar="PREFIX",
-    help="Do not train on pairs whose name starts so; they can serve to watch progress on.",
+    help="Exclude pairs whose name starts with PREFIX from training, for use as validation data.",
 )
 @click.option(
-    "--save-seconds", default=120.0, show_default=True, help="How often the checkpoint is written."
+    "--save-seconds", default=120.0, show_default=True, help="Seconds between two checkpoints."
 )
 def fit(
     dataset: Path,
@@ -97,18 +113,22 @@ def fit(
     depth: bool,
     leave_out: str | None,
     save_seconds: float,
-    **plan: Any,
+    **config: Any,  # fields of `TrainConfig`
 ) -> None:
-    """Train on DATASET's training pairs; ends with model.h5 in the run's folder."""
-    if plan["crop"] % 32 or plan["crop"] <= 0:
-        _fail(f"--crop {plan['crop']}: must be a multiple of 32")
+    """Train on the training pairs of DATASET, and write model.h5 to the output folder."""
+    if config["crop"] % 32 or config["crop"] <= 0:
+        _fail(f"--crop {config['crop']}: must be a positive multiple of 32")
     try:
         with interruptible() as check:
-            _fit(dataset, run, depth, leave_out, save_seconds, plan, check)
+            _fit(dataset, run, depth, leave_out, save_seconds, config, check)
+    except InputError as error:
+        _fail(error.in_options(option_names(fit)))
     except ValueError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        _fail(f"interrupted; the same command goes on from the checkpoint in {run}", INTERRUPTED)
+        _fail(
+            f"interrupted; repeat the command to resume from the checkpoint in {run}", INTERRUPTED
+        )
     click.echo(f"{run / 'model.h5'}", err=True)
 
 
@@ -118,19 +138,19 @@ def _fit(
     depth: bool,
     leave_out: str | None,
     save_seconds: float,
-    plan: dict[str, Any],
+    config: dict[str, Any],
     check: Callable[[], None],
 ) -> None:
-    """Trains and exports; `check` ends it between two steps if a Ctrl-C was lost."""
+    """Trains and exports; `check` raises KeyboardInterrupt if a library swallowed a Ctrl-C."""
     pairs = [
         pair
         for pair in find_pairs(dataset, "train")
         if leave_out is None or not pair.name.startswith(leave_out)
     ]
     from bokeh_convert.train.export import export
-    from bokeh_convert.train.trainer import Plan, train
+    from bokeh_convert.train.trainer import TrainConfig, train
 
-    whole = Plan(input_channels=4 if depth else 3, **plan)
+    train_config = TrainConfig(input_channels=4 if depth else 3, **config)
     console = Console(stderr=True)
     with Progress(
         TextColumn("loss {task.fields[loss]}"),
@@ -140,15 +160,15 @@ def _fit(
         console=console,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task("", total=whole.steps, loss="-")
+        task = bar.add_task("", total=train_config.steps, loss="-")
 
         def on_step(step: int, loss: float) -> None:
             check()
             bar.update(task, completed=step, loss=f"{loss:.5f}")
 
-        model = train(whole, pairs, run, save_seconds=save_seconds, on_step=on_step)
+        model = train(train_config, pairs, run, save_seconds=save_seconds, on_step=on_step)
     check()
-    export(model, whole, run / "model.h5")
+    export(model, train_config, run / "model.h5")
 
 
 @main.command()
@@ -158,26 +178,32 @@ def _fit(
     "--short-side",
     default=512,
     show_default=True,
-    help="The photo's short side as the network sees it.",
+    help="Short side of the network input, in pixels.",
 )
-@click.option("--sheet", type=_FOLDER, help="Save a contact sheet (photo, output, target) here.")
+@click.option("--sheet", type=_FOLDER, help="File for a contact sheet of photo, output and target.")
 @click.option(
-    "--split", type=click.Choice(["heldout", "train"]), default="heldout", show_default=True
+    "--split",
+    type=click.Choice(["heldout", "train"]),
+    default="heldout",
+    show_default=True,
+    help="Pairs to evaluate on.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print every photo's scores as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores of each photo as JSON.")
 def evaluate(
     model: Path, dataset: Path, short_side: int, sheet: Path | None, split: str, as_json: bool
 ) -> None:
-    """Score MODEL (.h5 or .keras, or a run's folder) on DATASET's held-out pairs."""
+    """Evaluate MODEL (.h5 or .keras, or the folder of a run) on the held-out pairs of DATASET."""
     try:
         pairs = find_pairs(dataset, split)
-        from bokeh_convert.train.drawing import drawing
+        from bokeh_convert.train.inference import open_for_inference
 
-        draw, depth = drawing(model)
-        from bokeh_convert.train.evaluate import evaluate as score
+        infer, depth = open_for_inference(model)
+        from bokeh_convert.train.evaluate import evaluate as evaluate_pairs
         from bokeh_convert.train.evaluate import score_data, summary
 
-        scores = score(draw, pairs, short_side=short_side, depth=depth, sheet=sheet)
+        scores = evaluate_pairs(infer, pairs, short_side=short_side, depth=depth, sheet=sheet)
+    except InputError as error:
+        _fail(error.in_options(option_names(evaluate)))
     except ValueError as error:
         _fail(str(error))
     means = summary(scores)

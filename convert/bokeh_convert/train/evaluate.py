@@ -1,4 +1,4 @@
-"""Scores a trained model on held-out pairs: the whole photo, the subject and the background."""
+"""Evaluates a trained model on held-out pairs: whole photo, subject and background."""
 
 from __future__ import annotations
 
@@ -25,16 +25,22 @@ _DECIBELS = ("whole", "whole_input", "subject", "background", "background_input"
 
 @dataclass(frozen=True)
 class Score:
-    """One held-out photo. PSNR in dB, peak 1.0, no crop; infinity for identical pictures.
+    """Scores of one photo. PSNR in dB with peak 1.0 and no crop; infinity if identical.
 
     Attributes:
-        whole: Output against the target; `whole_input` is that of "output = input".
-        subject: Output against the sharp photo inside the mask (weighted by it); None without a
-            mask or with an empty one.
-        background: Output against the target outside the mask; `background_input` likewise. None
-            without a mask, or where it covers everything.
-        background_detail: Gradient energy of the output outside the mask as a fraction of the
-            photo's: 1 is as sharp as the photo; `target_detail` is that of the target.
+        name: Name of the pair.
+        whole: PSNR of the output against the target.
+        whole_input: PSNR of the input photo against the target, for comparison.
+        subject: PSNR of the output against the sharp photo inside the mask (weighted by the mask);
+            None without a mask or with an empty one.
+        background: PSNR of the output against the target outside the mask; None without a mask, or
+            if it covers the whole photo.
+        background_input: PSNR of the input photo against the target outside the mask; None
+            likewise.
+        background_detail: Gradient energy of the output outside the mask, relative to the sharp
+            photo's; 1 is as sharp as the photo. None likewise.
+        target_detail: Gradient energy of the target outside the mask, relative to the sharp
+            photo's. None likewise.
     """
 
     name: str
@@ -48,27 +54,29 @@ class Score:
 
 
 def evaluate(
-    draw: Callable[[FloatImage], FloatImage],
+    infer: Callable[[FloatImage], FloatImage],
     pairs: Sequence[Pair],
     *,
     short_side: int,
     depth: bool,
     sheet: Path | None = None,
 ) -> list[Score]:
-    """Runs a model on pairs and scores it.
+    """Runs a model on pairs and scores its outputs.
 
     Args:
-        draw: From the network input [height, width, 3 or 4] to [h, w, 3], both in about [0, 1].
+        infer: Function from network input, float [height, width, 3 or 4] in [0, 1], to network
+            output, float [h, w, 3] in about [0, 1].
         pairs: Held-out pairs.
-        short_side: Of the photo as the network sees it, in pixels.
+        short_side: Short side of the network input, in pixels; rounded down to a multiple of 32.
         depth: Whether the model takes depth.
-        sheet: Where to save a contact sheet (photo, output, target), if anywhere.
+        sheet: File for a contact sheet (photo, output, target); None for no contact sheet.
 
     Returns:
-        One score for each pair. "Output = input" is the photo scaled to the output's size.
+        One score per pair.
 
     Raises:
-        InputError: If the model draws NaN or infinity.
+        InputError: If a photo cannot be read, or an output has NaN or infinity.
+        ValueError: If the model takes depth and a pair has no depth map.
     """
     scores, strips = [], []
     for pair in pairs:
@@ -78,31 +86,37 @@ def evaluate(
         planes = [photo]
         if depth:
             if pair.depth is None:
-                raise ValueError(f"{pair.sharp}: no depth map, and the model takes depth")
+                raise ValueError(
+                    f"{pair.sharp}: no depth map, and the model takes depth; add depth maps"
+                )
             planes.append(fit(open_depth(pair.depth), height, width))
-        output = draw(np.concatenate(planes, axis=-1))
-        if not np.isfinite(output).all():  # before it is clipped: infinity would become white
-            raise InputError(f"{pair.sharp}: the model draws NaN or infinity; train it again")
+        output = infer(np.concatenate(planes, axis=-1))
+        if not np.isfinite(output).all():  # before clipping, which would turn infinity into white
+            raise InputError(
+                f"{pair.sharp}: the output of the model has NaN or infinity; train it again"
+            )
         output = np.clip(output, 0, 1)
         out_height, out_width = output.shape[:2]
-        given = np.clip(resize(photo, out_height, out_width), 0, 1)
+        resized_input = np.clip(resize(photo, out_height, out_width), 0, 1)
         target = fit(bokeh, out_height, out_width)
         mask = None if pair.mask is None else fit(open_depth(pair.mask), out_height, out_width)
         scores.append(
-            _score(pair.name, output, given, fit(sharp, out_height, out_width), target, mask)
+            _score(
+                pair.name, output, resized_input, fit(sharp, out_height, out_width), target, mask
+            )
         )
-        strips.append(np.hstack([given, output, target]))
+        strips.append(np.hstack([resized_input, output, target]))
     if sheet is not None:
         save_photo(sheet, _contact_sheet(strips))
     return scores
 
 
 def summary(scores: Sequence[Score]) -> dict[str, Any]:
-    """Returns the means over all photos as JSON data; a field that some photo lacks is None.
+    """Returns the means over all photos as JSON data.
 
-    `whole_pooled`, `whole_worst` and `identical_photos` are as in
-    `bokeh_runtime.metrics.psnr.PsnrSummary`; photos whose two pictures are identical are left out
-    of a mean of PSNR.
+    The keys are `photos`, those of `Score`, and `whole_pooled`, `whole_worst` and
+    `identical_photos` (see `bokeh_runtime.metrics.psnr.PsnrSummary`). A value is None if it is None
+    for any photo. Infinite PSNR values, of identical images, are left out of a mean.
     """
     means: dict[str, Any] = {"photos": len(scores)}
     for field in (f for f in Score.__dataclass_fields__ if f != "name"):
@@ -123,15 +137,21 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def score_data(score: Score) -> dict[str, Any]:
-    """Returns a photo's scores as JSON data; a PSNR of identical pictures is None."""
+    """Returns the scores of a photo as JSON data; an infinite PSNR is None."""
     found = asdict(score)
     return {**found, **{f: finite_db(found[f]) for f in _DECIBELS if found[f] is not None}}
 
 
 def masked_psnr(image: FloatImage, reference: FloatImage, weight: FloatImage) -> float | None:
-    """PSNR in dB of [height, width, 3] images, errors weighted by [height, width, 1] in [0, 1].
+    """Returns the PSNR with weighted errors, in dB, with peak 1.0.
 
-    None where nothing has a weight.
+    Args:
+        image: float [height, width, 3] in [0, 1].
+        reference: float [height, width, 3] in [0, 1].
+        weight: float [height, width, 1] in [0, 1].
+
+    Returns:
+        The PSNR; infinity if the images are identical, None if all weights are 0.
     """
     if not weight.any():
         return None
@@ -143,12 +163,12 @@ def masked_psnr(image: FloatImage, reference: FloatImage, weight: FloatImage) ->
 def _score(
     name: str,
     output: FloatImage,
-    given: FloatImage,
+    resized_input: FloatImage,
     sharp: FloatImage,
     target: FloatImage,
     mask: FloatImage | None,
 ) -> Score:
-    whole, whole_input = (psnr(image, target, border_px=0) for image in (output, given))
+    whole, whole_input = (psnr(image, target, border_px=0) for image in (output, resized_input))
     if mask is None:
         return Score(name, whole, whole_input, None, None, None, None, None)
     behind = np.asarray(1 - mask, np.float32)
@@ -159,7 +179,7 @@ def _score(
         whole_input,
         masked_psnr(output, sharp, mask),
         masked_psnr(output, target, behind),
-        masked_psnr(given, target, behind),
+        masked_psnr(resized_input, target, behind),
         _gradient_energy(output, behind) / detail if detail else None,
         _gradient_energy(target, behind) / detail if detail else None,
     )
@@ -180,7 +200,7 @@ def _network_size(photo: FloatImage, short_side: int) -> tuple[int, int]:
 
 
 def _contact_sheet(strips: Sequence[FloatImage]) -> FloatImage:
-    """Lays the strips out in two columns, each scaled to the first one's size."""
+    """Arranges the strips in two columns, each resized to the size of the first one."""
     height, width = strips[0].shape[:2]
     same = [np.pad(fit(strip, height, width), ((2, 2), (4, 4), (0, 0))) for strip in strips]
     if len(same) % 2:

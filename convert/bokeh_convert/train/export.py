@@ -1,4 +1,4 @@
-"""Saves a trained model as a small `.h5` file that any Keras 3 opens."""
+"""Saves a trained model as a small `.h5` file for any version of Keras 3."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import h5py
 import keras
 
 from bokeh_convert.pynet.network import pynet
-from bokeh_convert.train.trainer import Plan
+from bokeh_convert.train.trainer import TrainConfig
 from bokeh_runtime.atomic_output import AtomicOutput
 
 _COMPRESS_FROM_BYTES = 1024
 
 
-def export(trained: keras.Model, plan: Plan, path: Path) -> None:
-    """Writes the model that outputs `plan.head`, with an open input size.
+def export(trained: keras.Model, config: TrainConfig, path: Path) -> None:
+    """Writes the model with the single output `config.head`, without a fixed input size.
 
     Args:
-        trained: What `train` or `averaged` returned.
-        plan: Of the run.
-        path: An .h5 file; replaced as a whole.
+        trained: The result of `train` or `load_averaged`.
+        config: The configuration of the run.
+        path: An .h5 file; replaced atomically.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If the file cannot be written.
     """
     model = pynet(
-        width=plan.width,
-        input_channels=plan.input_channels,
-        heads=(plan.head,),
-        residual=plan.residual,
+        width=config.width,
+        input_channels=config.input_channels,
+        heads=(config.head,),
+        residual=config.residual,
     )
     for layer in model.layers:
         layer.set_weights(trained.get_layer(layer.name).get_weights())
@@ -44,17 +44,18 @@ def export(trained: keras.Model, plan: Plan, path: Path) -> None:
 
 
 def _repack(source: Path, target: Path) -> None:
-    """Copies an HDF5 file with its large arrays compressed, without loss."""
-    # HDF5 1.10's layout stores hundreds of small groups in a fraction of the default's space; a
-    # newer one is not read by every h5py.
+    """Copies an HDF5 file with lossless compression of its large arrays."""
+    # The file format of HDF5 1.10 stores hundreds of small groups in a fraction of the default
+    # format's space. Not all versions of h5py can read a newer format.
     with h5py.File(source, "r") as old, h5py.File(target, "w", libver=("v110", "v110")) as new:
         _copy(old, new)
 
 
 def _portable(config: Any) -> Any:
-    """Drops what initializers hold at None: newer versions of Keras write fields that older refuse.
+    """Returns a model configuration without the initializer fields that are None.
 
-    None is their default, and a trained model needs no initializer.
+    New versions of Keras write fields that old versions refuse. None is their default, and a
+    trained model does not need its initializers.
     """
     if isinstance(config, list):
         return [_portable(value) for value in config]
@@ -68,7 +69,7 @@ def _portable(config: Any) -> Any:
 
 def _copy(old: h5py.Group, new: h5py.Group) -> None:
     for key, value in old.attrs.items():
-        # Not overwritten later: HDF5 would keep the space of the first.
+        # Changed before it is written: HDF5 does not free the space of an overwritten value.
         portable = key == "model_config"
         new.attrs[key] = json.dumps(_portable(json.loads(value))) if portable else value
     for name, item in old.items():
@@ -78,5 +79,5 @@ def _copy(old: h5py.Group, new: h5py.Group) -> None:
             filters: dict[str, Any] = {}
             if item.nbytes >= _COMPRESS_FROM_BYTES:
                 filters = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
-                filters["chunks"] = item.shape  # one chunk: arrays are read whole
+                filters["chunks"] = item.shape  # one chunk, because arrays are read as a whole
             new.create_dataset(name, data=item[()], **filters)

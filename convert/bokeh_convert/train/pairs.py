@@ -1,4 +1,4 @@
-"""Finds the photo pairs of a training set on disk."""
+"""Lists the photo pairs of a data set on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ SPLITS = ("train", "heldout")
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of one scene. Depth and mask are None where the set has none."""
+    """The files of one scene.
+
+    Attributes:
+        name: Name of the scene.
+        sharp: Photo with everything in focus, the network input.
+        bokeh: Photo with a blurred background, the target.
+        depth: Depth map; None if the data set has none.
+        mask: Mask of the subject, white inside; None if the data set has none.
+    """
 
     name: str
     sharp: Path
@@ -24,14 +32,14 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
     """Lists the pairs of one split, sorted by name.
 
     Args:
-        dataset: Either EBB!'s folders (`train/` and `test/`, each with `original/N.jpg`,
+        dataset: A folder in the layout of EBB! (`train/` and `test/`, each with `original/N.jpg`,
             `original_depth/N.png`, `bokeh/N.jpg`), or a folder with a `pairs.tsv` (columns `name`
             and `split`) and `NAME_sharp.jpg`, `NAME_bokeh.jpg`, `NAME_depth.png`, `NAME_mask.png`.
-        split: "train" or "heldout" (EBB!'s `test/`).
+        split: "train" or "heldout" (`test/` in EBB!).
 
     Raises:
-        ValueError: If the folder has neither layout, its table cannot be read, or it has no pair of
-            that split.
+        ValueError: If the folder has neither layout, `pairs.tsv` cannot be read, or there is no
+            pair in that split.
     """
     if split not in SPLITS:
         raise ValueError(f"split '{split}' is unknown; use {' or '.join(SPLITS)}")
@@ -42,11 +50,11 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
         pairs = _from_ebb(dataset / ("train" if split == "train" else "test"))
     else:
         raise ValueError(
-            f"{dataset}: neither pairs.tsv nor train/original/ is there; "
-            "give a folder in EBB!'s layout or one with a pairs.tsv"
+            f"{dataset}: has neither pairs.tsv nor train/original/; "
+            "give a folder in the layout of EBB! or one with a pairs.tsv"
         )
     if not pairs:
-        raise ValueError(f"{dataset}: no pair of the split '{split}'")
+        raise ValueError(f"{dataset}: has no pairs in the split '{split}'; check the data set")
     return pairs
 
 
@@ -58,15 +66,17 @@ def _from_table(table: Path, split: str) -> list[Pair]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table}: cannot be read ({error}); check the file") from error
     except KeyError as error:
-        raise ValueError(f"{table}: has no column {error}; it needs name and split") from error
+        raise ValueError(
+            f"{table}: has no column {error}; add the columns name and split"
+        ) from error
     folder = table.parent
     return [
         Pair(
             name,
             folder / f"{name}_sharp.jpg",
             folder / f"{name}_bokeh.jpg",
-            _if_there(folder / f"{name}_depth.png"),
-            _if_there(folder / f"{name}_mask.png"),
+            _existing(folder / f"{name}_depth.png"),
+            _existing(folder / f"{name}_mask.png"),
         )
         for name in sorted(names)
     ]
@@ -78,7 +88,7 @@ def _from_ebb(folder: Path) -> list[Pair]:
             sharp.stem,
             sharp,
             folder / "bokeh" / sharp.name,
-            _if_there(folder / "original_depth" / f"{sharp.stem}.png"),
+            _existing(folder / "original_depth" / f"{sharp.stem}.png"),
             None,
         )
         for sharp in sorted((folder / "original").glob("*.jpg"))
@@ -86,5 +96,5 @@ def _from_ebb(folder: Path) -> list[Pair]:
     ]
 
 
-def _if_there(path: Path) -> Path | None:
+def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None

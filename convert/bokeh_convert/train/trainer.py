@@ -1,4 +1,4 @@
-"""Trains a PyNET in resumable steps, all heads together or level by level."""
+"""Resumable training of PyNET, all heads together or level by level."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from keras import ops
 
 from bokeh_convert.process_state import random_state
 from bokeh_convert.pynet.network import HEADS, pynet
-from bokeh_convert.train.batches import Recipe, batches, resize
+from bokeh_convert.train.batches import AugmentationConfig, batches, resize
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.atomic_output import AtomicOutput, folder_lock
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.jsonl"
+_CONFIG_KEY = "plan"  # as in the checkpoints of older versions
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that decides a run. It is stored in the checkpoint and must not change later.
+class TrainConfig:
+    """The configuration of a training run, stored in the checkpoint. A resumed run must match it.
 
     Attributes:
         width, input_channels, residual: See `bokeh_convert.pynet.network.pynet`.
         head: The finest head to train, one of `HEADS`.
-        by_level: Add the heads one after the other from the coarsest, as the paper does, instead
-            of training all of them from the start. A step of a coarse level costs a fraction of
-            a whole one.
-        steps: Optimizer steps in all; level by level, split evenly over the heads.
-        batch: Examples per step.
-        crop, short_side: See `Recipe`, in pixels.
-        paste: See `Recipe`.
-        learning_rate: Peak of the schedule (linear warm-up, then cosine down to 1 %).
-        seed: Of the weights, the examples and their augmentation.
+        by_level: Add the heads one by one, starting with the coarsest, as the paper does. If
+            False, all heads are trained from the start. A step on the coarse levels takes a
+            fraction of the time of a full step.
+        steps: Total number of optimizer steps; level by level, split evenly between the heads.
+        batch: Batch size.
+        crop, short_side: See `AugmentationConfig`, in pixels.
+        paste: See `AugmentationConfig`, in [0, 1].
+        learning_rate: Peak of the schedule (linear warm-up, then cosine decay to 1 %).
+        seed: Random seed of the weights, the examples and the augmentation.
     """
 
     width: float
@@ -65,148 +66,158 @@ class Plan:
         return HEADS[: HEADS.index(self.head) + 1]
 
     @property
-    def recipe(self) -> Recipe:
-        return Recipe(
+    def augmentation(self) -> AugmentationConfig:
+        """How the training examples are made."""
+        return AugmentationConfig(
             self.crop, self.short_side, head_scale(self.head), self.input_channels == 4, self.paste
         )
 
 
 @dataclass(frozen=True)
 class _Stage:
+    """A part of the training with fixed heads, from step `first_step` to before `last_step`."""
+
     heads: tuple[str, ...]
     first_step: int
     last_step: int
 
 
 def head_scale(head: str) -> float:
-    """Returns the size of a head's output relative to the network's input (2, 1, 1/2, ... 1/32)."""
+    """Returns the size of a head's output relative to the network input: 2, 1, 1/2, ... 1/32."""
     return 2.0 if head == "l_up" else 2.0 ** -int(head[1:])
 
 
 def charbonnier(target: Any, output: Any) -> Any:
-    """Mean of sqrt(error^2 + 0.05^2) - 0.05: squared for small errors, absolute for large ones.
+    """Returns the Charbonnier loss, mean(sqrt(error^2 + 0.05^2) - 0.05), of two equal shapes.
 
-    The squared part is what PSNR rewards; the absolute part keeps a pixel whose sharpness is in
-    doubt from becoming half blurred.
+    (Charbonnier et al., 1994, "Two deterministic half-quadratic regularization algorithms for
+    computed imaging".) It is quadratic for small errors, which favors PSNR, and linear for large
+    errors: where it is uncertain whether a pixel is sharp, a purely quadratic loss would give the
+    average, a half-blurred pixel.
     """
     return ops.mean(ops.sqrt(ops.square(target - output) + 0.05**2)) - 0.05
 
 
 def train(
-    plan: Plan,
+    config: TrainConfig,
     pairs: Sequence[Pair],
     run: Path,
     *,
     save_seconds: float = 120.0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> keras.Model:
-    """Trains until `plan.steps`, from the run's checkpoint if there is one.
+    """Trains for `config.steps` steps, starting from the checkpoint in the folder, if any.
 
     Args:
-        plan: What to train.
+        config: The configuration.
         pairs: The training pairs.
-        run: Folder of the checkpoint and the loss log; made if missing.
-        save_seconds: How often the checkpoint is written.
-        on_step: Called after each step with the steps done and the smoothed loss.
+        run: Folder of the checkpoint and the loss log; created if missing.
+        save_seconds: Seconds between two checkpoints.
+        on_step: Called after each step, with the number of steps done and the smoothed loss.
 
     Returns:
-        The model with the single output `plan.head`, holding the averaged weights.
+        The model with the single output `config.head` and averaged weights (exponential moving
+        average).
 
     Raises:
-        InputError: If the checkpoint in `run` is damaged, or belongs to another plan or other
-            pairs, another training has that folder, or it cannot be written to.
-        ValueError: If the loss is not finite.
+        InputError: If the checkpoint is damaged or is of another configuration or other pairs, if
+            another process trains in the folder, if the folder cannot be written to, or if the
+            loss is not finite.
     """
     with folder_lock(run, "train.lock"):
-        with random_state(plan.seed):  # of the weights
-            state = _State(plan, run, _digest(pairs))
-        for stage in _stages(plan):
+        with random_state(config.seed):  # for the initial weights
+            state = _State(config, run, _digest(pairs))
+        for stage in _stages(config):
             if state.step < stage.last_step:
                 _run_stage(state, stage, pairs, save_seconds, on_step)
         return state.finest()
 
 
-def averaged(run: Path) -> keras.Model:
-    """Returns the model of a run's checkpoint, finished or not, with its averaged weights.
+def load_averaged(run: Path) -> keras.Model:
+    """Returns the model of a checkpoint, with averaged weights. The run may be unfinished.
+
+    Args:
+        run: Folder of the run.
 
     Raises:
-        ValueError: If the folder holds no checkpoint, or a damaged one.
+        InputError: If the folder has no checkpoint, or a damaged one.
     """
     if not (run / CHECKPOINT).is_file():
-        raise ValueError(f"{run}: no {CHECKPOINT} there; train first")
+        raise InputError(f"{run}: the folder has no {CHECKPOINT}; train first")
     saved = _read(run / CHECKPOINT)
-    plan = Plan(**json.loads(str(saved["plan"])))
-    state = _State(plan, run, str(saved.get("pairs", "")))
-    stage = next(stage for stage in _stages(plan) if state.step <= stage.last_step)
+    config = TrainConfig(**json.loads(str(saved[_CONFIG_KEY])))
+    state = _State(config, run, str(saved.get("pairs", "")))
+    stage = next(stage for stage in _stages(config) if state.step <= stage.last_step)
     model, optimizer = state.open(stage)
     optimizer.finalize_variable_values(model.trainable_variables)
     return state.finest()
 
 
 class _State:
-    """A run in memory: the network with all its heads, and how far it is."""
+    """State of a run: the network with all its heads, and the number of steps done."""
 
-    def __init__(self, plan: Plan, run: Path, pairs: str) -> None:
-        self.plan = plan
+    def __init__(self, config: TrainConfig, run: Path, pairs: str) -> None:
+        self.config = config
         self.pairs = pairs
         self.run = run
         self.step = 0
         self._network = pynet(
-            width=plan.width,
-            input_channels=plan.input_channels,
-            heads=plan.heads,
-            residual=plan.residual,
+            width=config.width,
+            input_channels=config.input_channels,
+            heads=config.heads,
+            residual=config.residual,
         )
-        self._saved = _load(plan, run, pairs)
+        self._saved = _load(config, run, pairs)
         if self._saved:
             self.step = int(self._saved["step"])
             weights = [self._saved[f"w{i}"] for i in range(len(self._network.weights))]
             self._network.set_weights(weights)
 
     def finest(self) -> keras.Model:
-        """Returns the model that outputs the plan's head alone."""
+        """Returns the model with the single output `config.head`."""
         return keras.Model(self._network.input, self._network.outputs[-1], name="pynet")
 
     def open(self, stage: _Stage) -> tuple[keras.Model, Any]:
-        """Returns the model of a stage, ready to train, and its optimizer."""
-        heads = [self._network.outputs[self.plan.heads.index(head)] for head in stage.heads]
-        model, optimizer = _compile(keras.Model(self._network.input, heads), self.plan, stage)
+        """Returns the compiled model of a stage, and its optimizer."""
+        heads = [self._network.outputs[self.config.heads.index(head)] for head in stage.heads]
+        model, optimizer = _compile(keras.Model(self._network.input, heads), self.config, stage)
         if self._saved and stage.first_step < self.step:
             for i, variable in enumerate(optimizer.variables):
                 variable.assign(self._saved[f"o{i}"])
         return model, optimizer
 
     def save(self, optimizer: Any, loss: float) -> None:
-        """Writes the checkpoint, whole or not at all, and a line of the log."""
+        """Writes the checkpoint, atomically, and appends a line to the log."""
         arrays = {f"w{i}": value for i, value in enumerate(self._network.get_weights())}
         for i, variable in enumerate(optimizer.variables):
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
-        plan = json.dumps(asdict(self.plan))
+        arrays[_CONFIG_KEY] = np.array(json.dumps(asdict(self.config)))
         with AtomicOutput(self.run) as staging:
             with staging.path(CHECKPOINT).open("wb") as file:
-                np.savez(file, step=self.step, plan=plan, pairs=self.pairs, **arrays)
+                np.savez(file, step=self.step, pairs=self.pairs, **arrays)
             staging.commit()
         with (self.run / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": self.step, "loss": round(loss, 6)}) + "\n")
 
 
-def _stages(plan: Plan) -> list[_Stage]:
-    if not plan.by_level:
-        return [_Stage(plan.heads, 0, plan.steps)]
-    ends = [round(plan.steps * (i + 1) / len(plan.heads)) for i in range(len(plan.heads))]
+def _stages(config: TrainConfig) -> list[_Stage]:
+    if not config.by_level:
+        return [_Stage(config.heads, 0, config.steps)]
+    ends = [round(config.steps * (i + 1) / len(config.heads)) for i in range(len(config.heads))]
     starts = [0, *ends[:-1]]
     return [
-        _Stage(plan.heads[: i + 1], *span) for i, span in enumerate(zip(starts, ends, strict=True))
+        _Stage(config.heads[: i + 1], *span)
+        for i, span in enumerate(zip(starts, ends, strict=True))
     ]
 
 
-def _compile(model: keras.Model, plan: Plan, stage: _Stage) -> tuple[keras.Model, Any]:
+def _compile(model: keras.Model, config: TrainConfig, stage: _Stage) -> tuple[keras.Model, Any]:
     steps = stage.last_step - stage.first_step
     schedule = keras.optimizers.schedules.CosineDecay(
-        plan.learning_rate / 10,
+        config.learning_rate / 10,
         max(1, steps - steps // 20),
         alpha=0.1,
-        warmup_target=plan.learning_rate,
+        warmup_target=config.learning_rate,
         warmup_steps=steps // 20,
     )
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.998)
@@ -214,7 +225,7 @@ def _compile(model: keras.Model, plan: Plan, stage: _Stage) -> tuple[keras.Model
     model.compile(
         optimizer=optimizer,
         loss=[charbonnier] * len(stage.heads),
-        # The finest head is what will be used; the coarser ones only guide the way there.
+        # Only the finest head is used later; the coarser ones are auxiliary losses.
         loss_weights=[0.2] * (len(stage.heads) - 1) + [1.0],
     )
     return model, optimizer
@@ -227,25 +238,29 @@ def _run_stage(
     save_seconds: float,
     on_step: Callable[[int, float], None],
 ) -> None:
-    plan = state.plan
+    config = state.config
     model, optimizer = state.open(stage)
     smooth, saved_at = None, time.monotonic()
     for photos, targets in batches(
-        pairs, plan.recipe, plan.batch, seed=plan.seed, steps=range(state.step, stage.last_step)
+        pairs,
+        config.augmentation,
+        config.batch,
+        seed=config.seed,
+        steps=range(state.step, stage.last_step),
     ):
-        goals = [_shrink(targets, plan.crop * head_scale(head)) for head in stage.heads]
+        goals = [_shrink(targets, config.crop * head_scale(head)) for head in stage.heads]
         loss = float(np.ravel(model.train_on_batch(photos, goals))[0])
         if not math.isfinite(loss):
-            raise ValueError(
-                f"{state.run}: the loss is {loss} after step {state.step}; "
-                "start again in another folder with a lower --learning-rate"
+            raise InputError(
+                f"{state.run}: the loss is {loss} after step {state.step}",
+                remedy=("start again in another folder with a lower ", Argument("learning_rate")),
             )
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
         state.step += 1
         on_step(state.step, smooth)
         last = state.step == stage.last_step
         if last:
-            # Before saving: a run that resumes here must start the next stage from the same.
+            # Before saving, so that a resumed run starts the next stage from the same weights.
             optimizer.finalize_variable_values(model.trainable_variables)
         if last or time.monotonic() - saved_at > save_seconds:
             state.save(optimizer, smooth)
@@ -259,22 +274,21 @@ def _shrink(targets: FloatImage, side: float) -> FloatImage:
     return np.stack([resize(target, size, size) for target in targets])
 
 
-def _load(plan: Plan, run: Path, pairs: str) -> dict[str, Any] | None:
+def _load(config: TrainConfig, run: Path, pairs: str) -> dict[str, Any] | None:
     path = run / CHECKPOINT
     if not path.is_file():
         return None
     saved = _read(path)
-    theirs = json.loads(str(saved["plan"]))
-    differs = [name for name, value in asdict(plan).items() if theirs.get(name) != value]
+    stored = json.loads(str(saved[_CONFIG_KEY]))
+    differs = [name for name, value in asdict(config).items() if stored.get(name) != value]
     if differs:
         raise InputError(
             f"{path}: was trained with another {', '.join(differs)}; "
-            "give the same options or another folder"
+            "use the same configuration or another folder"
         )
-    if str(saved.get("pairs", pairs)) != pairs:  # older checkpoints do not say
+    if str(saved.get("pairs", pairs)) != pairs:  # older checkpoints lack this
         raise InputError(
-            f"{path}: was trained on other pairs; give the same data set and --leave-out, "
-            "or another folder"
+            f"{path}: was trained on other pairs; use the same pairs or another folder"
         )
     return saved
 
@@ -283,19 +297,18 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             saved = {name: arrays[name] for name in arrays.files}
-        if missing := {"step", "plan"} - saved.keys():
-            raise ValueError(f"holds no {', '.join(sorted(missing))}")
-        json.loads(str(saved["plan"]))
+        if missing := {"step", _CONFIG_KEY} - saved.keys():
+            raise ValueError(f"has no {', '.join(sorted(missing))}")
+        json.loads(str(saved[_CONFIG_KEY]))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path}: is no checkpoint that can be gone on with ({error}); "
-            "remove it, or give another folder"
+            f"{path}: is not a valid checkpoint ({error}); remove it, or use another folder"
         ) from error
     return saved
 
 
 def _digest(pairs: Sequence[Pair]) -> str:
-    """Tells one list of pairs from another: by names and, not to read them all, by sizes."""
+    """Returns a hash of names and file sizes. Hashing the contents would take too long."""
     listed = []
     for pair in pairs:
         files = (pair.sharp, pair.bokeh, pair.depth, pair.mask)

@@ -1,1 +1,1 @@
-"""A converted file against the full model: figures and pictures."""
+"""Comparison of converted files with the full model."""

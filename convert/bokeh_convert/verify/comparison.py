@@ -1,4 +1,4 @@
-"""The side-by-side picture of a conversion: photo, full model, and each converted file."""
+"""The side-by-side picture of a conversion: photo, full model and each converted file."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from bokeh_runtime.tflite.reference_pack import Reference
 
 _GAP_PX = 6
 _HEADING_PX = 30
-_MOST_ROWS = 4
+_MAX_ROWS = 4
 
 
 def save_comparison(
     path: Path, reference: Reference, columns: Sequence[tuple[str, Sequence[FloatImage]]]
 ) -> None:
-    """Writes the picture: one row for each of the first four photos.
+    """Writes the picture, with one row for each of the first four photos.
 
     Args:
         path: A .png or .jpg file.
-        reference: The photos and what the full model drew.
-        columns: Heading and pictures of each converted file, float [height, width, 3] in [0, 1].
+        reference: The photos and the outputs of the full model.
+        columns: Heading and outputs of each converted file; one output per photo, float
+            [height, width, 3] in [0, 1].
+
+    Raises:
+        InputError: If the file cannot be written.
     """
     height, width = reference.outputs[0].shape[:2]
     photos = [
@@ -32,11 +36,11 @@ def save_comparison(
         / np.float32(255)
         for pixels in reference.inputs
     ]
-    every = [("photo", photos), ("full model", reference.outputs), *columns]
-    rows = min(_MOST_ROWS, len(photos))
-    heading_row = np.hstack([_heading(text, width + _GAP_PX) for text, _ in every])
+    all_columns = [("photo", photos), ("full model", reference.outputs), *columns]
+    rows = min(_MAX_ROWS, len(photos))
+    heading_row = np.hstack([_heading(text, width + _GAP_PX) for text, _ in all_columns])
     picture_rows = [
-        np.hstack([_padded(pictures[row]) for _, pictures in every]) for row in range(rows)
+        np.hstack([_padded(pictures[row]) for _, pictures in all_columns]) for row in range(rows)
     ]
     save_photo(path, np.vstack([heading_row, *picture_rows]))
 

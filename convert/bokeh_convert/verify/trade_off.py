@@ -1,4 +1,4 @@
-"""The picture of a plan search: PSNR against cost."""
+"""Plot of a mixed-precision search: PSNR against estimated cost."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from bokeh_convert.quantize.mixed_precision_search import Budget, Plan
+from bokeh_convert.quantize.mixed_precision_search import SearchConstraints, SearchResult
 
-_TOP_DB = 150.0
-"""Where identical pictures are drawn: about as near as float32 can be."""
+_MAX_DB = 150.0
+"""Where an infinite PSNR is plotted; above what float32 rounding allows otherwise."""
 
 
-def save_trade_off(path: Path, plan: Plan, budget: Budget) -> None:
-    """Draws every plan that was tried, the chosen one marked.
+def save_trade_off(path: Path, result: SearchResult, constraints: SearchConstraints) -> None:
+    """Plots all trials of a search, the chosen one marked.
 
     Args:
         path: A .png file.
-        plan: What the search found.
-        budget: What it was asked for.
+        result: The result of the search.
+        constraints: The limits of the search, plotted as lines.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    costs = [trial.cost_ratio for trial in plan.trials]
-    means = [min(trial.psnr_db_mean, _TOP_DB) for trial in plan.trials]
-    worst = [min(trial.psnr_db_worst, _TOP_DB) for trial in plan.trials]
+    costs = [trial.cost_ratio for trial in result.trials]
+    means = [min(trial.psnr_db_mean, _MAX_DB) for trial in result.trials]
+    worst = [min(trial.psnr_db_worst, _MAX_DB) for trial in result.trials]
     spread = [mean - low for mean, low in zip(means, worst, strict=True)]
-    nothing = [0.0] * len(costs)
+    zeros = [0.0] * len(costs)
     axes.errorbar(
-        costs, means, (spread, nothing), fmt="o", color="0.45", markersize=4, linewidth=0.7,
-        label="plans tried (mean; the line ends at the worst photo)",
+        costs, means, (spread, zeros), fmt="o", color="0.45", markersize=4, linewidth=0.7,
+        label="trials (mean; the line ends at the worst photo)",
     )  # fmt: skip
     best = np.maximum.accumulate(means)
     axes.step(costs, best, where="post", color="0.7", linewidth=0.8, label="best for its cost")
-    chosen = plan.chosen
-    floats = f"{len(chosen.in_float)} of {plan.convolutions} convolutions in float"
-    mean = min(chosen.psnr_db_mean, _TOP_DB)
-    axes.plot(chosen.cost_ratio, mean, "o", color="tab:blue", label=f"chosen: {floats}")
-    axes.axhline(budget.psnr_db, color="tab:green", linewidth=0.8, label="asked of mean and pooled")
+    chosen = result.chosen
+    in_float = f"{len(chosen.float_convolutions)} of {result.convolutions} convolutions in float32"
+    mean = min(chosen.psnr_db_mean, _MAX_DB)
+    axes.plot(chosen.cost_ratio, mean, "o", color="tab:blue", label=f"chosen: {in_float}")
     axes.axhline(
-        budget.worst_db, color="tab:green", linewidth=0.8, linestyle=":",
-        label="asked of the worst photo",
+        constraints.min_psnr_db, color="tab:green", linewidth=0.8,
+        label="limit on mean and pooled PSNR",
     )  # fmt: skip
-    if budget.cost_ratio is not None:
-        axes.axvline(budget.cost_ratio, color="tab:red", linewidth=0.8, label="most cost")
-    axes.set_xlabel("instructions on a phone's CPU / float32's (estimate)")
-    axes.set_ylabel("PSNR against float32, dB (photos of the search)")
+    axes.axhline(
+        constraints.worst_limit_db, color="tab:green", linewidth=0.8, linestyle=":",
+        label="limit on the worst photo",
+    )  # fmt: skip
+    if constraints.max_cost_ratio is not None:
+        axes.axvline(
+            constraints.max_cost_ratio, color="tab:red", linewidth=0.8, label="limit on the cost"
+        )
+    axes.set_xlabel("estimated instructions on a phone's CPU, relative to float32")
+    axes.set_ylabel("PSNR against float32, dB (search photos)")
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120, format="png")

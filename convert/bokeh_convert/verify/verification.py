@@ -1,4 +1,4 @@
-"""Holds a .tflite file against the full model, picture by picture."""
+"""Compares the output of a .tflite file with that of the full model, photo by photo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_convert.data.calibration_data import Sample, read_sample, to_input
+from bokeh_convert.data.calibration_data import Sample, read_sample, to_network_input
 from bokeh_convert.sources.float_model import SizedModel
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
@@ -17,62 +17,73 @@ from bokeh_runtime.metrics.fidelity import Fidelity, compare
 from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.tflite.reference_pack import Reference
 
+_MIN_CONTRAST = 1 / 255
+
 
 @dataclass(frozen=True)
 class FidelityLimits:
-    """What PSNR a file must reach; None asks for nothing.
+    """Lower limits on the PSNR against the full model, in dB; None for no limit.
 
     Attributes:
-        psnr_db: Of the mean over the photos whose pictures differ, and of the pooled error over all
-            photos: both must reach it.
-        psnr_db_worst: Of the worst photo.
+        psnr_db: Limit on the mean PSNR over the photos whose outputs differ, and on the PSNR of
+            the mean squared error pooled over all photos.
+        psnr_db_worst: Limit on the PSNR of the worst photo.
     """
 
     psnr_db: float | None = None
     psnr_db_worst: float | None = None
 
     def shortfall(self, fidelity: Fidelity) -> str | None:
-        """Returns which figures are under their limits; None if none is."""
+        """Returns which limits are missed and by what value; None if all are met."""
         worst = min(fidelity.images, key=lambda image: image.psnr_db)
-        found = [
-            f"{name} {psnr_text(decibels)} is under {limit:g} dB"
+        missed = [
+            f"{name} {psnr_text(decibels)} is below {limit:g} dB"
             for name, decibels, limit in (
                 ("mean PSNR", fidelity.psnr_db_mean, self.psnr_db),
-                ("PSNR of the pooled error", fidelity.psnr_db_pooled, self.psnr_db),
+                ("pooled PSNR", fidelity.psnr_db_pooled, self.psnr_db),
                 (f"PSNR of the worst photo ({worst.name})", worst.psnr_db, self.psnr_db_worst),
             )
-            # So written that what is no number does not pass.
+            # Not `decibels < limit`, which NaN would pass.
             if limit is not None and not decibels >= limit
         ]
-        return "; ".join(found) or None
+        return "; ".join(missed) or None
 
 
-class BrokenPictureError(Exception):
-    """A converted file draws NaN, infinity, or a constant picture where the full model does not."""
+class InvalidOutputError(Exception):
+    """The output of a converted file has NaN or infinity, or is constant."""
 
 
-def sized_sample(sample: Sample, sized: SizedModel) -> npt.NDArray[np.uint8]:
-    """Reads a sample as the model was trained to see it; see `read_sample`."""
+def read_input_pixels(sample: Sample, sized: SizedModel) -> npt.NDArray[np.uint8]:
+    """Reads a photo with the size, channels and resampling of a model; see `read_sample`."""
     model = sized.model
     return read_sample(sample, sized.height, sized.width, model.channels, model.resampling)
 
 
-def draw_reference(
+def compute_reference(
     sized: SizedModel, samples: Sequence[Sample], on_photo: Callable[[], None]
 ) -> Reference:
-    """Runs the full model on the verification photos.
+    """Runs the full model on photos.
+
+    Args:
+        sized: The full model.
+        samples: The photos.
+        on_photo: Called after each photo.
+
+    Returns:
+        Network inputs, and outputs clipped to [0, 1].
 
     Raises:
-        InputError: If a photo cannot be read, or the model draws NaN or a constant picture.
+        InputError: If a photo cannot be read, or an output has NaN or infinity or is constant.
     """
     inputs, outputs = [], []
     for sample in samples:
-        pixels = sized_sample(sample, sized)
-        output = sized.run(to_input(pixels))
-        fault = _fault(output)
-        if fault:
+        pixels = read_input_pixels(sample, sized)
+        output = sized.run(to_network_input(pixels))
+        defect = _output_defect(output)
+        if defect:
             raise InputError(
-                f"{sized.model.path}: draws {fault} for {sample.name}; give a trained model"
+                f"{sized.model.path}: the output for {sample.name} {defect}; "
+                "use a fully trained model"
             )
         inputs.append(pixels)
         outputs.append(np.clip(output, 0, 1))
@@ -83,33 +94,39 @@ def draw_reference(
 def verify(
     content: bytes, reference: Reference, *, threads: int, on_photo: Callable[[], None]
 ) -> tuple[Fidelity, list[FloatImage]]:
-    """Runs a .tflite file on the reference's inputs and compares.
+    """Runs a .tflite file on the inputs of a reference and compares the outputs.
+
+    Args:
+        content: The .tflite file.
+        reference: Inputs and expected outputs.
+        threads: CPU threads.
+        on_photo: Called after each photo.
 
     Returns:
-        The fidelity, and the pictures, clipped to [0, 1].
+        The fidelity, and the outputs, float [height, width, 3] clipped to [0, 1].
 
     Raises:
-        BrokenPictureError: If the file draws NaN, infinity or a constant picture.
+        InvalidOutputError: If an output has NaN or infinity, or is constant.
     """
     model = TfliteModel(content, threads=threads)
-    images, pictures = [], []
+    images, outputs = [], []
     for name, pixels, expected in zip(
         reference.names, reference.inputs, reference.outputs, strict=True
     ):
-        output = model.run(to_input(pixels))
-        fault = _fault(output)
-        if fault:
-            raise BrokenPictureError(f"draws {fault} for {name}")
-        picture = np.clip(output, 0, 1)
-        images.append(compare(name, picture, expected, border_px=0))
-        pictures.append(picture)
+        output = model.run(to_network_input(pixels))
+        defect = _output_defect(output)
+        if defect:
+            raise InvalidOutputError(f"the output for {name} {defect}")
+        clipped = np.clip(output, 0, 1)
+        images.append(compare(name, clipped, expected, border_px=0))
+        outputs.append(clipped)
         on_photo()
-    return Fidelity(images), pictures
+    return Fidelity(images), outputs
 
 
-def _fault(output: FloatImage) -> str | None:
+def _output_defect(output: FloatImage) -> str | None:
     if not np.isfinite(output).all():
-        return "NaN or infinity"
-    if float(np.ptp(np.clip(output, 0, 1))) < 1 / 255:
-        return "a constant picture"
+        return "has NaN or infinity"
+    if float(np.ptp(np.clip(output, 0, 1))) < _MIN_CONTRAST:
+        return "is constant"
     return None

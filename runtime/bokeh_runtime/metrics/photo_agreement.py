@@ -60,8 +60,8 @@ def agreement(photo: FloatImage, output: FloatImage) -> PhotoAgreement:
     height, width = photo.shape[:2]
     factor = min(1.0, _LONG_SIDE / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    first = cv2.resize(_luminance(photo[..., :3]), size, interpolation=cv2.INTER_AREA)
-    second = cv2.resize(_luminance(np.clip(output, 0, 1)), size, interpolation=cv2.INTER_AREA)
+    first = _resized(_luminance(photo[..., :3]), size)
+    second = _resized(_luminance(np.clip(output, 0, 1)), size)
     correlation = max(
         abs(_correlation(first, second)), abs(_correlation(_gradient(first), _gradient(second)))
     )
@@ -85,6 +85,10 @@ def _luminance(image: FloatImage) -> npt.NDArray[np.float32]:
     if image.shape[2] == 1:
         return np.ascontiguousarray(image[..., 0], np.float32)
     return np.ascontiguousarray(image @ _LUMINANCE, np.float32)
+
+
+def _resized(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _gradient(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

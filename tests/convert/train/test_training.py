@@ -13,19 +13,19 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_convert.pynet.network import pynet
-from bokeh_convert.train.batches import Recipe, batches, example
+from bokeh_convert.train.batches import AugmentationConfig, batches, make_example
 from bokeh_convert.train.cli import main
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.export import export
 from bokeh_convert.train.pairs import find_pairs
-from bokeh_convert.train.trainer import CHECKPOINT, LOG, Plan, averaged, train
+from bokeh_convert.train.trainer import CHECKPOINT, LOG, TrainConfig, load_averaged, train
 from bokeh_runtime.errors import InputError
 
-PLAN = Plan(
+CONFIG = TrainConfig(
     width=0.05,
     input_channels=3,
     residual=True,
-    head="l5",  # the deepest level alone: a few seconds to build
+    head="l5",  # only the deepest level, which builds in a few seconds
     by_level=False,
     steps=4,
     batch=1,
@@ -64,21 +64,21 @@ def test_ebbs_folders_are_read(dataset: Path, tmp_path: Path) -> None:
         ("sharp.jpg", "original", "1.jpg"),
         ("bokeh.jpg", "bokeh", "1.jpg"),
         ("depth.png", "original_depth", "1.png"),
-        ("sharp.jpg", "original", "2.jpg"),  # without a partner: left out
+        ("sharp.jpg", "original", "2.jpg"),  # without a bokeh photo, skipped
     ):
         content = (dataset / f"cup_1_{kind}").read_bytes()
         (tmp_path / "train" / part / name).write_bytes(content)
     (pair,) = find_pairs(tmp_path, "train")
     assert (pair.name, pair.depth) == ("1", tmp_path / "train" / "original_depth" / "1.png")
-    with pytest.raises(ValueError, match="no pair of the split 'heldout'"):
+    with pytest.raises(ValueError, match="has no pairs in the split 'heldout'"):
         find_pairs(tmp_path, "heldout")
 
 
 @pytest.mark.parametrize("scale", [2.0, 1.0, 1 / 8])
 def test_an_example_has_the_networks_sizes(scale: float, dataset: Path) -> None:
-    recipe = Recipe(crop=32, short_side=40, scale=scale, depth=True, paste=1.0)
+    config = AugmentationConfig(crop=32, short_side=40, scale=scale, depth=True, paste=1.0)
     pairs = find_pairs(dataset, "train")
-    photo, target = example(pairs, recipe, np.random.default_rng(0))
+    photo, target = make_example(pairs, config, np.random.default_rng(0))
     assert photo.shape == (32, 32, 4)
     side = int(32 * max(scale, 1))
     assert target.shape == (side, side, 3)
@@ -88,8 +88,8 @@ def test_an_example_has_the_networks_sizes(scale: float, dataset: Path) -> None:
 
 def test_a_steps_batch_does_not_depend_on_where_a_run_resumed(dataset: Path) -> None:
     pairs = find_pairs(dataset, "train")
-    whole = list(batches(pairs, PLAN.recipe, 2, seed=9, steps=range(6)))
-    resumed = list(batches(pairs, PLAN.recipe, 2, seed=9, steps=range(4, 6)))
+    whole = list(batches(pairs, CONFIG.augmentation, 2, seed=9, steps=range(6)))
+    resumed = list(batches(pairs, CONFIG.augmentation, 2, seed=9, steps=range(4, 6)))
     assert [len(whole), len(resumed)] == [6, 2]
     for ours, theirs in zip(whole[4:], resumed, strict=True):
         np.testing.assert_array_equal(ours[0], theirs[0])
@@ -100,7 +100,7 @@ def test_a_steps_batch_does_not_depend_on_where_a_run_resumed(dataset: Path) -> 
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     by_level: bool, dataset: Path, tmp_path: Path
 ) -> None:
-    plan = replace(PLAN, by_level=by_level, head="l4" if by_level else "l5")
+    config = replace(CONFIG, by_level=by_level, head="l4" if by_level else "l5")
     pairs = find_pairs(dataset, "train")
 
     class StoppedError(Exception):
@@ -110,41 +110,43 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
         if step == 3:
             raise StoppedError
 
-    whole = train(plan, pairs, tmp_path / "whole")
+    whole = train(config, pairs, tmp_path / "whole")
     with pytest.raises(StoppedError):
-        train(plan, pairs, tmp_path / "parts", save_seconds=0, on_step=stop_at_3)
+        train(config, pairs, tmp_path / "parts", save_seconds=0, on_step=stop_at_3)
     steps: list[int] = []
-    resumed = train(plan, pairs, tmp_path / "parts", on_step=lambda step, loss: steps.append(step))
+    resumed = train(
+        config, pairs, tmp_path / "parts", on_step=lambda step, loss: steps.append(step)
+    )
     assert steps == [3, 4]
     for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
     for ours, theirs in zip(
-        averaged(tmp_path / "whole").get_weights(), whole.get_weights(), strict=True
+        load_averaged(tmp_path / "whole").get_weights(), whole.get_weights(), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_another_plan_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
+def test_another_configuration_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
-    train(replace(PLAN, steps=1), pairs, tmp_path)
+    train(replace(CONFIG, steps=1), pairs, tmp_path)
     with pytest.raises(ValueError, match="another steps, seed"):
-        train(replace(PLAN, steps=2, seed=4), pairs, tmp_path)
+        train(replace(CONFIG, steps=2, seed=4), pairs, tmp_path)
 
 
 def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
-    train(replace(PLAN, steps=1), pairs, tmp_path)
-    with pytest.raises(InputError, match=r"was trained on other pairs; give the same data set"):
-        train(replace(PLAN, steps=1), pairs[:1], tmp_path)
+    train(replace(CONFIG, steps=1), pairs, tmp_path)
+    with pytest.raises(InputError, match=r"was trained on other pairs; use the same pairs"):
+        train(replace(CONFIG, steps=1), pairs[:1], tmp_path)
     changed = replace(pairs[0], bokeh=pairs[1].bokeh)
     with pytest.raises(InputError, match="was trained on other pairs"):
-        train(replace(PLAN, steps=1), [changed, pairs[1]], tmp_path)
+        train(replace(CONFIG, steps=1), [changed, pairs[1]], tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 0.5, 1])
-def test_a_damaged_checkpoint_is_told(keep: float, dataset: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported(keep: float, dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
-    train(replace(PLAN, steps=1), pairs, tmp_path)
+    train(replace(CONFIG, steps=1), pairs, tmp_path)
     path = tmp_path / CHECKPOINT
     content = path.read_bytes()
     if keep < 1:
@@ -152,10 +154,12 @@ def test_a_damaged_checkpoint_is_told(keep: float, dataset: Path, tmp_path: Path
     else:
         np.savez(path, step=3)
     for call in (
-        lambda: train(replace(PLAN, steps=1), pairs, tmp_path),
-        lambda: averaged(tmp_path),
+        lambda: train(replace(CONFIG, steps=1), pairs, tmp_path),
+        lambda: load_averaged(tmp_path),
     ):
-        with pytest.raises(InputError, match=r"checkpoint\.npz: is no checkpoint .*remove it"):
+        with pytest.raises(
+            InputError, match=r"checkpoint\.npz: is not a valid checkpoint .*remove it"
+        ):
             call()
 
 
@@ -164,26 +168,28 @@ def test_a_folder_is_trained_in_by_one_run_alone(dataset: Path, tmp_path: Path) 
 
     def second(step: int, loss: float) -> None:
         with pytest.raises(InputError, match="another run is at work there"):
-            train(replace(PLAN, steps=1), pairs, tmp_path)
+            train(replace(CONFIG, steps=1), pairs, tmp_path)
 
-    train(replace(PLAN, steps=1), pairs, tmp_path, on_step=second)
+    train(replace(CONFIG, steps=1), pairs, tmp_path, on_step=second)
     assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, LOG]
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "model.h5" / "inner").mkdir(parents=True)
-    trained = pynet(width=PLAN.width, input_channels=3, heads=PLAN.heads, residual=PLAN.residual)
+    trained = pynet(
+        width=CONFIG.width, input_channels=3, heads=CONFIG.heads, residual=CONFIG.residual
+    )
     with pytest.raises(InputError, match=r"model\.h5: is a folder"):
-        export(trained, PLAN, tmp_path / "model.h5")
+        export(trained, CONFIG, tmp_path / "model.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
 
 
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     losses: list[float] = []
-    plan = replace(PLAN, steps=40, residual=False, learning_rate=0.03)
+    config = replace(CONFIG, steps=40, residual=False, learning_rate=0.03)
     pairs = find_pairs(dataset, "train")
-    train(plan, pairs, tmp_path, on_step=lambda step, loss: losses.append(loss))
+    train(config, pairs, tmp_path, on_step=lambda step, loss: losses.append(loss))
     assert losses[-1] < 0.8 * losses[0]  # smoothed over about 50 steps
 
 
@@ -263,7 +269,7 @@ def test_nothing_in_the_mask_has_no_psnr() -> None:
     assert masked_psnr(image, image + 1, np.zeros((2, 1, 1), np.float32)) is None
 
 
-def test_scores_of_identical_pictures_are_json_and_lift_no_mean() -> None:
+def test_scores_of_identical_images_are_json_and_do_not_raise_the_mean() -> None:
     scores = [
         Score("same", math.inf, 20.0, math.inf, 30.0, 20.0, 1.0, 0.5),
         Score("other", 20.0, 20.0, 40.0, 30.0, 20.0, 0.5, 0.5),
@@ -279,9 +285,9 @@ def test_scores_of_identical_pictures_are_json_and_lift_no_mean() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (b"name\tset\na\ttrain\n", "has no column 'split'; it needs name and split"),
+        (b"name\tset\na\ttrain\n", "has no column 'split'; add the columns name and split"),
         (b"\xff\xfe", "cannot be read"),
-        (b"name\tsplit\n", "no pair of the split 'train'"),
+        (b"name\tsplit\n", "has no pairs in the split 'train'"),
     ],
 )
 def test_a_table_that_lists_no_pairs_is_refused(table: bytes, said: str, tmp_path: Path) -> None:
@@ -297,11 +303,13 @@ def test_an_unknown_split_is_refused(dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_model_that_draws_what_is_not_finite_has_no_score(value: float, dataset: Path) -> None:
-    def draw(tensor: np.ndarray) -> np.ndarray:
-        output = tensor[..., :3].copy()
+def test_a_model_with_non_finite_output_is_refused(value: float, dataset: Path) -> None:
+    def infer(network_input: np.ndarray) -> np.ndarray:
+        output = network_input[..., :3].copy()
         output[3, 3] = value
         return output
 
-    with pytest.raises(InputError, match=r"hat_1_sharp\.jpg: the model draws NaN or infinity"):
-        evaluate(draw, find_pairs(dataset, "heldout"), short_side=48, depth=False)
+    with pytest.raises(
+        InputError, match=r"hat_1_sharp\.jpg: the output of the model has NaN or infinity"
+    ):
+        evaluate(infer, find_pairs(dataset, "heldout"), short_side=48, depth=False)

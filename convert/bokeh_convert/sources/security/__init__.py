@@ -1,7 +1,7 @@
-"""Lists of what a model file may ask for, and the checks that hold a file to them.
+"""Allowlists of what a model file may contain, and the checks against them.
 
-Everything that is not on a list is refused before a library builds or runs anything of it:
-`config.py` reads the classes of a Keras model, `graph.py` the operators of a TensorFlow graph,
-`hdf5.py` and `archive.py` the containers. A file is then loaded from a private copy that holds
-what was checked and nothing else.
+Whatever is not on an allowlist is refused before a library builds or runs any of it. `config.py`
+checks the classes of a Keras model, `graph.py` the operators of a TensorFlow graph, `hdf5.py` and
+`archive.py` the containers. Keras files are then loaded from a private copy with only the checked
+content.
 """

@@ -1,4 +1,4 @@
-"""Holds `.keras` archives to what Keras writes, and unpacks them."""
+"""Checks and unpacks `.keras` archives."""
 
 from __future__ import annotations
 
@@ -10,65 +10,68 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import h5py
 
+from bokeh_convert.sources.model_types import Json, JsonObject
 from bokeh_convert.sources.options import SourceOptions
-from bokeh_convert.sources.security.hdf5 import MOST_BYTES, refuse_foreign_data
+from bokeh_convert.sources.security.hdf5 import MAX_BYTES, refuse_foreign_data
 from bokeh_runtime.errors import InputError
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
-_MOST_BYTES = {CONFIG: 64 << 20, WEIGHTS: MOST_BYTES}
-_MOST_EXPANSION = 100
-_ALWAYS_BYTES = 16 << 20
+_MAX_ENTRY_BYTES = {CONFIG: 64 << 20, WEIGHTS: MAX_BYTES}
+_MAX_COMPRESSION_RATIO = 100
+_ALWAYS_ALLOWED_BYTES = 16 << 20
 
 
-def read_config(path: Path, options: SourceOptions) -> Any:
+def read_config(path: Path, options: SourceOptions) -> Json:
     """Returns the parsed configuration of a `.keras` file.
 
     Raises:
-        InputError: If the file is damaged, is no Keras model, or, unless it is trusted, holds an
-            entry twice or one that unpacks to far more than the file holds.
+        InputError: If the file is damaged or is not a Keras model. Unless it is trusted, also if it
+            has duplicate entries, or an entry that decompresses to an implausible size.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if not options.trust_source:
                 _refuse_odd_entries(path, archive)
-            return json.loads(archive.read(CONFIG))
+            return cast(Json, json.loads(archive.read(CONFIG)))
     except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: archive cut short or damaged; copy it again") from error
+        raise InputError(f"{path}: the archive is truncated or damaged; copy it again") from error
     except (KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: an archive without a Keras model; give a .keras file") from error
+        raise InputError(
+            f"{path}: is an archive without a Keras model; give a .keras file"
+        ) from error
     except RecursionError as error:
         raise InputError(
-            f"{path}: its configuration is nested too deep for a model; "
+            f"{path}: its configuration is nested too deeply; "
             "save the model again with model.save()"
         ) from error
-    except (NotImplementedError, RuntimeError) as error:  # other compression, or encrypted
-        raise InputError(f"{path}: archive cannot be unpacked ({error}); save it again") from error
+    except (NotImplementedError, RuntimeError) as error:  # unsupported compression or encryption
+        raise InputError(
+            f"{path}: the archive cannot be unpacked ({error}); save it again"
+        ) from error
 
 
 @contextmanager
-def unpacked(path: Path, config: dict[str, Any]) -> Iterator[Path]:
-    """Yields a folder with a configuration and the weights of a `.keras` file, as Keras reads it.
-
-    Nothing else of the archive is in it.
+def unpacked(path: Path, config: JsonObject) -> Iterator[Path]:
+    """Yields a folder that Keras can load, with only a configuration and the archive's weights.
 
     Args:
-        path: The file.
-        config: What `checked_config` returned.
+        path: The `.keras` file.
+        config: The result of `checked_config`.
 
     Raises:
-        InputError: If the weights take data from elsewhere.
+        InputError: If the weights are missing, or refer to data in other files.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
         with zipfile.ZipFile(path) as archive:
             if WEIGHTS not in archive.namelist():
-                raise InputError(f"{path}: holds no {WEIGHTS}; save the model with model.save()")
+                raise InputError(f"{path}: has no {WEIGHTS}; save the model with model.save()")
             with archive.open(WEIGHTS) as packed, (folder / WEIGHTS).open("wb") as file:
                 shutil.copyfileobj(packed, file)
         with h5py.File(folder / WEIGHTS, "r") as weights:
@@ -81,14 +84,17 @@ def _refuse_odd_entries(path: Path, archive: zipfile.ZipFile) -> None:
     for name, count in counts.items():
         if count > 1:
             raise InputError(
-                f"{path}: holds {count} entries {name}, and programs differ in which they read; "
+                f"{path}: has {count} entries {name}, and programs differ in which they read; "
                 "save the model again with model.save()"
             )
     for info in archive.infolist():
-        limit = max(_ALWAYS_BYTES, _MOST_EXPANSION * info.compress_size)
-        # Others are not unpacked.
-        if info.filename in _MOST_BYTES and info.file_size > min(limit, _MOST_BYTES[info.filename]):
+        limit = max(_ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION_RATIO * info.compress_size)
+        # Other entries are not unpacked.
+        if info.filename in _MAX_ENTRY_BYTES and info.file_size > min(
+            limit, _MAX_ENTRY_BYTES[info.filename]
+        ):
             raise InputError(
-                f"{path}: {info.filename} unpacks from {info.compress_size} to {info.file_size} "
-                "bytes, which no network here needs; save the model again with model.save()"
+                f"{path}: {info.filename} decompresses from {info.compress_size} to "
+                f"{info.file_size} bytes, which is implausible; "
+                "save the model again with model.save()"
             )

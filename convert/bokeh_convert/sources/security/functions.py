@@ -1,6 +1,6 @@
-"""TensorFlow's functions that only compute arrays from arrays, by the names that Keras 2 stores.
+"""Allowlist of TensorFlow functions without side effects, by the names that Keras 2 stores.
 
-A TFOpLambda layer names one of them: whatever the author called on a tensor.
+A TFOpLambda layer stores the name of the function that was called on a tensor.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _V1 = """
     space_to_batch space_to_batch_nd space_to_depth split squeeze strided_slice to_float
     transpose where zeros_like
 """
-# keras.backend: what K.mean(x) on a layer's output leaves in a file.
+# keras.backend: functions such as K.mean, called on the output of a layer.
 _BACKEND = """
     abs all any argmax argmin batch_dot batch_flatten batch_normalization bias_add cast clip
     concatenate conv1d conv2d conv2d_transpose conv3d cos cumprod cumsum depthwise_conv2d dot elu

@@ -1,90 +1,98 @@
-"""Holds TensorFlow graphs to the list of operators that only compute.
+"""Checks TensorFlow graphs against the allowlist of operators without side effects.
 
-The traced graph of every model is checked, whatever file it came from, before anything of it runs.
-Loading a SavedModel already runs what restores its variables and initializes its resources. So the
-operators that these reach, and the signature's, are read from the file and checked before that.
+The traced graph of every model, of any format, is checked before it is run. Loading a SavedModel
+already runs the operators that restore its variables and initialize its resources. So these, and
+the operators of the signature, are read from the file and checked before it is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
-from typing import Any
 
-from bokeh_convert.sources.security.operators import COMPUTING, LOADING
+from bokeh_convert.sources.options import TRUST_SOURCE
+from bokeh_convert.sources.security.graph_types import (
+    FunctionDef,
+    GraphDef,
+    MetaGraphDef,
+    NodeDef,
+)
+from bokeh_convert.sources.security.operators import LOADING, WITHOUT_SIDE_EFFECTS
 from bokeh_runtime.errors import InputError
 
 _INIT = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 _VARIABLES = ("variables", "trainable_variables", "model_variables", "local_variables")
 
 
-def refuse_unknown_operators(path: Path, graph: Any) -> None:
-    """Checks every operator of a traced graph, the bodies of all its functions included.
+def refuse_unknown_operators(path: Path, graph: GraphDef) -> None:
+    """Checks all operators of a traced graph, including the bodies of all functions.
 
     Args:
-        path: The source, for the message.
+        path: The source, for error messages.
         graph: The `GraphDef`.
 
     Raises:
-        InputError: If an operator is not known to only compute.
+        InputError: If an operator is not on the allowlist.
     """
     functions = {function.signature.name: function for function in graph.library.function}
     for nodes in (graph.node, *(function.node_def for function in functions.values())):
         for node in nodes:
-            _checked(path, node, functions, COMPUTING)
+            _checked(path, node, functions, WITHOUT_SIDE_EFFECTS)
 
 
-def refuse_side_effects(path: Path, meta_graph: Any, signature: str) -> None:
-    """Checks every operator that loading the graph and calling one signature would run.
+def refuse_side_effects(path: Path, meta_graph: MetaGraphDef, signature: str) -> None:
+    """Checks all operators that run when a graph is loaded and one signature is called.
 
     Args:
-        path: The folder, for the message.
+        path: The SavedModel folder, for error messages.
         meta_graph: The `MetaGraphDef`.
         signature: Name of the signature that will be called.
 
     Raises:
-        InputError: If an operator is not known to only compute.
+        InputError: If an operator is not on the allowlist.
     """
     graph = meta_graph.graph_def
     functions = {function.signature.name: function for function in graph.library.function}
     nodes = _needed(graph, _signature_roots(meta_graph, signature))
-    _check_reached(path, nodes, (), functions, COMPUTING)
+    _check_reached(path, nodes, (), functions, WITHOUT_SIDE_EFFECTS)
     nodes = _needed(graph, _loading_roots(meta_graph))
     _check_reached(path, nodes, _functions_of_resources(meta_graph), functions, LOADING)
 
 
 def _check_reached(
     path: Path,
-    nodes: Iterable[Any],
+    nodes: Iterable[NodeDef],
     names: Iterable[str],
-    functions: dict[str, Any],
+    functions: dict[str, FunctionDef],
     allowed: Set[str],
 ) -> None:
-    """Checks nodes, functions by name, and whatever functions they call."""
+    """Checks nodes, functions by name, and all functions that these call."""
     pending = list(names)
     for node in nodes:
         pending += _checked(path, node, functions, allowed)
-    seen: set[str] = set()
+    visited: set[str] = set()
     while pending:
         name = pending.pop()
-        if name in seen or name not in functions:  # a resource may name what is not there
+        if name in visited or name not in functions:  # a resource may name a missing function
             continue
-        seen.add(name)
-        # All of the body: what has a side effect runs whether or not a result needs it.
+        visited.add(name)
+        # All of the body, because operators with side effects run even if no result needs them.
         for node in functions[name].node_def:
             pending += _checked(path, node, functions, allowed)
 
 
-def _checked(path: Path, node: Any, functions: dict[str, Any], allowed: Set[str]) -> list[str]:
+def _checked(
+    path: Path, node: NodeDef, functions: dict[str, FunctionDef], allowed: Set[str]
+) -> list[str]:
     """Returns the names of the functions that a node calls."""
     from tensorflow.python.framework import op_def_registry
 
-    # A function of the file must not stand in for an operator by taking its name.
+    # A function of the file must not replace an operator by taking its name.
     own = node.op in functions and op_def_registry.get(node.op) is None
     if node.op not in allowed and not own:
         raise InputError(
-            f"{path}: runs the operator {node.op}, which is not known to only compute; "
-            "leave it out of the model, or trust the source with --trust-source"
+            f"{path}: the operator {node.op} is not known to be free of side effects",
+            remedy=("remove it from the model, or trust the source with ", TRUST_SOURCE),
         )
     called = [node.op] if own else []
     for value in node.attr.values():
@@ -92,19 +100,19 @@ def _checked(path: Path, node: Any, functions: dict[str, Any], allowed: Set[str]
     for name in called:
         if name not in functions:
             raise InputError(
-                f"{path}: calls the function {name}, which it does not hold; save the model again"
+                f"{path}: calls the function {name}, which is missing; save the model again"
             )
     return called
 
 
-def _signature_roots(meta_graph: Any, signature: str) -> Iterator[str]:
-    """Yields the nodes of the main graph that a signature returns."""
+def _signature_roots(meta_graph: MetaGraphDef, signature: str) -> Iterator[str]:
+    """Yields the names of the output tensors of a signature."""
     for tensor in meta_graph.signature_def[signature].outputs.values():
         yield tensor.name
 
 
-def _loading_roots(meta_graph: Any) -> Iterator[str]:
-    """Yields the nodes of the main graph that loading asks for by name."""
+def _loading_roots(meta_graph: MetaGraphDef) -> Iterator[str]:
+    """Yields the names of the tensors and nodes that loading evaluates."""
     for tensor in meta_graph.signature_def["__saved_model_init_op"].outputs.values():
         yield tensor.name
     yield meta_graph.saver_def.restore_op_name
@@ -119,8 +127,8 @@ def _loading_roots(meta_graph: Any) -> Iterator[str]:
             yield from (variable.variable_name, variable.snapshot_name)
 
 
-def _functions_of_resources(meta_graph: Any) -> Iterator[str]:
-    """Yields the functions that create, fill and release resources such as tables."""
+def _functions_of_resources(meta_graph: MetaGraphDef) -> Iterator[str]:
+    """Yields the names of the functions that create, fill and release resources, e.g. tables."""
     objects = meta_graph.object_graph_def.nodes
     for node in objects:
         if node.WhichOneof("kind") == "resource":
@@ -132,14 +140,14 @@ def _functions_of_resources(meta_graph: Any) -> Iterator[str]:
                 yield from objects[child_id].function.concrete_functions
 
 
-def _needed(graph: Any, roots: Iterable[str]) -> Iterator[Any]:
-    """Yields the nodes of the main graph that the roots depend on."""
+def _needed(graph: GraphDef, roots: Iterable[str]) -> Iterator[NodeDef]:
+    """Yields the nodes of the main graph that the roots depend on, including the roots."""
     nodes = {node.name: node for node in graph.node}
-    pending, seen = [_node_name(root) for root in roots], set()
+    pending, visited = [_node_name(root) for root in roots], set()
     while pending:
         name = pending.pop()
-        if name in nodes and name not in seen:
-            seen.add(name)
+        if name in nodes and name not in visited:
+            visited.add(name)
             yield nodes[name]
             pending += [_node_name(source) for source in nodes[name].input]
 

@@ -1,4 +1,4 @@
-"""Holds HDF5 files to their own content, and makes the copies that are loaded."""
+"""Checks HDF5 files, and makes the copies that are loaded."""
 
 from __future__ import annotations
 
@@ -7,77 +7,83 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 
+from bokeh_convert.sources.model_types import JsonObject
+from bokeh_convert.sources.options import TRUST_SOURCE
 from bokeh_runtime.errors import InputError
 
-MOST_BYTES = 4 << 30
-"""Of weights: twice what a .tflite file can hold."""
-_MOST_EXPANSION = 100
-_ALWAYS_BYTES = 256 << 20
+MAX_BYTES = 4 << 30
+"""Maximum size of the weights, twice the maximum size of a .tflite file."""
+_MAX_COMPRESSION_RATIO = 100
+_ALWAYS_ALLOWED_BYTES = 256 << 20
+_REMEDY = ("save the model again with model.save(), or trust the file with ", TRUST_SOURCE)
 
 
 def refuse_foreign_data(path: Path, file: h5py.File) -> None:
-    """Refuses an HDF5 file that takes data from elsewhere, or unpacks to far more than it holds.
+    """Refuses an HDF5 file that refers to other files, or decompresses to an implausible size.
 
-    A link or a dataset may name any file of this machine, which would be read as weights and end up
-    in the converted file.
+    A link or an external dataset may name any file on this machine. HDF5 would read that file as
+    weights, and its content would end up in the converted file.
 
     Args:
-        path: For the message.
-        file: Open for reading.
+        path: The file, for error messages.
+        file: The file, open for reading.
 
     Raises:
-        InputError: If it does.
+        InputError: If it is such a file.
     """
     size = sum(_datasets(path, file["/"], set()))
-    limit = max(_ALWAYS_BYTES, _MOST_EXPANSION * path.stat().st_size)
-    if size > min(MOST_BYTES, limit):
+    limit = max(_ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION_RATIO * path.stat().st_size)
+    if size > min(MAX_BYTES, limit):
         raise InputError(
-            f"{path}: its arrays unpack to {size / 1e9:.1f} GB, which no network here needs; "
-            "save the model again with model.save(), or trust the file with --trust-source"
+            f"{path}: its arrays decompress to {size / 1e9:.1f} GB, which is implausible",
+            remedy=_REMEDY,
         )
 
 
-def _datasets(path: Path, group: h5py.Group, seen: set[Any]) -> Iterator[int]:
-    """Yields the size in bytes of each dataset, unpacked."""
+def _datasets(path: Path, group: h5py.Group, visited: set[int]) -> Iterator[int]:
+    """Yields the decompressed size of each dataset, in bytes."""
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             target = getattr(link, "filename", "") or getattr(link, "path", "")
-            raise InputError(_foreign(path, f"{group.name}/{name}", f"a link to {target}"))
+            raise _foreign(path, f"{group.name}/{name}", f"a link to {target}")
         item = group[name]
         info = h5py.h5o.get_info(item.id)
-        if info.addr in seen:
+        if info.addr in visited:
             continue
-        seen.add(info.addr)
+        visited.add(info.addr)
         if isinstance(item, h5py.Group):
-            yield from _datasets(path, item, seen)
+            yield from _datasets(path, item, visited)
         elif isinstance(item, h5py.Dataset):
             if item.external:
-                raise InputError(_foreign(path, item.name, f"stored in {item.external[0][0]}"))
+                raise _foreign(path, item.name, f"stored in {item.external[0][0]}")
             if item.is_virtual:
                 files = sorted({source.file_name for source in item.virtual_sources()})
-                raise InputError(_foreign(path, item.name, f"put together from {files[:3]}"))
+                raise _foreign(path, item.name, f"assembled from {files[:3]}")
             yield 0 if item.shape is None else item.nbytes
 
 
-def _foreign(path: Path, name: str, what: str) -> str:
-    return (
-        f"{path}: {name.replace('//', '/')} is {what[:200]}, and weights must stand in the file "
-        "itself; save the model again with model.save(), or trust the file with --trust-source"
+def _foreign(path: Path, name: str, location: str) -> InputError:
+    return InputError(
+        f"{path}: {name.replace('//', '/')} is {location[:200]}, and weights must be in the file "
+        "itself",
+        remedy=_REMEDY,
     )
 
 
 @contextmanager
-def checked_copy(path: Path, config: dict[str, Any]) -> Iterator[Path]:
-    """Yields a copy of a Keras `.h5` file that holds a configuration and the weights alone.
+def checked_copy(path: Path, config: JsonObject) -> Iterator[Path]:
+    """Yields a copy of a Keras `.h5` file with only a configuration and the weights.
 
     Args:
-        path: A file that `refuse_foreign_data` let pass.
-        config: What `checked_config` returned.
+        path: The file, checked by `refuse_foreign_data`.
+        config: The result of `checked_config`.
+
+    Raises:
+        InputError: If the weights refer to data in other files.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.h5"

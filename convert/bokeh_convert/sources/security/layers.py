@@ -1,9 +1,9 @@
-"""Classes that a Keras model file may name, by the module under which Keras stores them.
+"""Allowlists of the classes in a Keras model file, by the module under which Keras stores them.
 
-Each was read for what its constructor, `from_config`, `build_from_config` and `call` do: it may
-compute arrays from arrays and from its own configuration. What calls back into code that the file
-names, or reads another file, stands under REFUSED. A test reports each layer class that an
-installed Keras exports and that stands in neither list.
+The constructor, `from_config`, `build_from_config` and `call` of each class were reviewed: they
+compute only from arrays and from their own configuration. Classes that call code named in the file,
+or read other files, are refused. A test reports all layer classes of the installed Keras that are
+neither allowed nor refused.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Generation:
-    """What the files of one generation of Keras may name.
+    """The allowlist for the files of one major version of Keras.
 
     Attributes:
-        allowed: Names of classes by the module that a file gives for them; None where it gives
-            none.
-        refused: Classes that were looked at and refused, and why.
+        allowed: Names of classes by the module that the file gives for them; None if it gives no
+            module.
+        refused: Classes that were reviewed and are refused, with the reason.
     """
 
     allowed: Mapping[str | None, frozenset[str]]
@@ -100,7 +100,7 @@ _KERAS_3_REFUSED = {
     "Wrapper": "is a base class without a computation",
 }
 
-# Both spellings: Keras stores classes, and older files the functions that stand for them.
+# Keras stores the names of classes, and older files the names of their function aliases.
 _INITIALIZERS = frozenset(
     """
     Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal
@@ -134,7 +134,7 @@ NAMED: dict[str, frozenset[str]] = {
     "regularizer": _REGULARIZERS,
     "constraint": _CONSTRAINTS,
 }
-"""What a string may say under a key that ends so, such as `recurrent_activation`."""
+"""Allowed strings by the last word of their key, such as `recurrent_activation`."""
 FUNCTION_MODULES: dict[str, frozenset[str]] = {
     "builtins": ACTIVATIONS,
     "keras.activations": ACTIVATIONS,
@@ -230,7 +230,7 @@ _SHARED_MODULES: dict[str | None, frozenset[str]] = {
 _OPERATION_MODULES: dict[str | None, frozenset[str]] = {
     f"keras.src.ops.{module}": frozenset(names.split()) for module, names in _OPERATIONS.items()
 }
-# Where the layers are, and where they were when older files were saved.
+# The current module of the layers, and the one in files of older versions.
 _OUR_MODULES = ("bokeh_convert.pynet.layers", "bokeh_convert.layers")
 _OURS = frozenset({"InstanceNormalization", "SpaceToDepth"})
 
@@ -240,7 +240,7 @@ _CALLS = TENSORFLOW_FUNCTIONS | {TENSORFLOW_OPERATOR}
 
 KERAS_2 = Generation(
     {
-        # Without a module, tf-keras looks the name up among its own classes of the kind asked for.
+        # Without a module, tf-keras looks up the name among its own classes of the expected kind.
         None: _KERAS_2_LAYERS
         | _MODELS
         | _INITIALIZERS
@@ -286,4 +286,4 @@ KERAS_3 = Generation(
 REGISTERED: Mapping[tuple[str | None, str], str] = {
     (module, name): f"bokeh_tflite>{name}" for module in _OUR_MODULES for name in _OURS
 }
-"""The registered name that goes with a class, where it has one of its own."""
+"""The registered name of a class, if it is not the class name."""

@@ -1,9 +1,9 @@
-"""TensorFlow's graph operators that only compute.
+"""Allowlist of TensorFlow graph operators without side effects.
 
-TensorFlow's own flags are no guide: ReadFile, PyFuncStateless and DebugIdentity count as stateless
-there, and ImmutableConst maps a file of any name. So each operator is listed. None of these touches
-a file, the network, Python, or another process; strings, data sets, queues, readers and decoders
-are left out as a whole.
+TensorFlow's own flags are not sufficient: ReadFile, PyFuncStateless and DebugIdentity count as
+stateless there, and ImmutableConst maps any file into memory. None of the operators listed here
+accesses a file, the network, Python or another process. Operators on strings, data sets, queues,
+readers and decoders are not listed at all.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _NETWORKS = """
     QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 QuantizeV2 Relu Relu6 Selu Softmax
     SoftmaxCrossEntropyWithLogits Softplus Softsign SparseSoftmaxCrossEntropyWithLogits
 """
-# Recurrent layers of Keras 2 bring their gradient along.
+# Graphs of recurrent Keras 2 layers contain their gradients.
 _GRADIENTS = """
     AvgPoolGrad BiasAddGrad Conv2DBackpropFilterV2 CudnnRNNBackprop CudnnRNNBackpropV2
     CudnnRNNBackpropV3 DepthwiseConv2dNativeBackpropFilter EluGrad FusedBatchNormGradV3
@@ -81,7 +81,7 @@ _RANDOM = """
     StatefulStandardNormalV2 StatefulUniform StatefulUniformInt StatefulTruncatedNormal
     RngReadAndSkip RngSkip TruncatedNormal
 """
-# Calls, branches and loops (the functions that they name are checked too), and lists of arrays.
+# Calls, branches and loops (the functions that they call are checked too), and tensor lists.
 _CONTROL = """
     Assert Case Enter Exit If LoopCond Merge NextIteration NoOp PartitionedCall
     StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile Switch While
@@ -90,24 +90,24 @@ _CONTROL = """
     TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack
     TensorListReserve TensorListResize TensorListScatterV2 TensorListSetItem TensorListStack
 """
-# Variables of the model itself, which live in this process alone.
+# Variables of the model, which exist only in this process.
 _VARIABLES = """
     Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp
     DisableCopyOnRead IsVariableInitialized ReadVariableOp ResourceGather ResourceGatherNd
     VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2
 """
-# Seen where a SavedModel restores its variables and fills its tables. They are no part of a
-# network: RestoreV2 would read whatever checkpoint it names.
+# A SavedModel restores its variables and fills its tables with these. They are not allowed in a
+# network: RestoreV2 would read any checkpoint.
 _LOADING = """
     HashTable HashTableV2 LookupTableImport LookupTableImportV2 MutexV2 RestoreV2
     StaticRegexFullMatch StringJoin
 """
 
-COMPUTING = frozenset(
+WITHOUT_SIDE_EFFECTS = frozenset(
     (_ARRAYS + _MATH + _NETWORKS + _GRADIENTS + _IMAGES + _RANDOM + _CONTROL + _VARIABLES).split()
 )
-"""What a network may be made of."""
-LOADING = COMPUTING | frozenset(_LOADING.split())
-"""What loading a SavedModel may run beside that."""
-STATELESS = COMPUTING - frozenset((_CONTROL + _VARIABLES).split()) - {"Placeholder"}
-"""What a single operator stored in a Keras 2 layer may be: no calls, no variables."""
+"""Operators allowed in a network."""
+LOADING = WITHOUT_SIDE_EFFECTS | frozenset(_LOADING.split())
+"""Operators allowed when a SavedModel is loaded."""
+STATELESS = WITHOUT_SIDE_EFFECTS - frozenset((_CONTROL + _VARIABLES).split()) - {"Placeholder"}
+"""Operators allowed in a Keras 2 TensorFlowOpLayer: no calls, no variables."""

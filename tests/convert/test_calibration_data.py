@@ -6,21 +6,21 @@ import cv2
 import numpy as np
 import pytest
 
-from bokeh_convert.data.calibration_data import draw_samples, read_sample
+from bokeh_convert.data.calibration_data import read_sample, split_dataset
 from bokeh_runtime.errors import InputError
 
 
 def test_every_photo_format_and_name_is_found(photos: Path) -> None:
     (photos / "notes.txt").touch()
-    drawn = draw_samples(photos, channels=3, count=100, seed=0)
-    names = {s.photo.name for s in (*drawn.calibration, *drawn.verification)}
+    split = split_dataset(photos, channels=3, count=100, seed=0)
+    names = {s.photo.name for s in (*split.calibration, *split.verification)}
     assert names == {"a.jpg", "b b.png", "ü.webp", "d.jpeg", "e.png", "写真.jpg"}
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_draw_is_the_seeds(seed: int, photos: Path) -> None:
-    first = draw_samples(photos, channels=3, count=2, seed=seed)
-    assert first == draw_samples(photos, channels=3, count=2, seed=seed)
+def test_the_split_depends_only_on_the_seed(seed: int, photos: Path) -> None:
+    first = split_dataset(photos, channels=3, count=2, seed=seed)
+    assert first == split_dataset(photos, channels=3, count=2, seed=seed)
     assert len(first.calibration) == 2
 
 
@@ -28,18 +28,18 @@ def test_one_photo_is_too_few(photos: Path) -> None:
     for photo in sorted(photos.iterdir())[1:]:
         photo.unlink()
     with pytest.raises(InputError, match=r"1 different photos .* at least two"):
-        draw_samples(photos, channels=3, count=10, seed=0)
+        split_dataset(photos, channels=3, count=10, seed=0)
 
 
 def test_copies_under_other_names_are_the_same_photo(photos: Path) -> None:
     for photo in list(photos.iterdir()):
         photo.with_name(f"copy of {photo.name}").write_bytes(photo.read_bytes())
-    drawn = draw_samples(photos, channels=3, count=100, seed=0)
+    split = split_dataset(photos, channels=3, count=100, seed=0)
     calibration, verification = (
-        {sample.sha256 for sample in part} for part in (drawn.calibration, drawn.verification)
+        {sample.sha256 for sample in part} for part in (split.calibration, split.verification)
     )
     assert len(calibration) + len(verification) == 6
-    assert len(drawn.calibration) == len(calibration)
+    assert len(split.calibration) == len(calibration)
     assert not calibration & verification
 
 
@@ -50,8 +50,8 @@ def test_depth_pngs_are_taken_as_depth_not_as_photos(photos: Path) -> None:
         else:
             cv2.imwrite(str(photos / "depth.png"), np.full((8, 8), 51, np.uint8))
             (photos / "depth.png").rename(photo.with_suffix(".png"))
-    drawn = draw_samples(photos, channels=4, count=100, seed=0)
-    every = [*drawn.calibration, *drawn.verification]
+    split = split_dataset(photos, channels=4, count=100, seed=0)
+    every = [*split.calibration, *split.verification]
     assert len(every) == 4
     assert all(s.photo.suffix != ".png" and s.depth is not None for s in every)
     plane = read_sample(every[0], 32, 64, 4)[..., 3]
@@ -64,10 +64,10 @@ def test_an_rgb_model_is_not_fed_the_depth_maps_of_its_folder(photos: Path) -> N
     for name in ("a.png", "d.png", "e_depth.png", "b b_mask.png"):
         cv2.imwrite(str(photos / name), grey)
         grey = grey + 1  # no copies of each other
-    drawn = draw_samples(photos, channels=3, count=100, seed=0)
-    every = [*drawn.calibration, *drawn.verification]
+    split = split_dataset(photos, channels=3, count=100, seed=0)
+    every = [*split.calibration, *split.verification]
     assert {sample.photo.name for sample in every} == sharp
-    assert drawn.notes == [
+    assert split.notes == [
         f"{photos}: 4 grey pictures beside a photo of that name passed over as depth map or mask"
     ]
 
@@ -78,29 +78,29 @@ def test_a_folder_of_one_photo_and_its_map_is_too_few(photos: Path) -> None:
             photo.unlink()
     cv2.imwrite(str(photos / "a.png"), np.full((50, 70), 9, np.uint8))
     with pytest.raises(InputError, match=r"1 different photos .*1 grey picture beside a photo"):
-        draw_samples(photos, channels=3, count=10, seed=0)
+        split_dataset(photos, channels=3, count=10, seed=0)
 
 
-def test_maps_that_are_used_are_not_passed_over(photos: Path) -> None:
+def test_depth_maps_in_use_are_not_reported_as_skipped(photos: Path) -> None:
     for photo in list(photos.iterdir()):
         if photo.suffix == ".png":
             photo.unlink()
         else:
             cv2.imwrite(str(photos / "depth.png"), np.full((8, 8), 51, np.uint8))
             (photos / "depth.png").rename(photo.with_suffix(".png"))
-    assert draw_samples(photos, channels=4, count=100, seed=0).notes == []
+    assert split_dataset(photos, channels=4, count=100, seed=0).notes == []
     cv2.imwrite(str(photos / "a_mask.png"), np.full((8, 8), 255, np.uint8))
-    drawn = draw_samples(photos, channels=4, count=100, seed=0)
-    assert len([*drawn.calibration, *drawn.verification]) == 4
-    assert "1 grey picture" in drawn.notes[0]
+    split = split_dataset(photos, channels=4, count=100, seed=0)
+    assert len([*split.calibration, *split.verification]) == 4
+    assert "1 grey picture" in split.notes[0]
 
 
 def test_bundled_photos_decode_and_do_not_overlap() -> None:
-    drawn = draw_samples(None, channels=3, count=100, seed=0)
-    calibration = {s.photo.read_bytes() for s in drawn.calibration}
-    verification = {s.photo.read_bytes() for s in drawn.verification}
+    split = split_dataset(None, channels=3, count=100, seed=0)
+    calibration = {s.photo.read_bytes() for s in split.calibration}
+    verification = {s.photo.read_bytes() for s in split.verification}
     assert len(calibration) >= 8
     assert len(verification) >= 4
     assert not calibration & verification
-    for sample in (*drawn.calibration, *drawn.verification):
+    for sample in (*split.calibration, *split.verification):
         assert read_sample(sample, 64, 96, 3).shape == (64, 96, 3)

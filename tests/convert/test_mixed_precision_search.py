@@ -19,7 +19,12 @@ from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import read_operators
 from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.graph.to_tflite import lower
-from bokeh_convert.quantize.mixed_precision_search import Budget, Plan, Trial, search
+from bokeh_convert.quantize.mixed_precision_search import (
+    SearchConstraints,
+    SearchResult,
+    Trial,
+    search_mixed_precision,
+)
 from bokeh_convert.quantize.schemes import quantize_convolutions
 from bokeh_convert.report import to_json
 from bokeh_convert.sources import read_model
@@ -30,9 +35,9 @@ from helpers.models import small_model
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six convolutions, of which the fourth is fed one channel 3000 times larger than the others.
+    """Six convolutions, the fourth with one input channel 3000 times larger than the others.
 
-    Rounded to 8 bits by its largest value, its input has nothing left of the other channels.
+    Quantized to 8 bits with one scale for all channels, its input loses all other channels.
     """
     keras.utils.set_random_seed(3)
     photo = keras.Input((None, None, 3), name="photo")
@@ -64,71 +69,76 @@ def photos() -> list[np.ndarray]:
     return [cv2.GaussianBlur(rng.random((64, 96, 3), np.float32), (0, 0), 2) for _ in range(3)]
 
 
-def plan_for(float32: bytes, photos: list[np.ndarray], budget: Budget, **options: bool) -> Plan:
-    return search(float32, photos, budget, threads=1, **options)
+def search(
+    float32: bytes, photos: list[np.ndarray], constraints: SearchConstraints, **options: bool
+) -> SearchResult:
+    return search_mixed_precision(float32, photos, constraints, threads=1, **options)
 
 
-def test_the_convolution_that_does_the_harm_is_left_in_float(float32: bytes, photos) -> None:
-    everything = plan_for(float32, photos, Budget(psnr_db=0)).chosen
-    assert everything.in_float == frozenset()
-    target = everything.psnr_db_mean + 6
-    plan = plan_for(float32, photos, Budget(psnr_db=target))
-    assert plan.within_budget
-    assert any("conv4" in name for name in plan.chosen.in_float)
-    assert plan.chosen.psnr_db_mean >= target
-    assert len(plan.chosen.in_float) < plan.convolutions == 6
-    assert everything.cost_ratio < plan.chosen.cost_ratio < 1
+def test_the_convolution_with_the_largest_error_stays_in_float32(float32: bytes, photos) -> None:
+    all_int8 = search(float32, photos, SearchConstraints(min_psnr_db=0)).chosen
+    assert all_int8.float_convolutions == frozenset()
+    target = all_int8.psnr_db_mean + 6
+    result = search(float32, photos, SearchConstraints(min_psnr_db=target))
+    assert result.constraints_met
+    assert any("conv4" in name for name in result.chosen.float_convolutions)
+    assert result.chosen.psnr_db_mean >= target
+    assert len(result.chosen.float_convolutions) < result.convolutions == 6
+    assert all_int8.cost_ratio < result.chosen.cost_ratio < 1
 
 
-def test_the_chosen_plan_is_the_cheapest_that_was_good_enough(float32: bytes, photos) -> None:
-    budget = Budget(psnr_db=plan_for(float32, photos, Budget(psnr_db=0)).chosen.psnr_db_mean + 3)
-    plan = plan_for(float32, photos, budget, whole_curve=True)
-    good = [trial.cost_ratio for trial in plan.trials if budget.holds(trial)]
-    assert plan.chosen.cost_ratio == min(good)
-    assert [t.cost_ratio for t in plan.trials] == sorted(t.cost_ratio for t in plan.trials)
+def test_the_chosen_trial_is_the_cheapest_that_meets_the_constraints(
+    float32: bytes, photos
+) -> None:
+    all_int8 = search(float32, photos, SearchConstraints(min_psnr_db=0)).chosen
+    constraints = SearchConstraints(min_psnr_db=all_int8.psnr_db_mean + 3)
+    result = search(float32, photos, constraints, full_curve=True)
+    good = [trial.cost_ratio for trial in result.trials if constraints.met_by(trial)]
+    assert result.chosen.cost_ratio == min(good)
+    assert [t.cost_ratio for t in result.trials] == sorted(t.cost_ratio for t in result.trials)
 
 
-def test_out_of_reach_the_best_is_returned(float32: bytes, photos) -> None:
-    plan = plan_for(float32, photos, Budget(psnr_db=200))
-    assert not plan.within_budget
-    assert plan.chosen.psnr_db_pooled == max(trial.psnr_db_pooled for trial in plan.trials)
-    dear = plan_for(float32, photos, Budget(psnr_db=200, cost_ratio=0.8))
-    assert not dear.within_budget
+def test_if_no_trial_meets_the_constraints_the_best_is_returned(float32: bytes, photos) -> None:
+    result = search(float32, photos, SearchConstraints(min_psnr_db=200))
+    assert not result.constraints_met
+    assert result.chosen.psnr_db_pooled == max(trial.psnr_db_pooled for trial in result.trials)
+    dear = search(float32, photos, SearchConstraints(min_psnr_db=200, max_cost_ratio=0.8))
+    assert not dear.constraints_met
     assert dear.chosen.cost_ratio <= 0.8
-    hopeless = plan_for(float32, photos, Budget(psnr_db=0, cost_ratio=0.01))
-    assert not hopeless.within_budget
-    assert hopeless.chosen.in_float == frozenset()
+    hopeless = search(float32, photos, SearchConstraints(min_psnr_db=0, max_cost_ratio=0.01))
+    assert not hopeless.constraints_met
+    assert hopeless.chosen.float_convolutions == frozenset()
 
 
 def test_the_curve_is_valid_json(float32: bytes, photos) -> None:
-    curve = json.loads(to_json(plan_for(float32, photos, Budget(200)).summary()))["trade_off"]
+    curve = json.loads(to_json(search(float32, photos, SearchConstraints(200)).summary()))["trials"]
     assert len(curve) > 6
     assert all(0 < point["cost_ratio"] <= 1 for point in curve)
 
 
-def test_a_photo_that_is_drawn_identically_does_not_hide_another(float32: bytes, photos) -> None:
-    black = np.zeros_like(photos[0])  # nothing of it is rounded
-    everything = plan_for(float32, [black, photos[0]], Budget(0)).chosen
-    alone = plan_for(float32, [photos[0]], Budget(0)).chosen
-    assert everything.psnr.identical_images == 1
-    assert everything.psnr_db_mean == alone.psnr_db_mean
-    assert everything.psnr_db_pooled == pytest.approx(alone.psnr_db_pooled + 10 * np.log10(2))
-    budget = Budget(alone.psnr_db_mean + 6)
-    plan = plan_for(float32, [black, photos[0]], budget)
-    assert plan.within_budget
-    assert any("conv4" in name for name in plan.chosen.in_float)
-    to_json(plan.summary())
+def test_a_photo_with_identical_outputs_does_not_hide_a_bad_one(float32: bytes, photos) -> None:
+    black = np.zeros_like(photos[0])  # quantized without error
+    all_int8 = search(float32, [black, photos[0]], SearchConstraints(0)).chosen
+    alone = search(float32, [photos[0]], SearchConstraints(0)).chosen
+    assert all_int8.psnr.identical_images == 1
+    assert all_int8.psnr_db_mean == alone.psnr_db_mean
+    assert all_int8.psnr_db_pooled == pytest.approx(alone.psnr_db_pooled + 10 * np.log10(2))
+    constraints = SearchConstraints(alone.psnr_db_mean + 6)
+    result = search(float32, [black, photos[0]], constraints)
+    assert result.constraints_met
+    assert any("conv4" in name for name in result.chosen.float_convolutions)
+    to_json(result.summary())
 
 
-def test_a_plan_whose_pictures_are_all_identical_can_be_shown(
+def test_a_result_with_identical_outputs_for_all_photos_can_be_saved(
     float32: bytes, photos, tmp_path: Path
 ) -> None:
-    budget = Budget(40)
-    plan = plan_for(float32, [np.zeros_like(photos[0])], budget)
-    assert plan.within_budget
-    (point,) = json.loads(to_json(plan.summary()))["trade_off"]
+    constraints = SearchConstraints(40)
+    result = search(float32, [np.zeros_like(photos[0])], constraints)
+    assert result.constraints_met
+    (point,) = json.loads(to_json(result.summary()))["trials"]
     assert (point["psnr_db_mean"], point["identical_images"]) == (None, 1)
-    save_trade_off(tmp_path / "curve.png", plan, budget)
+    save_trade_off(tmp_path / "curve.png", result, constraints)
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
@@ -136,7 +146,7 @@ def test_a_plan_whose_pictures_are_all_identical_can_be_shown(
     ("psnr_db", "holds"),
     [
         ((41.0, 41.0), True),
-        ((60.0, 38.0), False),  # the pooled error is at 41.0 - 0.03 dB
+        ((60.0, 38.0), False),  # pooled PSNR of 41.0 - 0.03 dB
         ((60.0, 38.1), True),
         ((60.0, 60.0, 60.0, 37.9), False),
         ((np.inf, 40.9), False),
@@ -144,14 +154,13 @@ def test_a_plan_whose_pictures_are_all_identical_can_be_shown(
         ((np.inf, 0.0), False),
     ],
 )
-def test_a_plan_is_held_to_mean_pooled_and_worst(psnr_db: tuple, holds: bool) -> None:
-    assert Budget(40).holds(Trial(frozenset(), psnr_db, 0.5, 0)) is holds
-    assert Budget(40, psnr_db_worst=41).holds(Trial(frozenset(), psnr_db, 0.5, 0)) is (
-        min(psnr_db) >= 42
-    )
+def test_a_trial_must_meet_the_limits_on_mean_pooled_and_worst(psnr_db: tuple, holds: bool) -> None:
+    trial = Trial(frozenset(), psnr_db, 0.5, 0)
+    assert SearchConstraints(40).met_by(trial) is holds
+    assert SearchConstraints(40, min_psnr_db_worst=41).met_by(trial) is (min(psnr_db) >= 42)
 
 
-def test_convolutions_in_float_keep_their_weights(float32: bytes) -> None:
+def test_float_convolutions_keep_their_float_weights(float32: bytes) -> None:
     (name,) = [n for n in _results(float32) if "conv4" in n]
     types = [
         operator.constant_types[0]
@@ -177,7 +186,7 @@ def test_costs_add_up(tmp_path: Path) -> None:
     graph = Graph(lower(read_model(tmp_path / "two.keras").at(32, 64)))
     pixels = 32 * 64
     for precision in Precision:
-        # The transposed convolution's kernel meets each pixel of its input once; it stays in float.
+        # A transposed convolution applies its kernel once per input pixel, and stays float32.
         up = convolution_cost(Precision.FLOAT32, pixels, 3, 8, 3)
         convolution = convolution_cost(precision, pixels, 5, 4, 8)
         expected = convolution + elementwise_cost(pixels * 8) + up
@@ -194,7 +203,7 @@ def test_int8_at_16_channels_costs_what_8_cost() -> None:
     assert half == whole < more
 
 
-def test_a_cost_that_cannot_be_met_fails_and_keeps_the_good_file(
+def test_a_cost_limit_that_cannot_be_met_fails_and_keeps_the_good_file(
     small_keras: Path, tmp_path: Path
 ) -> None:
     (good,) = convert(small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path)
@@ -203,23 +212,23 @@ def test_a_cost_that_cannot_be_met_fails_and_keeps_the_good_file(
     )
     assert good.report.passed
     assert not dear.report.passed
-    assert "of the float32 file, more than 0.01" in dear.report.failure
+    assert "of the float32 file's, above the limit of 0.01" in dear.report.failure
     assert good.path.is_file()
     with pytest.raises(InputError, match="a ratio above 0"):
         convert(small_keras, quant=["int8"], size=(32, 64), max_latency=0)
 
 
-def test_the_trade_off_is_drawn(small_keras: Path, tmp_path: Path) -> None:
+def test_the_trade_off_is_plotted(small_keras: Path, tmp_path: Path) -> None:
     (made,) = convert(
         small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path, trade_off=True
     )
-    assert len(made.report.plan["trade_off"]) > 1
+    assert len(made.report.mixed_precision["trials"]) > 1
     picture = cv2.imread(str(tmp_path / "small_int8.trade_off.png"))
     assert picture.shape[1] > 500
     assert np.ptp(picture) > 200
 
 
-def test_a_pass_that_is_left_out_leaves_no_mark(tmp_path: Path) -> None:
+def test_a_skipped_pass_changes_nothing_and_is_not_reported(tmp_path: Path) -> None:
     small_model().save(tmp_path / "small.keras")
     (with_it, without) = (
         convert(
@@ -236,12 +245,12 @@ def test_a_pass_that_is_left_out_leaves_no_mark(tmp_path: Path) -> None:
     ]
     assert without.passes == []
     assert without.operators != with_it.operators
-    with pytest.raises(InputError, match="--no-pass speed: choose from"):
+    with pytest.raises(InputError, match="skip_passes='speed' is unknown; choose from"):
         convert(tmp_path / "small.keras", size=(32, 64), skip_passes=["speed"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_plan_that_draws_what_is_not_finite_is_never_chosen(
+def test_a_trial_with_non_finite_output_is_never_chosen(
     value: float, float32: bytes, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = [rng.random((64, 96, 3), np.float32) for _ in range(2)]
@@ -250,20 +259,20 @@ def test_a_plan_that_draws_what_is_not_finite_is_never_chosen(
     def broken(model: TfliteModel, photo: np.ndarray) -> np.ndarray:
         first.append(model)
         output = run(model, photo).copy()
-        if model is not first[0] and photo is photos[1]:  # the float32 file is the first
+        if model is not first[0] and photo is photos[1]:  # the float32 file runs first
             output[4, 4] = value
         return output
 
     monkeypatch.setattr(TfliteModel, "run", broken)
-    plan = search(float32, photos, Budget(psnr_db=20.0), threads=1)
-    assert not plan.within_budget
-    assert {trial.psnr_db_worst for trial in plan.trials} == {0.0}
+    result = search(float32, photos, SearchConstraints(min_psnr_db=20.0))
+    assert not result.constraints_met
+    assert {trial.psnr_db_worst for trial in result.trials} == {0.0}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_model_that_draws_what_is_not_finite_gets_no_plan(
+def test_a_model_with_non_finite_output_is_refused(
     value: float, float32: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TfliteModel, "run", lambda *_: np.full((64, 96, 3), value, np.float32))
-    with pytest.raises(InputError, match="draws NaN or infinity"):
-        search(float32, [np.zeros((64, 96, 3), np.float32)], Budget(), threads=1)
+    with pytest.raises(InputError, match="has NaN or infinity"):
+        search(float32, [np.zeros((64, 96, 3), np.float32)], SearchConstraints())
