@@ -45,6 +45,8 @@ def convert(
     custom_objects: Sequence[str] = (),
     trust_source: bool = False,
     resampling: str | None = None,
+    input_range: str | None = None,
+    output_range: str | None = None,
     skip_passes: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress = lambda description, done, total: None,
@@ -65,8 +67,7 @@ def convert(
             used for only one of them. None for a few photos that ship with the package.
         samples: Maximum number of calibration photos, at least 1.
         seed: Random seed of the calibration / verification split.
-        size: Input (height, width) in pixels, multiples of 32; required if the model does not fix
-            its input size.
+        size: Input (height, width) in pixels; required if the model does not fix its input size.
         min_psnr_db: Limit on the mean PSNR against the full model, and on the PSNR of the pooled
             error. A file below the limit does not pass. Photos whose output is identical to the
             full model's do not count for the mean. Also the target of the mixed-precision search
@@ -84,11 +85,15 @@ def convert(
         width: For a weights file: channel multiplier of the PyNET; None for 1.0.
         input_channels: For a weights file: 3 (RGB) or 4 (RGB + depth); None for 4.
         residual: For a weights file: whether the network's output is added to the photo.
-        custom_objects: Your own layer classes that the model uses, as "module:NAME".
+        custom_objects: Your own layer classes that the model uses, as "module:NAME" or "file.py:NAME".
         trust_source: Run code that the source contains. If False, such sources are refused.
         resampling: How photos were resized to the network input in training: "area" or "bicubic".
             Stored in the file, so that inference does the same. None for "bicubic" if the source is
             a checkpoint of the PyNET authors, else "area".
+        input_range: Values of black and white in the network's input, as "LOW..HIGH": "0..1",
+            "-1..1", "0..255". Stored in the file, so that inference does the same. None to find it
+            by the network's operators and by its output on photos.
+        output_range: The same for the network's output.
         skip_passes: Graph rewrites to skip, from `PASS_NAMES`.
         threads: CPU threads; None for all cores.
         progress: Called at each step.
@@ -121,6 +126,8 @@ def convert(
         custom_objects=tuple(custom_objects),
         trust_source=trust_source,
         resampling=resampling,
+        input_range=input_range,
+        output_range=output_range,
         skip_passes=tuple(skip_passes),
         threads=threads or os.cpu_count() or 1,
     )

@@ -123,6 +123,17 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "checkpoints of the PyNET authors and area for other models.",
 )
 @click.option(
+    "--input-range",
+    metavar="LOW..HIGH",
+    help="Values of black and white in the network's input: 0..1, -1..1, 0..255 or others. By "
+    "default, they are found by the network's operators and by its output on photos.",
+)
+@click.option(
+    "--output-range",
+    metavar="LOW..HIGH",
+    help="The same for the network's output.",
+)
+@click.option(
     "--level",
     type=click.Choice(LEVELS),
     help="If the model has several outputs, use the one of this size: l0 is the size of the input, "
@@ -151,7 +162,7 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--custom-objects",
-    metavar="MODULE:NAME",
+    metavar="MODULE:NAME|FILE.py:NAME",
     multiple=True,
     help="Your own layer class that the model uses; may be repeated.",
 )

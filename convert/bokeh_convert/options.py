@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
+from bokeh_runtime.tflite.value_range import ValueRange
 
 SCHEME_NAMES = ("float32", "float16", "dynamic", "int8", "int16x8", "full-integer")
 """Quantization schemes; see `bokeh_convert.quantize.schemes.SCHEMES`."""
@@ -16,7 +17,6 @@ LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
 """PyNET's outputs, from 1/32 of the input's height (l5) to the same (l0) and twice that (l_up)."""
 PASS_NAMES = ("instance-norm", "merge-convolutions")
 """Graph rewrites that can be skipped; see `bokeh_convert.passes`."""
-_SIZE_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class ConvertOptions:
     custom_objects: Sequence[str]
     trust_source: bool
     resampling: str | None
+    input_range: str | None
+    output_range: str | None
     skip_passes: Sequence[str]
     threads: int
 
@@ -75,12 +77,13 @@ class ConvertOptions:
                 yield InputError(
                     Argument(argument, value), f" is unknown; choose from {_listed(choices)}"
                 )
-        if self.size is not None and any(side <= 0 or side % _SIZE_MULTIPLE for side in self.size):
+        if self.size is not None and min(self.size) <= 0:
             height, width = self.size
             yield InputError(
                 Argument("size", self.size, f"{height}x{width}"),
-                f": height and width must be positive multiples of {_SIZE_MULTIPLE}",
+                ": height and width must be positive",
             )
+        yield from self._range_errors()
         for argument, limit in (
             ("min_psnr_db", self.min_psnr_db),
             ("min_psnr_db_worst", self.min_psnr_db_worst),
@@ -98,6 +101,14 @@ class ConvertOptions:
             yield InputError(
                 Argument("max_latency", self.max_latency), " must be a ratio above 0, such as 0.5"
             )
+
+    def _range_errors(self) -> Iterator[InputError]:
+        for name, text in (("input_range", self.input_range), ("output_range", self.output_range)):
+            try:
+                if text is not None:
+                    ValueRange.parse(text)
+            except InputError as error:
+                yield InputError(Argument(name, text), ": ", error)
 
 
 def _listed(choices: Sequence[str]) -> str:

@@ -37,6 +37,6 @@ def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
         files = []
         for scheme in options.schemes:
             quantized = quantize_file(scheme, rewritten, ranges, options, steps)
-            verified = verify_file(quantized, source.reference, options, steps)
+            verified = verify_file(quantized, source, options, steps)
             files.append(judge_file(verified, options))
         return write_files(files, source, options, staging, steps)

@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, Operator, TensorType
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ActivationRanges:
         names: Names of the tensors.
         input, output: Which of these are the network input and the network output.
         minima, maxima: float32 [photos, tensors].
+        images: Value ranges of the network's input and output.
     """
 
     names: tuple[str, ...]
@@ -34,6 +36,7 @@ class ActivationRanges:
     output: str
     minima: npt.NDArray[np.float32]
     maxima: npt.NDArray[np.float32]
+    images: ImageRanges = UNIT_RANGES
 
     def averaged(self) -> dict[str, tuple[float, float]]:
         """Returns (minimum, maximum) of each tensor, averaged over the photos.
@@ -53,18 +56,24 @@ class ActivationRanges:
             name: (float(low), float(high))
             for name, low, high in zip(self.names, minima, maxima, strict=True)
         }
-        # Input and output images are in [0, 1], whatever was measured; overshoot is clipped.
-        return {**ranges, self.input: (0.0, 1.0), self.output: (0.0, 1.0)}
+        # Images are in their value ranges, whatever was measured; overshoot is clipped.
+        ends = ((self.input, self.images.input), (self.output, self.images.output))
+        return {**ranges, **{name: (own.low, own.high) for name, own in ends}}
 
 
 def measure_ranges(
-    float32: bytes, photos: Iterable[FloatImage], *, threads: int
+    float32: bytes,
+    photos: Iterable[FloatImage],
+    images: ImageRanges = UNIT_RANGES,
+    *,
+    threads: int,
 ) -> ActivationRanges:
     """Runs a float32 .tflite file on photos and measures the range of each activation.
 
     Args:
         float32: The file, with one subgraph.
         photos: Network inputs, float [height, width, channels] in [0, 1]; read one at a time.
+        images: Value ranges of the network's input and output.
         threads: CPU threads.
 
     Raises:
@@ -77,7 +86,7 @@ def measure_ranges(
     scalars = [detail["index"] for detail in interpreter.get_output_details()]
     rows = []
     for photo in photos:
-        interpreter.set_tensor(source, photo[None])
+        interpreter.set_tensor(source, images.input.from_unit(photo)[None])
         interpreter.invoke()
         rows.append([float(interpreter.get_tensor(scalar)) for scalar in scalars])
     if not rows:
@@ -85,7 +94,7 @@ def measure_ranges(
     values = np.array(rows, np.float32)
     split = len(names)
     return ActivationRanges(
-        tuple(names), input_name, output_name, values[:, :split], values[:, split:]
+        tuple(names), input_name, output_name, values[:, :split], values[:, split:], images
     )
 
 

@@ -23,6 +23,7 @@ from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.psnr import PsnrStatistics, PsnrSummary, finite_db, psnr, summarize_psnr
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 DEFAULT_MIN_PSNR_DB = 40.0
 """Default limit on mean and pooled PSNR; at 40 dB the difference is not visible."""
@@ -164,6 +165,7 @@ def search_mixed_precision(
     *,
     merge: bool = True,
     full_curve: bool = False,
+    ranges: ImageRanges = UNIT_RANGES,
     threads: int,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> SearchResult:
@@ -180,6 +182,7 @@ def search_mixed_precision(
         constraints: Limits on quality and cost.
         merge: Merge convolutions where that is cheaper.
         full_curve: Continue after the constraints are met, to record more of the trade-off curve.
+        ranges: Value ranges of the network's input and output.
         threads: CPU threads.
         on_trial: Called after each trial.
 
@@ -189,7 +192,7 @@ def search_mixed_precision(
     graph = Graph(float32)
     names = _convolutions(graph)
     float32_cost = graph_cost(graph, Precision.FLOAT32)
-    model = TfliteModel(float32, threads=threads)
+    model = TfliteModel(float32, threads=threads, ranges=ranges)
     outputs = [model.run(photo) for photo in photos]
     if not all(np.isfinite(output).all() for output in outputs):
         raise InputError(
@@ -201,7 +204,7 @@ def search_mixed_precision(
     def attempt(float_convolutions: frozenset[str]) -> Trial:
         if float_convolutions not in tried:
             content, cost, merged = _build(float32, float_convolutions, merge)
-            candidate = TfliteModel(content, threads=threads)
+            candidate = TfliteModel(content, threads=threads, ranges=ranges)
             psnr_db = tuple(
                 _output_psnr(candidate.run(photo), output)
                 for photo, output in zip(photos, expected, strict=True)

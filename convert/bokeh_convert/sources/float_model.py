@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from bokeh_convert.sources.tracing import (
     sizes_that_fit,
     trace,
 )
-from bokeh_convert.sources.value_range_choice import ValueRanges
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 __all__ = ["INPUT_NAME", "OUTPUT_NAME", "FloatModel", "SizedModel", "keras_model"]
 
@@ -166,7 +166,7 @@ class SizedModel:
     width: int
     output_name: str
     concrete: ConcreteFunction
-    ranges: ValueRanges = field(default_factory=ValueRanges)
+    ranges: ImageRanges = UNIT_RANGES
 
     def run(self, image: FloatImage) -> FloatImage:
         """Runs the model.

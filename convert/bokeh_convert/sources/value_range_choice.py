@@ -13,33 +13,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from bokeh_convert.sources.value_range_evidence import Evidence
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.photo_agreement import PhotoAgreement, agreement, mean_agreement
-from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ValueRange
+from bokeh_runtime.tflite.value_range import STANDARD_RANGES, UNIT, ImageRanges, ValueRange
 
-# In the order of preference.
-STANDARD = (UNIT, SIGNED, BYTES)
 # An output may leave its range a little: networks without a last activation overshoot.
 _OVERSHOOT = 0.25
 # Another range than the first that fits is considered where its outputs are nearer to the photos,
 # by this share of the distance and by this much. It is taken if they are nearer by a third.
 _NEARER, _NEARER_BY, _MUCH_NEARER = 1 / 2, 0.05, 1 / 3
 
+GIVE_RANGES = ("give ", Argument("input_range"), " and ", Argument("output_range"))
+"""Remedy of errors about value ranges."""
+
 
 @dataclass(frozen=True)
-class ValueRanges:
-    """The value ranges of a network's input and output, and how they were found.
+class FoundRanges:
+    """The value ranges of a network, and how they were found.
 
     Attributes:
-        input, output: The ranges.
+        ranges: Those of its input and output.
         reasons: A line each of how they were found, for the user.
         fault: What is wrong with the outputs on photos in these ranges; None if nothing. Only where
             the user chose the ranges; otherwise a fault is an error.
     """
 
-    input: ValueRange = UNIT
-    output: ValueRange = UNIT
+    ranges: ImageRanges
     reasons: tuple[str, ...] = ()
     fault: str | None = None
 
@@ -65,7 +65,7 @@ def choose_ranges(
     asked_output: ValueRange | None,
     input_evidence: Evidence | None,
     output_evidence: Evidence | None,
-) -> ValueRanges:
+) -> FoundRanges:
     """Returns the ranges in which the network's outputs follow the photos.
 
     Args:
@@ -97,19 +97,20 @@ def choose_ranges(
         trials += [trial for value_range in inputs[1:] for trial in tried(value_range)]
     chosen = _chosen(name, trials)
     if not chosen.fits and not (asked_input and asked_output):
-        raise InputError(_nothing_fits(name, chosen))
+        raise _nothing_fits(name, chosen)
     reasons = [
         _reason("input", chosen.input, asked_input, input_evidence),
         _reason("output", chosen.output, asked_output, output_evidence),
     ]
     fault = None if chosen.fits else chosen.agreement.fault or "outside the range that was given"
-    return ValueRanges(chosen.input, chosen.output, tuple(filter(None, reasons)), fault)
+    ranges = ImageRanges(chosen.input, chosen.output)
+    return FoundRanges(ranges, tuple(filter(None, reasons)), fault)
 
 
 def _candidates(asked: ValueRange | None, evidence: Evidence | None) -> tuple[ValueRange, ...]:
     if asked is not None:
         return (asked,)
-    return STANDARD if evidence is None else (evidence.value_range,)
+    return STANDARD_RANGES if evidence is None else (evidence.value_range,)
 
 
 def _trial(
@@ -149,7 +150,8 @@ def _chosen(name: str, trials: Sequence[_Trial]) -> _Trial:
     raise InputError(
         f"{name}: its value range is not clear. Its output follows the photo when it is fed "
         f"{' and when it is fed '.join(_pair(trial) for trial in (first, *nearer))}; "
-        "say with --input-range and --output-range on which values it was trained"
+        "the values that it was trained on must be given",
+        remedy=GIVE_RANGES,
     )
 
 
@@ -157,13 +159,13 @@ def _pair(trial: _Trial) -> str:
     return f"{trial.input} (output {trial.output})"
 
 
-def _nothing_fits(name: str, chosen: _Trial) -> str:
+def _nothing_fits(name: str, chosen: _Trial) -> InputError:
     fault = chosen.agreement.fault or "outside its value range"
-    return (
+    return InputError(
         f"{name}: with photos scaled to {chosen.input}, its output (taken as {chosen.output}) is "
-        f"{fault}. The likely cause is another value range: say with --input-range and "
-        "--output-range on which values it was trained (0..1, -1..1, 0..255). "
-        "With both given it is converted as it is"
+        f"{fault}. The likely cause is that it was trained on another value range, such as -1..1 "
+        "or 0..255",
+        remedy=(*GIVE_RANGES, "; with both the network is converted whatever its output is"),
     )
 
 

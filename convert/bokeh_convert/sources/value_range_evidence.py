@@ -15,12 +15,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import dtypes, tensor_util
 
-from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ValueRange
+from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ValueRange, nearest_standard
 
-_STANDARD = (UNIT, SIGNED, BYTES)
-# How far an end of a found range may be from a standard range's, as a share of that range's span.
-# The authors' PyNET ends in 0.58 * tanh + 0.5, which is -0.08..1.08 and stands for 0..1.
-_TOLERANCE = 0.15
 _AFFINE = {"Mul", "AddV2", "Add", "BiasAdd", "Sub", "RealDiv", "Div"}
 _SAME_VALUES = {
     "Identity",
@@ -169,9 +165,11 @@ def _range_normalized_by(affine: _Affine) -> ValueRange | None:
     for candidate in (BYTES, UNIT, SIGNED):
         black = _mean(affine.scale) * candidate.low + low
         white = _mean(affine.scale) * candidate.high + low
-        for target in (UNIT, SIGNED, ValueRange(-0.5, 0.5)):
-            if candidate != target and _near(ValueRange(black, white), target):
-                return candidate
+        reached = nearest_standard(ValueRange(black, white))
+        if candidate != reached and reached in (UNIT, SIGNED):
+            return candidate
+        if candidate == UNIT and abs(black + 0.5) < 0.05 and abs(white - 0.5) < 0.05:
+            return candidate
         # Standardized photos: deviations of 0.15 to 0.35 of the whole range are usual.
         if candidate != SIGNED and black < -1 and white > 1 and 2.8 < white - black < 7:
             return candidate
@@ -248,15 +246,10 @@ def _standard(bounds: _Bounds, reason: str) -> Evidence | None:
     if not bounds.low < bounds.high:
         return None
     found = ValueRange(float(bounds.low), float(bounds.high))
-    for standard in _STANDARD:
-        if _near(found, standard):
-            return Evidence(standard, f"{reason} ({found})" if found != standard else reason)
-    return Evidence(found, reason)
-
-
-def _near(found: ValueRange, standard: ValueRange) -> bool:
-    allowed = _TOLERANCE * (standard.high - standard.low)
-    return abs(found.low - standard.low) <= allowed and abs(found.high - standard.high) <= allowed
+    standard = nearest_standard(found)
+    if standard is None or standard == found:
+        return Evidence(found, reason)
+    return Evidence(standard, f"{reason} ({found})")
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

@@ -28,12 +28,12 @@ from bokeh_convert.quantize.schemes import SCHEMES, Scheme, quantize
 from bokeh_convert.report import empty_psnr_summary, psnr_summary
 from bokeh_convert.sources.float_model import SizedModel
 from bokeh_convert.stages.lower import Lowered
+from bokeh_convert.stages.read import Source
 from bokeh_convert.stages.rewrite import Rewritten
 from bokeh_convert.verify.verification import InvalidOutputError, read_input_pixels, verify
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.psnr import psnr_text
-from bokeh_runtime.tflite.reference_pack import Reference
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def calibrate(lowered: Lowered, options: ConvertOptions, steps: Steps) -> Activa
     steps.begin("calibrating")
     with steps.timed("calibrate_s"):
         inputs = _network_inputs(lowered.source.dataset.calibration, lowered.source.sized)
-        ranges = measure_ranges(lowered.content, inputs, threads=options.threads)
+        ranges = measure_ranges(
+            lowered.content, inputs, lowered.source.sized.ranges, threads=options.threads
+        )
     steps.next()
     return ranges
 
@@ -107,8 +109,8 @@ def quantize_file(
         content = quantize(rewritten.content, scheme)
         if name != "float16":
             return Quantized(scheme, content, rewritten.passes)
-        reference = rewritten.lowered.source.reference
-        content, summary = _decide_fp16_arithmetic(content, reference, options, steps)
+        source = rewritten.lowered.source
+        content, summary = _decide_fp16_arithmetic(content, source, options, steps)
         return Quantized(scheme, content, rewritten.passes, fp16_arithmetic=summary)
 
 
@@ -137,6 +139,7 @@ def _search(
         search_constraints(options),
         merge=merge,
         full_curve=options.trade_off,
+        ranges=source.sized.ranges,
         threads=options.threads,
         on_trial=on_trial,
     )
@@ -148,7 +151,7 @@ def _search(
 
 
 def _decide_fp16_arithmetic(
-    content: bytes, reference: Reference, options: ConvertOptions, steps: Steps
+    content: bytes, source: Source, options: ConvertOptions, steps: Steps
 ) -> tuple[bytes, dict[str, Any]]:
     """Allows float16 arithmetic if the PSNR of its emulation is high enough.
 
@@ -160,7 +163,13 @@ def _decide_fp16_arithmetic(
     allowed = False
     try:
         emulation = emulate_fp16_arithmetic(content)
-        fidelity, _ = verify(emulation, reference, threads=options.threads, on_photo=lambda: None)
+        fidelity, _ = verify(
+            emulation,
+            source.reference,
+            source.sized.ranges,
+            threads=options.threads,
+            on_photo=lambda: None,
+        )
         allowed = fidelity.psnr_db_worst >= MIN_PSNR_DB
         summary |= psnr_summary(fidelity.psnr)
     except InvalidOutputError as error:

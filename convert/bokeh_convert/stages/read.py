@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bokeh_convert.data.calibration_data import DatasetSplit, skip_unreadable, split_dataset
@@ -12,6 +13,7 @@ from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.result import FileNames
 from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.float_model import FloatModel, SizedModel
+from bokeh_convert.stages.value_ranges import find_ranges
 from bokeh_convert.verify.verification import compute_reference
 from bokeh_runtime.atomic_output import refuse_folder
 from bokeh_runtime.errors import Argument, InputError
@@ -27,12 +29,14 @@ class Source:
         dataset: The calibration and verification photos.
         reference: The network inputs of the verification photos, and the full model's outputs.
         names: Names of the files to write.
+        notes: What the user should know of the model and the photos, a line each.
     """
 
     sized: SizedModel
     dataset: DatasetSplit
     reference: Reference
     names: FileNames
+    notes: Sequence[str]
 
 
 def read_source(options: ConvertOptions, steps: Steps) -> Source:
@@ -59,11 +63,12 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     dataset = skip_unreadable(dataset, needs_calibration=calibrates or searches)
     verified = len(dataset.verification)
     steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified)
-    sized = model.at(*_input_size(model, options))
+    sized, found = find_ranges(model.at(*_input_size(model, options)), dataset, options)
     steps.next(f"running {options.source.name}")
     with steps.timed("reference_s"):
         reference = compute_reference(sized, dataset.verification, steps.next)
-    return Source(sized, dataset, reference, names)
+    notes = [*found.reasons, *([f"the output is {found.fault}"] if found.fault else ())]
+    return Source(sized, dataset, reference, names, (*notes, *dataset.notes))
 
 
 def _source_options(options: ConvertOptions) -> SourceOptions:

@@ -10,10 +10,10 @@ from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.int16_emulation import EMULATE_ABOVE_MACS
 from bokeh_convert.stages.quantize import Quantized
+from bokeh_convert.stages.read import Source
 from bokeh_convert.verify.verification import InvalidOutputError, verify
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import Fidelity
-from bokeh_runtime.tflite.reference_pack import Reference
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Verified:
 
 
 def verify_file(
-    quantized: Quantized, reference: Reference, options: ConvertOptions, steps: Steps
+    quantized: Quantized, source: Source, options: ConvertOptions, steps: Steps
 ) -> Verified:
     """Measures the fidelity of a file, by emulation if the file itself is too slow here."""
     scheme, content = quantized.scheme, quantized.content
@@ -49,7 +49,11 @@ def verify_file(
     try:
         with steps.timed("verify_s"):
             fidelity, outputs = verify(
-                content, reference, threads=options.threads, on_photo=steps.next
+                content,
+                source.reference,
+                source.sized.ranges,
+                threads=options.threads,
+                on_photo=steps.next,
             )
     except InvalidOutputError as error:
         return Verified(quantized, emulated, None, (), str(error), dict(steps.timings))

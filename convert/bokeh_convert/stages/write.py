@@ -33,7 +33,7 @@ from bokeh_convert.stages.read import Source
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
 from bokeh_runtime.atomic_output import AtomicOutput
-from bokeh_runtime.tflite.metadata import ModelMetadata
+from bokeh_runtime.tflite.metadata import CHANNELS, ModelMetadata
 from bokeh_runtime.tflite.reference_pack import save_reference
 
 
@@ -132,18 +132,21 @@ def _describe(
         gpu_unsupported_ops=gpu_objections(rows),
         delegate_compatibility=[asdict(row) for row in rows],
         tools=tool_versions(),
-        notes=list(source.dataset.notes),
+        notes=list(source.notes),
     )
     return content, report
 
 
 def _metadata(file: Judged, source: Source) -> ModelMetadata:
-    sized = source.sized
+    sized, ranges = source.sized, source.sized.ranges
     return ModelMetadata(
         input_height=sized.height,
         input_width=sized.width,
-        input_channels="rgb" if sized.model.channels == 3 else "rgbd",
-        value_range=(0.0, 1.0),
+        input_channels=CHANNELS[sized.model.channels],
+        value_range=(ranges.input.low, ranges.input.high),
+        output_range=(
+            None if ranges.output == ranges.input else (ranges.output.low, ranges.output.high)
+        ),
         output_scale=_output_size(source)["height"] / sized.height,
         resampling=sized.model.resampling,
         scheme=file.verified.quantized.scheme.name,

@@ -16,6 +16,7 @@ from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
 from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.tflite.reference_pack import Reference
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 _MIN_CONTRAST = 1 / 255
 
@@ -92,13 +93,19 @@ def compute_reference(
 
 
 def verify(
-    content: bytes, reference: Reference, *, threads: int, on_photo: Callable[[], None]
+    content: bytes,
+    reference: Reference,
+    ranges: ImageRanges = UNIT_RANGES,
+    *,
+    threads: int,
+    on_photo: Callable[[], None],
 ) -> tuple[Fidelity, list[FloatImage]]:
     """Runs a .tflite file on the inputs of a reference and compares the outputs.
 
     Args:
         content: The .tflite file.
         reference: Inputs and expected outputs.
+        ranges: Value ranges of the file's input and output.
         threads: CPU threads.
         on_photo: Called after each photo.
 
@@ -108,7 +115,7 @@ def verify(
     Raises:
         InvalidOutputError: If an output has NaN or infinity, or is constant.
     """
-    model = TfliteModel(content, threads=threads)
+    model = TfliteModel(content, threads=threads, ranges=ranges)
     images, outputs = [], []
     for name, pixels, expected in zip(
         reference.names, reference.inputs, reference.outputs, strict=True

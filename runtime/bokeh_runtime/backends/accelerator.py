@@ -21,6 +21,7 @@ from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile
 from bokeh_runtime.tflite.operator_names import BUILTIN_OPERATORS
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 # What the accelerators write while they compile; there is no other way to learn it.
 _ADAPTER = re.compile(
@@ -82,6 +83,7 @@ class AcceleratedModel:
         partial: Let the CPU run what the accelerator does not take.
         float32: Rule half precision out (GPU).
         threads: Of the CPU, for its part.
+        ranges: Value ranges of the network's input and output.
 
     Attributes:
         device: What it runs on.
@@ -104,8 +106,9 @@ class AcceleratedModel:
         partial: bool = False,
         float32: bool = False,
         threads: int = 1,
+        ranges: ImageRanges = UNIT_RANGES,
     ) -> None:
-        self._name = str(file.path)
+        self._name, self._ranges = str(file.path), ranges
         self._input, self._output = file.tensors[file.inputs[0]], file.tensors[file.outputs[0]]
         self._compiled = _compile(file, kind, alone=True, float32=float32, threads=threads)
         try:
@@ -145,17 +148,19 @@ class AcceleratedModel:
         if compiled.model is None:
             raise InputError(f"{self._name}: is closed; open it again")
         shape = self._output.shape[1:]
-        tensor = to_tensor(image, self._input.dtype, self._input.quantization)
+        values = self._ranges.input.from_unit(image)
+        tensor = to_tensor(values, self._input.dtype, self._input.quantization)
         try:
             compiled.feed[0].write(tensor)
             compiled.model.run_by_index(0, compiled.feed, compiled.fetch)
-            values = compiled.fetch[0].read(math.prod(shape), np.dtype(self._output.dtype).type)
+            read = compiled.fetch[0].read(math.prod(shape), np.dtype(self._output.dtype).type)
         except RuntimeError as error:
             why = (str(error).strip().splitlines() or ["no reason given"])[-1].strip(" └")
             raise HardwareError(
                 f"{self._name}: inference failed on {self.device.name} ({why})", remedy=_USE_CPU
             ) from error
-        return from_tensor(values.reshape(shape), self._output.quantization)
+        output = from_tensor(read.reshape(shape), self._output.quantization)
+        return self._ranges.output.to_unit(output)
 
     def close(self) -> None:
         """Releases the device; the model cannot run any more."""

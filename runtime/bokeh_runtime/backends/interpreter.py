@@ -15,6 +15,7 @@ import numpy as np
 from bokeh_runtime.backends.placement import nodes_left
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 from bokeh_runtime.tflite.file import Operator, TfliteFile, find_image_output
 
 # Distribution -> module. The first that is installed is the default.
@@ -34,6 +35,7 @@ class TfliteModel:
         delegate_library: Shared library of an external delegate, for boards that have one.
         output: Which output to return; None takes the picture, see `tflite.file.find_image_output`.
         name: What to call the file in errors.
+        ranges: Value ranges of the network's input and output.
 
     Raises:
         InputError: If the interpreter is not installed, cannot run the file, or the file has
@@ -50,6 +52,7 @@ class TfliteModel:
         delegate_library: Path | None = None,
         output: int | None = None,
         name: str = "the model",
+        ranges: ImageRanges = UNIT_RANGES,
     ) -> None:
         self.interpreter_name, module = _module(interpreter)
         extra: dict[str, Any] = {}
@@ -76,7 +79,7 @@ class TfliteModel:
                 name, [(one["name"], tuple(one["shape"])) for one in outputs]
             )
         self._output = outputs[output]
-        self._name = name
+        self._name, self._ranges = name, ranges
 
     @property
     def interpreter(self) -> Any:
@@ -107,14 +110,14 @@ class TfliteModel:
         """
         if self._interpreter is None:
             raise InputError(f"{self._name}: is closed; open it again")
-        entry = self._inputs[0]
+        entry, values = self._inputs[0], self._ranges.input.from_unit(image)
         with _explained(self._name, self.interpreter_name):
             self._interpreter.set_tensor(
-                entry["index"], to_tensor(image, entry["dtype"], entry["quantization"])[None]
+                entry["index"], to_tensor(values, entry["dtype"], entry["quantization"])[None]
             )
             self._interpreter.invoke()
             values = self._interpreter.get_tensor(self._output["index"])[0]
-        return from_tensor(values, self._output["quantization"])
+        return self._ranges.output.to_unit(from_tensor(values, self._output["quantization"]))
 
     def nodes_left(self, file: TfliteFile) -> tuple[list[Operator], int] | None:
         """Returns the operators of the file that no delegate took (XNNPACK is one).

@@ -11,9 +11,14 @@ from typing import Any
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
+from bokeh_runtime.tflite.value_range import ImageRanges, ValueRange
 
 ENTRY = "bokeh_tflite"
 SCHEMA = "bokeh-tflite/model/1"
+SCHEMA_2 = "bokeh-tflite/model/2"
+"""Has an output range of its own, which a reader of schema 1 would pass over."""
+CHANNELS = {1: "y", 3: "rgb", 4: "rgbd"}
+"""What `input_channels` says of an input of so many channels."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,10 @@ class ModelMetadata:
 
     Attributes:
         input_height, input_width: In pixels.
-        input_channels: "rgb" or "rgbd" (the fourth is inverse depth, near is bright).
-        value_range: Smallest and largest value of input and output; outputs are to be clipped.
+        input_channels: "rgb", "rgbd" (the fourth is inverse depth, near is bright), or "y"
+            (luminance, of which the output is luminance too).
+        value_range: Values of black and white in the input, and in the output unless `output_range`
+            says otherwise; outputs are to be clipped.
         output_scale: Height of the output as a multiple of the input's.
         resampling: How photos were scaled to the input in training.
         scheme: "float32", "float16", "dynamic", "int8", "int16x8" or "full-integer".
@@ -33,6 +40,7 @@ class ModelMetadata:
             `identical_images`, `psnr_db_mean`, `psnr_db_pooled`, `psnr_db_worst` (None if all
             images are identical), `ssim_mean`. Older files lack `psnr_db_pooled` and
             `identical_images`.
+        output_range: Values of black and white in the output; None if they are those of the input.
     """
 
     input_height: int
@@ -45,10 +53,21 @@ class ModelMetadata:
     source: dict[str, str]
     tools: dict[str, str]
     fidelity: dict[str, Any]
-    schema: str = SCHEMA
+    output_range: tuple[float, float] | None = None
+
+    @property
+    def ranges(self) -> ImageRanges:
+        """The value ranges of the network's input and output."""
+        own = self.value_range
+        return ImageRanges(ValueRange(*own), ValueRange(*(self.output_range or own)))
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False)
+        """Returns the entry's text. Older versions read it where they would not misread it."""
+        values = asdict(self)
+        if self.output_range is None:
+            del values["output_range"]
+        schema = SCHEMA if self.output_range is None else SCHEMA_2
+        return json.dumps({**values, "schema": schema}, indent=1, sort_keys=True, allow_nan=False)
 
 
 def read_metadata(path: Path) -> ModelMetadata:
@@ -74,7 +93,7 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
         return None
     try:
         values = json.loads(text)
-        if values.get("schema") != SCHEMA:
+        if values.get("schema") not in (SCHEMA, SCHEMA_2):
             raise InputError(
                 f"{file.path}: metadata of schema {values.get('schema')}, this version reads "
                 f"{SCHEMA}; install the matching bokeh-tflite"
@@ -82,7 +101,10 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
         known = {field.name for field in fields(ModelMetadata)}
         kept = {name: value for name, value in values.items() if name in known}
         _check_types(kept)
-        found = ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
+        for name in ("value_range", "output_range"):
+            if kept.get(name) is not None:
+                kept[name] = tuple(kept[name])
+        found = ModelMetadata(**kept)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
@@ -100,12 +122,15 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
 def _check_types(values: dict[str, Any]) -> None:
     """Raises TypeError or KeyError if a value is not what the schema says."""
     low, high = values["value_range"]
+    output_low, output_high = values.get("output_range") or (low, high)
     wanted: tuple[tuple[str, Any, type | tuple[type, ...]], ...] = (
         ("input_height", values["input_height"], int),
         ("input_width", values["input_width"], int),
         ("input_channels", values["input_channels"], str),
         ("value_range", low, (int, float)),
         ("value_range", high, (int, float)),
+        ("output_range", output_low, (int, float)),
+        ("output_range", output_high, (int, float)),
         ("output_scale", values["output_scale"], (int, float)),
         ("resampling", values["resampling"], str),
         ("scheme", values["scheme"], str),

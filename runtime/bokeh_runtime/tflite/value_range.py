@@ -69,3 +69,28 @@ class ValueRange:
 UNIT = ValueRange(0.0, 1.0)
 SIGNED = ValueRange(-1.0, 1.0)
 BYTES = ValueRange(0.0, 255.0)
+STANDARD_RANGES = (UNIT, SIGNED, BYTES)
+# How far an end of a range may be from a standard range's, as a share of that range's span. The
+# PyNET authors' network ends in 0.58 * tanh + 0.5, which is -0.08..1.08 and stands for 0..1.
+_TOLERANCE = 0.15
+
+
+def nearest_standard(found: ValueRange) -> ValueRange | None:
+    """Returns the standard range whose ends a range has, give or take 15 % of its span."""
+    for standard in STANDARD_RANGES:
+        allowed = _TOLERANCE * (standard.high - standard.low)
+        ends = (abs(found.low - standard.low), abs(found.high - standard.high))
+        if max(ends) <= allowed:
+            return standard
+    return None
+
+
+@dataclass(frozen=True)
+class ImageRanges:
+    """The value ranges of a network's input and output."""
+
+    input: ValueRange = UNIT
+    output: ValueRange = UNIT
+
+
+UNIT_RANGES = ImageRanges()

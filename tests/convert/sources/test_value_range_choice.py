@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bokeh_convert.sources.value_range_choice import ValueRanges, choose_ranges
+from bokeh_convert.sources.value_range_choice import FoundRanges, choose_ranges
 from bokeh_convert.sources.value_range_evidence import Evidence
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ValueRange
+from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ImageRanges, ValueRange
 
 rng = np.random.default_rng(0)
 
@@ -31,7 +31,7 @@ def choose(
     asked_output: ValueRange | None = None,
     input_evidence: Evidence | None = None,
     output_evidence: Evidence | None = None,
-) -> ValueRanges:
+) -> FoundRanges:
     return choose_ranges(
         "net.h5",
         run,
@@ -60,7 +60,7 @@ def test_the_input_range_is_the_one_whose_output_follows_the_photo(
         trained_on(value_range.low, value_range.high),
         output_evidence=Evidence(UNIT, "it ends in sigmoid"),
     )
-    assert (found.input, found.output) == (value_range, UNIT)
+    assert found.ranges == ImageRanges(value_range, UNIT)
 
 
 @pytest.mark.parametrize("value_range", [UNIT, SIGNED, BYTES])
@@ -69,12 +69,12 @@ def test_the_output_range_is_the_one_whose_levels_are_the_photos(value_range: Va
         lambda x: value_range.from_unit(x * np.float32(0.96) + np.float32(0.01)),
         input_evidence=Evidence(UNIT, "it says so"),
     )
-    assert found.output == value_range
+    assert found.ranges.output == value_range
 
 
 def test_a_network_that_fits_several_ranges_alike_takes_the_unit_range() -> None:
     found = choose(lambda x: x)
-    assert (found.input, found.output) == (UNIT, UNIT)
+    assert found.ranges == ImageRanges(UNIT, UNIT)
 
 
 def test_what_the_graph_shows_is_reported() -> None:
@@ -89,7 +89,7 @@ def test_two_ranges_that_fit_are_asked_for() -> None:
             return x / np.float32(255)
         return (x + 1) / 2 if x.min() < 0 else x * np.float32(0.3)
 
-    with pytest.raises(InputError, match=r"0\.\.1 .* when it is fed -1\.\.1.*--input-range"):
+    with pytest.raises(InputError, match=r"0\.\.1 .* when it is fed -1\.\.1.*input_range"):
         choose(odd, output_evidence=Evidence(UNIT, "it ends in sigmoid"))
 
 
@@ -106,20 +106,20 @@ def test_two_ranges_that_fit_are_asked_for() -> None:
 def test_an_output_that_does_not_follow_the_photo_is_an_error(
     run: Callable[[FloatImage], FloatImage], fault: str
 ) -> None:
-    with pytest.raises(InputError, match=f"{fault}.*--input-range") as caught:
+    with pytest.raises(InputError, match=f"{fault}.*input_range") as caught:
         choose(run, output_evidence=Evidence(UNIT, "it ends in sigmoid"))
     assert "\n" not in str(caught.value)
 
 
 def test_ranges_that_the_user_gave_are_taken_with_a_warning() -> None:
     found = choose(np.zeros_like, asked_input=UNIT, asked_output=UNIT)
-    assert (found.input, found.output) == (UNIT, UNIT)
+    assert found.ranges == ImageRanges(UNIT, UNIT)
     assert found.fault is not None
     assert found.fault.startswith("nearly constant")
 
 
 def test_one_range_that_the_user_gave_is_kept() -> None:
     found = choose(trained_on(0, 255), asked_input=BYTES)
-    assert (found.input, found.output) == (BYTES, UNIT)
+    assert found.ranges == ImageRanges(BYTES, UNIT)
     with pytest.raises(InputError, match=r"nearly constant|outside|unrelated"):
         choose(trained_on(0, 255), asked_input=SIGNED)
