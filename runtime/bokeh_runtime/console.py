@@ -60,8 +60,8 @@ def show_result(console: Console, rendered: RenderedFile) -> None:
     click.echo(f"{rendered.output}: {size}; {stages}", file=stderr)
     _show_notes(console, rendered)
     click.echo(f"ran on {rendered.placement}", file=stderr)
-    if rendered.placement.unsupported:
-        click.echo(f"left to the CPU: {rendered.placement.unsupported}", file=stderr)
+    if rendered.placement.unsupported_text:
+        click.echo(f"left to the CPU: {rendered.placement.unsupported_text}", file=stderr)
 
 
 def show_summary(

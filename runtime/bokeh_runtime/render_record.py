@@ -131,11 +131,7 @@ def result_provenance(
             "delegate": placement.delegate,
             "device": placement.device,
             "precision": placement.precision,
-            "nodes_left": (
-                None
-                if placement.nodes_placed is None
-                else placement.nodes_total - placement.nodes_placed
-            ),
+            "delegated_ops": placement.delegated_ops,
         },
         "version": _version(),
     }

@@ -90,7 +90,7 @@ def test_the_apps_benchmark_and_ours_understand_each_other(
     assert one.latency is not None
     assert len(one.latency.runs_ms) == 5
     assert one.placement is not None
-    assert one.placement.nodes_total == 38
+    assert one.placement.total_ops == 38
     fidelity = one.fidelity_to("full_model")
     assert fidelity is not None
     assert fidelity.psnr_db_worst > 130

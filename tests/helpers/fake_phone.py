@@ -17,7 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.devices.android import ACTIVITY, PACKAGE, REQUEST_SCHEMA, RESULT_SCHEMA
+from bokeh_bench.devices.android import (
+    ACTIVITY,
+    PACKAGE,
+    REQUEST_SCHEMA,
+    RESULT_SCHEMA,
+    STATUS_SCHEMA,
+)
 from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.errors import HardwareError
 from bokeh_runtime.imaging.photo import to_unit
@@ -91,13 +97,16 @@ def benchmark_activity(request_folder: Path, result: Path) -> None:
     assert request["schema"] == REQUEST_SCHEMA
     rows = []
     for i, row in enumerate(request["rows"]):
-        _write(result / "status.json", {"doing": f"{i + 1}: {row['model']}", "finished": False})
+        _write(
+            result / "status.json",
+            {"schema": STATUS_SCHEMA, "progress": f"{i + 1}: {row['model']}", "finished": False},
+        )
         try:
             rows.append(_measured(request_folder, request, row, result, i))
         except HardwareError as error:
             rows.append({**row, "failure": str(error)})
         _write(result / "result.json", _result(rows))
-    _write(result / "status.json", {"doing": "", "finished": True})
+    _write(result / "status.json", {"schema": STATUS_SCHEMA, "progress": "", "finished": True})
 
 
 def _result(rows: list[dict]) -> dict:
@@ -112,7 +121,7 @@ def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> d
     load_ms = (time.perf_counter() - start) * 1000
     shape = file.tensors[file.inputs[0]].shape[1:]
     times = []
-    for _ in range(request["runs"] + 1):
+    for _ in range(request["min_runs"] + 1):
         start = time.perf_counter()
         engine.run(np.zeros(shape, np.float32))
         times.append((time.perf_counter() - start) * 1000)
@@ -121,9 +130,10 @@ def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> d
         **row,
         "failure": "",
         "placement": {
-            "asked": place.asked, "delegate": place.delegate, "device": "Fake GPU",
-            "nodes_placed": place.nodes_placed, "nodes_total": place.nodes_total,
-            "left": list(place.left), "precision": place.precision, "notes": list(place.notes),
+            "requested": place.requested, "delegate": place.delegate, "device": "Fake GPU",
+            "delegated_ops": place.delegated_ops, "total_ops": place.total_ops,
+            "unsupported_ops": list(place.unsupported_ops),
+            "precision": place.precision, "notes": list(place.notes),
         },
         "load_ms": load_ms, "first_inference_ms": times[0], "warm_up_runs": 1,
         "runs_ms": times[1:], "peak_rss_bytes": None, "temperature_c": [30.0, 31.0],

@@ -59,7 +59,7 @@ def test_a_model_that_litert_takes_for_the_gpu_alone_is_whole(
     model = AcceleratedModel(file, "gpu", partial=True)
     assert litert.asked == [Accelerator.GPU]
     assert model.whole
-    assert (model.nodes_placed, model.partitions, model.left) == (TOTAL, 1, [])
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (TOTAL, 1, [])
     assert (model.device.name, model.device.software) == ("Test GPU", False)
     image = np.full((64, 96, 3), 0.25, np.float32)
     expected = TfliteModel(file.content, threads=1).run(image)
@@ -144,7 +144,7 @@ def test_a_part_is_what_the_log_says_and_unknown_where_it_does_not(
     litert.on = with_cpu(Outcome(adapter(), NOT_ALL), helped)
     model = AcceleratedModel(file, "gpu", partial=True)
     assert not model.whole
-    assert (model.nodes_placed, model.left, model.partitions) == (placed, left, None)
+    assert (model.delegated_ops, model.unsupported_ops, model.partitions) == (placed, left, None)
     assert dict(model.reasons) == dict.fromkeys(left or [], "Operation is not supported.")
     model.close()
     assert litert.closed == litert.opened == 1
@@ -160,11 +160,11 @@ def test_an_unknown_part_is_unknown_wherever_it_is_told(
     done = CliRunner().invoke(cli.main, list(map(str, asked)))
     assert done.exit_code == 0, done.output
     placement = json.loads(done.stdout)["placement"]
-    assert (placement["nodes_placed"], placement["nodes_total"]) == (None, TOTAL)
-    assert placement["left"] is None
+    assert (placement["delegated_ops"], placement["total_ops"]) == (None, TOTAL)
+    assert placement["unsupported_ops"] is None
     with BokehModel.open(data / "small_float16.tflite", "gpu", allow_partial=True) as model:
         assert str(model.placement) == f"gpu (Test GPU), unknown of {TOTAL} operators"
-        assert model.placement.unsupported == "unknown"
+        assert model.placement.unsupported_text == "unknown"
 
 
 def test_without_a_gpu_the_cpu_does_not_run_it_in_its_name(
@@ -182,7 +182,7 @@ def test_an_npu_is_whole_where_its_plugin_took_every_operator(
     litert.on = lambda *_: Outcome(npu(TOTAL, TOTAL))
     model = AcceleratedModel(file, "npu")
     assert model.whole
-    assert (model.nodes_placed, model.partitions, model.left) == (TOTAL, 1, [])
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (TOTAL, 1, [])
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -206,7 +206,11 @@ def test_what_an_npu_leaves_is_named(file: TfliteFile, litert: FakeLitert) -> No
         AcceleratedModel(file, "npu")
     model = AcceleratedModel(file, "npu", partial=True)
     assert not model.whole
-    assert (model.nodes_placed, model.partitions, model.left) == (42, 1, ["SPACE_TO_DEPTH"])
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (
+        42,
+        1,
+        ["SPACE_TO_DEPTH"],
+    )
 
 
 def test_an_npu_that_does_not_tell_its_part_is_unknown(
@@ -215,7 +219,7 @@ def test_an_npu_that_does_not_tell_its_part_is_unknown(
     log = "INFO: 1 compiler plugins were applied successfully: a plugin\n"
     litert.on = with_cpu(Outcome(log, NOT_ALL), Outcome(log))
     model = AcceleratedModel(file, "npu", partial=True)
-    assert (model.nodes_placed, model.partitions, model.left) == (None, None, None)
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (None, None, None)
 
 
 def test_an_npu_that_gives_up_with_the_cpus_help_is_refused(
@@ -232,11 +236,11 @@ def test_what_was_compiled_ahead_of_time_needs_no_plugin(
 ) -> None:
     dispatched = Operator("DISPATCH_OP", file.inputs, file.outputs)
     litert.on = lambda *_: Outcome("")
-    assert AcceleratedModel(replace(file, operators=[dispatched]), "npu").nodes_placed == 1
+    assert AcceleratedModel(replace(file, operators=[dispatched]), "npu").delegated_ops == 1
     litert.on = with_cpu(Outcome("", NOT_ALL), Outcome(XNNPACK))
     beside = replace(file, operators=[dispatched, file.operators[0]])
     model = AcceleratedModel(beside, "npu", partial=True)
-    assert (model.nodes_placed, model.left) == (1, [file.operators[0].name])
+    assert (model.delegated_ops, model.unsupported_ops) == (1, [file.operators[0].name])
 
 
 @pytest.mark.skipif(

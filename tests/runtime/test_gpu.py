@@ -31,7 +31,7 @@ def test_the_gpu_draws_the_whole_model(scheme: str, from_cpu: float, data: Path)
     pack = find_reference(file.path, metadata_of(file))
     assert pack is not None
     model = AcceleratedModel(file, "gpu")
-    assert model.nodes_placed == len(file.operators)
+    assert model.delegated_ops == len(file.operators)
     interpreter = TfliteModel(file.content)
     worst = {"gpu": np.inf, "cpu": np.inf}
     for photo, full in zip(pack.inputs, pack.outputs, strict=True):
@@ -54,7 +54,7 @@ def test_a_rendering_carries_the_proof(data: Path, scene: np.ndarray) -> None:
     (probed,) = (found for found in probe() if found.delegate == "gpu")
     assert probed.device is not None
     assert probed.device.startswith(placement.device)
-    assert placement.nodes_placed == placement.nodes_total
+    assert placement.delegated_ops == placement.total_ops
     plain = BokehModel.open(data / "small_float16.tflite", "cpu").render(scene).pixels
     assert np.abs(rendering.pixels.astype(int) - plain).max() <= 1
 
@@ -63,8 +63,8 @@ def test_operators_that_would_not_go_are_named(data: Path, scene: np.ndarray) ->
     with pytest.raises(HardwareError, match="does not support COMPLEX_ABS, RFFT2D; use allow"):
         BokehModel.open(data / "fourier.tflite", "gpu")
     with BokehModel.open(data / "fourier.tflite", "gpu", allow_partial=True) as model:
-        assert set(model.placement.left) == {"COMPLEX_ABS", "RFFT2D"}
-        assert 0 < model.placement.nodes_placed < model.placement.nodes_total
+        assert set(model.placement.unsupported_ops) == {"COMPLEX_ABS", "RFFT2D"}
+        assert 0 < model.placement.delegated_ops < model.placement.total_ops
         drawn = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "fourier.tflite", "cpu").render(scene).pixels
     assert np.abs(drawn - plain).max() <= 1

@@ -53,11 +53,11 @@ def test_strength_0_is_the_photo(model: BokehModel, scene: np.ndarray) -> None:
 
 def test_the_placement_says_where_it_ran(model: BokehModel) -> None:
     placement = model.placement
-    assert (placement.asked, placement.delegate) == ("cpu", "cpu")
-    assert 0 < placement.nodes_placed <= placement.nodes_total
+    assert (placement.requested, placement.delegate) == ("cpu", "cpu")
+    assert 0 < placement.delegated_ops <= placement.total_ops
     if model.placement.device.endswith("ai-edge-litert, XNNPACK"):
-        assert placement.nodes_placed == placement.nodes_total
-        assert placement.left == []
+        assert placement.delegated_ops == placement.total_ops
+        assert placement.unsupported_ops == []
 
 
 def test_several_threads_may_render(model: BokehModel, rng: np.random.Generator) -> None:

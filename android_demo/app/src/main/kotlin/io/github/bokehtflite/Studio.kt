@@ -123,10 +123,10 @@ class Studio private constructor(private val context: Context) {
         val lines = mutableListOf(
             context.getString(
                 R.string.ran_on, place.delegate.uppercase(), place.device,
-                place.nodesPlaced?.toString() ?: context.getString(R.string.unknown), place.nodesTotal,
+                place.delegatedOps?.toString() ?: context.getString(R.string.unknown), place.totalOps,
             ),
         )
-        if (place.delegate != place.asked) lines += context.getString(R.string.asked_for, place.asked.uppercase())
+        if (place.delegate != place.requested) lines += context.getString(R.string.asked_for, place.requested.uppercase())
         lines += place.notes
         opened.runner.psnr?.let {
             val text = if (it.isInfinite()) context.getString(R.string.identical) else "%.1f dB".format(Locale.ROOT, it)

@@ -62,13 +62,13 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
                 )
             }
             placement = Placement(
-                asked = options.delegate.label,
+                requested = options.delegate.label,
                 delegate = options.delegate.label,
                 device = device(options.delegate, threads, whole = plan == 1),
                 // Of a plan in parts the interpreter does not tell what XNNPACK took.
-                nodesPlaced = if (plan == 1) file.operators else null,
-                nodesTotal = file.operators,
-                left = if (plan == 1) emptyList() else null,
+                delegatedOps = if (plan == 1) file.operators else null,
+                totalOps = file.operators,
+                unsupportedOps = if (plan == 1) emptyList() else null,
             )
         } catch (error: Throwable) {
             opened?.close()

@@ -33,8 +33,8 @@ class Benchmark(
         val asked = request.getJSONArray("rows")
         for (i in 0 until asked.length()) {
             val row = asked.getJSONObject(i)
-            val doing = "${i + 1} of ${asked.length()}: ${row.getString("model")} on ${row.getString("delegate")}"
-            status(resultFolder, doing, finished = false)
+            val progress = "${i + 1} of ${asked.length()}: ${row.getString("model")} on ${row.getString("delegate")}"
+            status(resultFolder, progress, finished = false)
             rows.put(measured(requestFolder, request, row, resultFolder, i))
             val result = JSONObject().put("schema", RESULT_SCHEMA).put("environment", environment).put("rows", rows)
             write(File(resultFolder, "result.json"), result)
@@ -61,7 +61,7 @@ class Benchmark(
                 result.put("load_ms", (System.nanoTime() - start) / 1e6)
                 time(file, opened, request, result)
                 draw(folder, request, row.getString("model"), opened.runner, results, number, result)
-                result.put("placement", json(opened.placement.copy(asked = asked)))
+                result.put("placement", json(opened.placement.copy(requested = asked)))
             }
             result.put("failure", "").put("notes", JSONArray())
         } catch (error: DelegateException) {
@@ -83,11 +83,11 @@ class Benchmark(
             opened.runner.run(image)
             (System.nanoTime() - start) / 1e6
         }
-        val warm = warmUp(request.getDouble("warm_up_seconds"), turn)
+        val warm = warmUp(request.getDouble("max_warm_up_seconds"), turn)
         val before = sensors.temperatureC()
         val times = mutableListOf<Double>()
-        val seconds = request.getDouble("seconds")
-        while (times.size < request.getInt("runs") || (times.sum() < seconds * 1000 && times.size < MOST_RUNS)) {
+        val seconds = request.getDouble("min_seconds")
+        while (times.size < request.getInt("min_runs") || (times.sum() < seconds * 1000 && times.size < MOST_RUNS)) {
             times += turn()
         }
         val after = sensors.temperatureC()
@@ -140,12 +140,13 @@ class Benchmark(
         return request
     }
 
-    private fun status(folder: File, doing: String, finished: Boolean) =
-        write(File(folder, "status.json"), JSONObject().put("doing", doing).put("finished", finished))
+    private fun status(folder: File, progress: String, finished: Boolean) =
+        write(File(folder, "status.json"), JSONObject().put("schema", STATUS_SCHEMA).put("progress", progress).put("finished", finished))
 
     companion object {
-        const val REQUEST_SCHEMA = "bokeh-tflite/android-request/1"
-        const val RESULT_SCHEMA = "bokeh-tflite/android-result/1"
+        const val REQUEST_SCHEMA = "bokeh-tflite/android-request/2"
+        const val STATUS_SCHEMA = "bokeh-tflite/android-status/2"
+        const val RESULT_SCHEMA = "bokeh-tflite/android-result/2"
         private const val AUTO = "auto"
         private const val MOST_RUNS = 2000
         private const val WINDOW = 3
@@ -166,12 +167,12 @@ class Benchmark(
         }
 
         private fun json(placement: Placement): JSONObject = JSONObject()
-            .put("asked", placement.asked)
+            .put("requested", placement.requested)
             .put("delegate", placement.delegate)
             .put("device", placement.device)
-            .put("nodes_placed", placement.nodesPlaced ?: JSONObject.NULL)
-            .put("nodes_total", placement.nodesTotal)
-            .put("left", placement.left?.let { JSONArray(it) } ?: JSONObject.NULL)
+            .put("delegated_ops", placement.delegatedOps ?: JSONObject.NULL)
+            .put("total_ops", placement.totalOps)
+            .put("unsupported_ops", placement.unsupportedOps?.let { JSONArray(it) } ?: JSONObject.NULL)
             .put("precision", placement.precision)
             .put("notes", JSONArray(placement.notes))
 

@@ -18,18 +18,18 @@ class DelegateException(message: String) : Exception(message)
 /**
  * Where a model runs; the fields of `bokeh_runtime.Placement`.
  *
- * @property nodesPlaced operators that the delegate runs; null where it does not tell, which is never all.
- * @property left names of the operators that run elsewhere; null where the delegate does not tell.
+ * @property delegatedOps operators that the delegate runs; null where it does not tell, which is never all.
+ * @property unsupportedOps names of the operators that run elsewhere; null where the delegate does not tell.
  * @property precision "float32" if half precision was ruled out, "default" else.
  * @property notes what was refused or changed, and why.
  */
 data class Placement(
-    val asked: String,
+    val requested: String,
     val delegate: String,
     val device: String,
-    val nodesPlaced: Int?,
-    val nodesTotal: Int,
-    val left: List<String>? = emptyList(),
+    val delegatedOps: Int?,
+    val totalOps: Int,
+    val unsupportedOps: List<String>? = emptyList(),
     val precision: String = "default",
     val notes: List<String> = emptyList(),
 )
@@ -114,7 +114,7 @@ class DelegatePolicy(
         val runner = factory.open(file, RunnerOptions(Delegate.CPU, threads))
         val known = remembered(file, Delegate.CPU)
         val psnr = known?.second ?: distanceOrClosed(file, runner)?.also { remember(file, Delegate.CPU, "default", it) }
-        return CheckedRunner(runner, runner.placement.copy(asked = asked.label, notes = refused), psnr)
+        return CheckedRunner(runner, runner.placement.copy(requested = asked.label, notes = refused), psnr)
     }
 
     private fun checked(file: TfliteFile, asked: Delegate, threads: Int?, notes: MutableList<String>): CheckedRunner {
@@ -145,7 +145,7 @@ class DelegatePolicy(
             notes += "${asked.label}: runs in float32, since half precision draws a wrong picture here"
         }
         val placement = runner.placement.copy(
-            asked = asked.label,
+            requested = asked.label,
             precision = if (float32) "float32" else "default",
             notes = notes.toList(),
         )

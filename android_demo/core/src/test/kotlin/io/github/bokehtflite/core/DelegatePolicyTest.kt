@@ -62,7 +62,7 @@ class DelegatePolicyTest {
         val wrong = policy { if (it.delegate == Delegate.CPU) 0f else 0.2f }
         val found = wrong.open(file, Delegate.GPU)
         assertEquals("cpu", found.placement.delegate)
-        assertEquals("gpu", found.placement.asked)
+        assertEquals("gpu", found.placement.requested)
         assertTrue("draws a wrong picture on this phone (14.0 dB" in found.placement.notes.last())
         opened.clear()
         wrong.open(file, Delegate.GPU)
