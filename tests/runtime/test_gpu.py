@@ -105,7 +105,7 @@ def test_a_wrong_picture_in_half_precision_turns_to_float32(
     assert np.abs(drawn - plain).max() <= 1
     assert HalfWrong.opened == [False, True]
     # Known from now on: the picture is not drawn again to find out.
-    monkeypatch.setattr(gpu_check, "_distance", lambda *_: pytest.fail("checked twice"))
+    monkeypatch.setattr(gpu_check, "judge", lambda *_: pytest.fail("checked twice"))
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"
     (entry,) = json.loads(gpu_check._cache().read_text()).values()

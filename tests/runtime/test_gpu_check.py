@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,17 @@ from bokeh_runtime import BokehModel, HardwareError, InputError
 from bokeh_runtime.backends import gpu_check
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.backends.vulkan import driver_identity
+from bokeh_runtime.contract.constants import GPU_CHECK
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.reference_pack import Reference, load_reference, save_reference
-from helpers.fake_litert import NOT_ALL, Accelerator, FakeLitert, Outcome, adapter
+from helpers.fake_litert import (
+    NOT_ALL,
+    Accelerator,
+    FakeLitert,
+    Outcome,
+    adapter,
+    gpu_shares,
+)
 
 
 @pytest.fixture
@@ -74,11 +83,13 @@ def other_device(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> N
 
 
 def newer_check(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(gpu_check, "CHECK_VERSION", gpu_check.CHECK_VERSION + 1)
+    newer = replace(GPU_CHECK, version=GPU_CHECK.version + 1)
+    patch.setattr(gpu_check, "GPU_CHECK", newer)
 
 
 def other_limit(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(gpu_check, "SAME_PICTURE_DB", gpu_check.SAME_PICTURE_DB + 1)
+    stricter = replace(GPU_CHECK, same_picture_db=GPU_CHECK.same_picture_db + 1)
+    patch.setattr(gpu_check, "GPU_CHECK", stricter)
 
 
 def newer_litert(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
@@ -151,11 +162,30 @@ def test_the_cpus_own_picture_is_no_proof(path: Path, litert: FakeLitert) -> Non
     with pytest.raises(HardwareError, match="bit-identical to the CPU"):
         BokehModel.open(path, "gpu", threads=1)
     assert litert.closed == litert.opened == 1
-    # With a part left to the CPU, all that differs may be there.
-    litert.on = lambda accelerators, _: (
-        Outcome(adapter()) if Accelerator.CPU in accelerators else Outcome(adapter(), NOT_ALL)
-    )
-    assert checks(litert, path, allow_partial=True)
+
+
+@pytest.mark.parametrize(("log", "accepted"), [("", False), (gpu_shares(40, 3), True)])
+def test_the_cpus_own_picture_is_right_where_a_known_part_ran_on_the_gpu(
+    log: str, accepted: bool, path: Path, litert: FakeLitert
+) -> None:
+    """With a part left to the CPU, all that a GPU rounds otherwise may be there."""
+    litert.like_the_cpu(read_tflite(path), off_by=0)
+    helped, alone = Outcome(adapter() + log), Outcome(adapter(), NOT_ALL)
+    litert.on = lambda accelerators, _: helped if Accelerator.CPU in accelerators else alone
+    if accepted:
+        assert checks(litert, path, allow_partial=True)
+    else:
+        with pytest.raises(HardwareError, match="bit-identical to the CPU"):
+            BokehModel.open(path, "gpu", threads=1, allow_partial=True)
+    assert litert.closed == litert.opened
+
+
+def test_a_gpu_that_runs_nothing_is_refused(path: Path, litert: FakeLitert) -> None:
+    helped, alone = Outcome(adapter() + gpu_shares(0, 43)), Outcome(adapter(), NOT_ALL)
+    litert.on = lambda accelerators, _: helped if Accelerator.CPU in accelerators else alone
+    with pytest.raises(HardwareError, match="runs 0 of 43 operators"):
+        BokehModel.open(path, "gpu", allow_partial=True)
+    assert litert.closed == litert.opened == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

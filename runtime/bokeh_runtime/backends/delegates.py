@@ -15,12 +15,12 @@ from bokeh_runtime.backends.accelerator import RUN_ON_CPU, AcceleratedModel
 from bokeh_runtime.backends.gpu_check import check
 from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import Placement, names
+from bokeh_runtime.contract.constants import LAST_ANDROID_WITH_NNAPI
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
 
 DELEGATES = ("auto", "cpu", "gpu", "nnapi", "npu")
-LAST_ANDROID_WITH_NNAPI = 34  # API level; Android 15 (35) deprecates it
 _GETPROP_SECONDS = 10
 
 

@@ -14,19 +14,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bokeh_runtime.contract.constants import JOIN, PREPARE
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.imaging.resample import scale
 
 # Chosen on pairs of sharp photos and targets, and on what the demo model draws of held-out photos:
 # `bokeh-bench study detail-fusion` compares with other ways.
-BAND_SIGMA = 0.8  # px; detail is what a Gaussian of this width takes away
-WINDOW = 5  # px; the neighbourhood over which detail is compared
-LEAST_KEPT, MOST_KEPT = 0.6, 0.9  # of the detail: below is blurred, above is in focus
-NOISE = 1e-5  # mean squared detail that counts as nothing to compare
+BAND_SIGMA, WINDOW, NOISE = JOIN.band_sigma_px, JOIN.window_px, JOIN.noise
+LEAST_KEPT, MOST_KEPT = JOIN.blurred_below, JOIN.in_focus_above
 _STRIP_ROWS = 16  # the fastest of 8 to 32 at 16 megapixels
 # OpenBLAS multiplies on the calling thread up to twice as many (GEMM_MULTITHREAD_THRESHOLD).
 _MOST_PRODUCTS = 2**17
-_WIDE_WINDOW = 17  # px; asked where the near neighbourhood is smooth
 
 
 def fuse_detail(
@@ -123,7 +121,8 @@ def focus_mask(seen: FloatImage, drawn: FloatImage) -> FloatImage:
     """
     before, after = _detail(seen), _detail(drawn)
     common, whole = (before * after).sum(axis=2), (before * before).sum(axis=2)
-    wide = _mean(common, _WIDE_WINDOW) / (_mean(whole, _WIDE_WINDOW) + np.float32(1e-8))
+    window = JOIN.wide_window_px
+    wide = _mean(common, window) / (_mean(whole, window) + np.float32(JOIN.wide_noise))
     common, whole = _mean(common, WINDOW), _mean(whole, WINDOW)
     kept = (common + NOISE * np.clip(wide, 0, 1)) / (whole + NOISE)
     step = np.clip((kept - LEAST_KEPT) / (MOST_KEPT - LEAST_KEPT), 0, 1)
@@ -131,7 +130,8 @@ def focus_mask(seen: FloatImage, drawn: FloatImage) -> FloatImage:
 
 
 def _detail(image: FloatImage) -> FloatImage:
-    return image - as_float(cv2.GaussianBlur(image, (0, 0), BAND_SIGMA))
+    taps = 2 * JOIN.band_radius_px + 1
+    return image - as_float(cv2.GaussianBlur(image, (taps, taps), BAND_SIGMA))
 
 
 def _mean(image: FloatImage, window: int) -> FloatImage:
@@ -177,8 +177,8 @@ class _Upscaling:
 
 
 def _cubic(x: FloatImage) -> FloatImage:
-    """Keys' kernel (1981) with a = -0.75, as OpenCV has it; `x` is the distance, up to 2."""
-    a = -0.75
+    """Keys' kernel (1981), with the parameter that OpenCV has; `x` is the distance, up to 2."""
+    a = PREPARE.bicubic_upscale_a
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return np.where(x <= 1, near, far)

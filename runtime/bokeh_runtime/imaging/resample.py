@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from bokeh_runtime.contract.constants import PREPARE
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 
 # "area": mean over the covered area (the demo model). "bicubic": Pillow's, widened where it shrinks
 # (the PyNET authors' code, by way of scipy.misc.imresize).
-RESAMPLING = ("area", "bicubic")
+RESAMPLING = PREPARE.resampling
 
 
 @dataclass(frozen=True)
