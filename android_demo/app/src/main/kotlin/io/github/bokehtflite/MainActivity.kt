@@ -16,14 +16,14 @@ import android.widget.SeekBar
 import android.widget.Spinner
 import android.widget.TextView
 import android.widget.Toast
+import io.github.bokehtflite.core.Contract
 import io.github.bokehtflite.core.Delegate
-import io.github.bokehtflite.core.FIRST_WITHOUT_NNAPI
 import java.io.IOException
 
 /** The one screen: a photo, its result, and where and how fast it was drawn. */
 class MainActivity : Activity() {
     private lateinit var studio: Studio
-    private val delegates = Delegate.entries.filter { it != Delegate.NNAPI || Build.VERSION.SDK_INT < FIRST_WITHOUT_NNAPI }
+    private val delegates = Delegate.entries.filter { it != Delegate.NNAPI || Build.VERSION.SDK_INT <= Contract.Nnapi.LAST_API_LEVEL }
     private var photo: Uri? = null
     private var camera: Uri? = null
     private val picture by lazy { view<CompareView>(R.id.picture) }

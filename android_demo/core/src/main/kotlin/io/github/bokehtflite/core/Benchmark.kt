@@ -36,7 +36,7 @@ class Benchmark(
             val progress = "${i + 1} of ${asked.length()}: ${row.getString("model")} on ${row.getString("delegate")}"
             status(resultFolder, progress, finished = false)
             rows.put(measured(requestFolder, request, row, resultFolder, i))
-            val result = JSONObject().put("schema", RESULT_SCHEMA).put("environment", environment).put("rows", rows)
+            val result = JSONObject().put("schema", Contract.Schemas.ANDROID_RESULT).put("environment", environment).put("rows", rows)
             write(File(resultFolder, "result.json"), result)
         }
         status(resultFolder, "", finished = true)
@@ -134,19 +134,16 @@ class Benchmark(
         } catch (error: JSONException) {
             throw InputException("$path: is no JSON (${error.message})")
         }
-        if (request.optString("schema") != REQUEST_SCHEMA) {
-            throw InputException("$path: of schema ${request.optString("schema")}, this app reads $REQUEST_SCHEMA")
+        if (request.optString("schema") != Contract.Schemas.ANDROID_REQUEST) {
+            throw InputException("$path: of schema ${request.optString("schema")}, this app reads ${Contract.Schemas.ANDROID_REQUEST}")
         }
         return request
     }
 
     private fun status(folder: File, progress: String, finished: Boolean) =
-        write(File(folder, "status.json"), JSONObject().put("schema", STATUS_SCHEMA).put("progress", progress).put("finished", finished))
+        write(File(folder, "status.json"), JSONObject().put("schema", Contract.Schemas.ANDROID_STATUS).put("progress", progress).put("finished", finished))
 
     companion object {
-        const val REQUEST_SCHEMA = "bokeh-tflite/android-request/2"
-        const val STATUS_SCHEMA = "bokeh-tflite/android-status/2"
-        const val RESULT_SCHEMA = "bokeh-tflite/android-result/2"
         private const val AUTO = "auto"
         private const val MOST_RUNS = 2000
         private const val WINDOW = 3

@@ -89,15 +89,15 @@ internal fun inFocus(seen: FloatImage, drawn: FloatImage): FloatImage {
             whole.values[i] += one * one
         }
     }
-    val wideCommon = mean(common, WIDE_WINDOW)
-    val wideWhole = mean(whole, WIDE_WINDOW)
-    val nearCommon = mean(common, WINDOW)
-    val nearWhole = mean(whole, WINDOW)
+    val wideCommon = mean(common, Contract.Join.WIDE_WINDOW_PX)
+    val wideWhole = mean(whole, Contract.Join.WIDE_WINDOW_PX)
+    val nearCommon = mean(common, Contract.Join.WINDOW_PX)
+    val nearWhole = mean(whole, Contract.Join.WINDOW_PX)
     val focus = FloatImage(seen.height, seen.width, 1)
     for (i in focus.values.indices) {
-        val wide = (wideCommon.values[i] / (wideWhole.values[i] + 1e-8f)).coerceIn(0f, 1f)
+        val wide = (wideCommon.values[i] / (wideWhole.values[i] + WIDE_NOISE)).coerceIn(0f, 1f)
         val kept = (nearCommon.values[i] + NOISE * wide) / (nearWhole.values[i] + NOISE)
-        val step = ((kept - LEAST_KEPT) / (MOST_KEPT - LEAST_KEPT)).coerceIn(0f, 1f)
+        val step = ((kept - BLURRED_BELOW) / (IN_FOCUS_ABOVE - BLURRED_BELOW)).coerceIn(0f, 1f)
         focus.values[i] = step * step * (3 - 2 * step)
     }
     return focus
@@ -151,11 +151,10 @@ private fun reflected(index: Int, size: Int): Int {
     return if (around < size) around else 2 * size - 2 - around
 }
 
-// As in bokeh_runtime.imaging.detail_fusion; a golden test holds the two together.
-private const val BAND_SIGMA = 0.8
-private const val REACH = 3 // OpenCV's choice for floats of this sigma
-private const val WINDOW = 5
-private const val WIDE_WINDOW = 17
-private const val LEAST_KEPT = 0.6f
-private const val MOST_KEPT = 0.9f
-private const val NOISE = 1e-5f
+// In single precision, as Python's arrays.
+private const val BAND_SIGMA = Contract.Join.BAND_SIGMA_PX
+private const val REACH = Contract.Join.BAND_RADIUS_PX
+private const val BLURRED_BELOW = Contract.Join.BLURRED_BELOW.toFloat()
+private const val IN_FOCUS_ABOVE = Contract.Join.IN_FOCUS_ABOVE.toFloat()
+private const val NOISE = Contract.Join.NOISE.toFloat()
+private const val WIDE_NOISE = Contract.Join.WIDE_NOISE.toFloat()

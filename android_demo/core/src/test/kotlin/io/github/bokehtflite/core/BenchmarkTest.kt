@@ -28,10 +28,13 @@ class BenchmarkTest {
         if (options.delegate == Delegate.GPU) throw DelegateException("gpu: not on this phone")
         object : Runner {
             override val placement =
-                if (options.delegate == Delegate.NNAPI) Placement("", "nnapi", "a device", null, file.operators, unsupportedOps = null)
-                else Placement("", "cpu", "a device", 5, file.operators, unsupportedOps = listOf("ADD"))
-            override fun run(input: FloatImage) =
-                FloatImage(64, 96, 3, FloatArray(64 * 96 * 3) { input.values[it] * 2 })
+                if (options.delegate == Delegate.NNAPI) Placement("", "nnapi", "a device", file.operators, file.operators)
+                else if (options.threads == 1) Placement("", "cpu", "a device", 5, file.operators, unsupportedOps = listOf("ADD"))
+                else Placement("", "cpu", "a device", null, file.operators, unsupportedOps = null)
+            override fun run(input: FloatImage): FloatImage {
+                val rounded = if (options.delegate == Delegate.NNAPI) 1e-4f else 0f
+                return FloatImage(64, 96, 3, FloatArray(64 * 96 * 3) { input.values[it] * 2 + rounded })
+            }
             override fun close() = Unit
         }
     }
@@ -41,15 +44,19 @@ class BenchmarkTest {
         override fun write(key: String, verdict: String) = Unit
     }
 
-    private fun run(rows: List<Pair<String, String>>) {
+    private fun run(rows: List<Pair<String, String>>, threads: List<Int?> = rows.map { null }) {
         val policy = DelegatePolicy(phone, null, store, 34, "a phone")
         request.mkdirs()
         File(Golden.repository, "tests/data/small_float32.tflite").copyTo(File(request, "small.tflite"))
         File(request, "small.u8").writeBytes(ByteArray(2 * 64 * 96 * 3) { (it % 251).toByte() })
-        val asked = JSONArray(rows.map { JSONObject().put("model", it.first).put("delegate", it.second).put("threads", JSONObject.NULL) })
+        val requested = JSONArray(
+            rows.mapIndexed { i, (model, delegate) ->
+                JSONObject().put("model", model).put("delegate", delegate).put("threads", threads[i] ?: JSONObject.NULL)
+            },
+        )
         val inputs = JSONObject().put("small.tflite", JSONObject().put("file", "small.u8").put("shape", JSONArray(listOf(2, 64, 96, 3))))
-        val json = JSONObject().put("schema", Benchmark.REQUEST_SCHEMA).put("min_runs", 5).put("min_seconds", 0.0)
-            .put("max_warm_up_seconds", 0.1).put("rows", asked).put("inputs", inputs)
+        val json = JSONObject().put("schema", Contract.Schemas.ANDROID_REQUEST).put("min_runs", 5).put("min_seconds", 0.0)
+            .put("max_warm_up_seconds", 0.1).put("rows", requested).put("inputs", inputs)
         File(request, "request.json").writeText(json.toString())
         Benchmark(policy, sensors, JSONObject().put("model", "a phone")).run(request, result)
     }
@@ -78,8 +85,9 @@ class BenchmarkTest {
 
     @Test
     fun `what a delegate does not tell is null`() {
-        run(listOf("small.tflite" to "cpu", "small.tflite" to "nnapi"))
-        val (known, unknown) = List(2) { rows().getJSONObject(it).getJSONObject("placement") }
+        run(listOf("small.tflite" to "cpu", "small.tflite" to "cpu", "small.tflite" to "nnapi"), listOf(1, null, null))
+        val (known, unknown, whole) = List(3) { rows().getJSONObject(it).getJSONObject("placement") }
+        assertEquals(whole.getInt("total_ops"), whole.getInt("delegated_ops"))
         assertEquals(5, known.getInt("delegated_ops"))
         assertEquals("ADD", known.getJSONArray("unsupported_ops").getString(0))
         assertTrue(unknown.has("delegated_ops") && unknown.isNull("delegated_ops"))
