@@ -28,6 +28,7 @@ from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.errors import HardwareError
 from bokeh_runtime.imaging.photo import to_unit
 from bokeh_runtime.tflite.file import read_tflite
+from helpers.schemas import check_format
 
 VERSION, MOST_BYTES = 0x01000000, 4096
 
@@ -95,6 +96,7 @@ def benchmark_activity(request_folder: Path, result: Path) -> None:
     result.mkdir(parents=True)
     request = json.loads((request_folder / "request.json").read_text())
     assert request["schema"] == REQUEST_SCHEMA
+    check_format(request)
     rows = []
     for i, row in enumerate(request["rows"]):
         _write(
@@ -150,6 +152,7 @@ def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> d
 
 def _write(path: Path, data: dict) -> None:
     whole = path.with_suffix(".part")
+    check_format(data)
     whole.write_text(json.dumps(data))
     whole.rename(path)
 

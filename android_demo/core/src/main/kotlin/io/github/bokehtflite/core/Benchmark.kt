@@ -64,15 +64,18 @@ class Benchmark(
                 result.put("placement", json(opened.placement.copy(requested = asked)))
             }
             result.put("failure", "").put("notes", JSONArray())
+            return result
         } catch (error: DelegateException) {
-            result.put("failure", error.message)
+            return failed(row, error.message ?: "refused")
         } catch (error: InputException) {
-            result.put("failure", error.message)
+            return failed(row, error.message ?: "wrong input")
         } catch (error: java.io.IOException) {
-            result.put("failure", "${row.getString("model")}: cannot be read (${error.message})")
+            return failed(row, "${row.getString("model")}: cannot be read (${error.message})")
         }
-        return result
     }
+
+    /** The row and why it failed: what was measured before is left out. */
+    private fun failed(row: JSONObject, why: String): JSONObject = JSONObject(row.toString()).put("failure", why)
 
     private fun time(file: TfliteFile, opened: CheckedRunner, request: JSONObject, result: JSONObject) {
         val (height, width, channels) = file.input.shape.drop(1)
