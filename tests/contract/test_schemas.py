@@ -129,3 +129,15 @@ def test_a_phones_wrong_result_is_refused(changed: dict[str, Any]) -> None:
 def test_an_unknown_format_has_no_schema(version: str) -> None:
     with pytest.raises(FileNotFoundError):
         check_format({**RESULT, "schema": version})
+
+
+def test_the_examples_in_the_documentation_are_valid() -> None:
+    page = (Path(__file__).parents[2] / "docs/android-benchmark.md").read_text(encoding="utf-8")
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    status = re.search(r"`(\{\"schema\".*?\})`", page)
+    assert status is not None
+    blocks.append(json.loads(status[1]))
+    for block in blocks:
+        check_format(block)
+    shown = {android.REQUEST_SCHEMA, android.STATUS_SCHEMA, android.RESULT_SCHEMA}
+    assert {block["schema"] for block in blocks} == shown
