@@ -8,16 +8,16 @@ import org.json.JSONArray
 import org.json.JSONException
 import org.json.JSONObject
 
-/** What the phone tells of itself while it is measured; null where it does not. */
+/** What the phone reports of itself while it is measured; null where it does not. */
 interface Sensors {
     fun temperatureC(): Double?
     fun peakRssBytes(): Long?
 }
 
 /**
- * The app's side of docs/android-benchmark.md: measures what `request.json` asks for.
+ * The app's side of docs/android-benchmark.md: measures what `request.json` requests.
  *
- * @param policy opens the models, each on what was asked for alone.
+ * @param policy opens the models, each on the requested delegate alone.
  * @param environment of the phone, for the result.
  */
 class Benchmark(
@@ -30,10 +30,10 @@ class Benchmark(
         val request = read(File(requestFolder, "request.json"))
         resultFolder.mkdirs()
         val rows = JSONArray()
-        val asked = request.getJSONArray("rows")
-        for (i in 0 until asked.length()) {
-            val row = asked.getJSONObject(i)
-            val progress = "${i + 1} of ${asked.length()}: ${row.getString("model")} on ${row.getString("delegate")}"
+        val requested = request.getJSONArray("rows")
+        for (i in 0 until requested.length()) {
+            val row = requested.getJSONObject(i)
+            val progress = "${i + 1} of ${requested.length()}: ${row.getString("model")} on ${row.getString("delegate")}"
             status(resultFolder, progress, finished = false)
             rows.put(measured(requestFolder, request, row, resultFolder, i))
             val result = JSONObject().put("schema", Contract.Schemas.ANDROID_RESULT).put("environment", environment).put("rows", rows)
@@ -45,9 +45,9 @@ class Benchmark(
     private fun measured(folder: File, request: JSONObject, row: JSONObject, results: File, number: Int): JSONObject {
         val result = JSONObject(row.toString())
         try {
-            val asked = row.getString("delegate")
-            val delegate = Delegate.of(asked)
-            if (delegate == null && asked != AUTO) throw DelegateException("$asked: this app runs cpu, gpu, nnapi and auto")
+            val requested = row.getString("delegate")
+            val delegate = Delegate.of(requested)
+            if (delegate == null && requested != AUTO) throw DelegateException("$requested: this app runs cpu, gpu, nnapi and auto")
             val threads = if (row.isNull("threads")) null else row.getInt("threads")
             val path = File(folder, row.getString("model"))
             val open = { file: TfliteFile ->
@@ -60,8 +60,8 @@ class Benchmark(
             open(file).use { opened ->
                 result.put("load_ms", (System.nanoTime() - start) / 1e6)
                 time(file, opened, request, result)
-                draw(folder, request, row.getString("model"), opened.runner, results, number, result)
-                result.put("placement", json(opened.placement.copy(requested = asked)))
+                outputs(folder, request, row.getString("model"), opened.runner, results, number, result)
+                result.put("placement", json(opened.placement.copy(requested = requested)))
             }
             result.put("failure", "").put("notes", JSONArray())
             return result
@@ -100,7 +100,7 @@ class Benchmark(
         result.put("temperature_c", degrees)
     }
 
-    private fun draw(
+    private fun outputs(
         folder: File, request: JSONObject, model: String, runner: Runner, results: File, number: Int, result: JSONObject,
     ) {
         result.put("outputs", JSONObject.NULL).put("output_shape", JSONObject.NULL)
@@ -112,11 +112,11 @@ class Benchmark(
         if (pixels.limit() != count * size) throw InputException("${inputs.getString("file")}: has another size than its shape")
         val name = "$number.f32"
         val whole = File(results, "$name.part")
-        var drawn: FloatImage? = null
+        var last: FloatImage? = null
         whole.outputStream().use { out ->
             repeat(count) { i ->
                 val image = FloatImage(height, width, channels, FloatArray(size) { unit(pixels.get(i * size + it)) })
-                drawn = runner.run(image).also { picture ->
+                last = runner.run(image).also { picture ->
                     val bytes = ByteBuffer.allocate(picture.values.size * 4).order(ByteOrder.LITTLE_ENDIAN)
                     bytes.asFloatBuffer().put(picture.values)
                     out.write(bytes.array())
@@ -124,7 +124,7 @@ class Benchmark(
             }
         }
         whole.renameTo(File(results, name))
-        drawn?.let {
+        last?.let {
             result.put("outputs", name).put("output_shape", JSONArray(listOf(count, it.height, it.width, it.channels)))
         }
     }

@@ -15,8 +15,8 @@ class DelegateException(message: String) : Exception(message)
 /**
  * Where a model runs; the fields of `bokeh_runtime.Placement`.
  *
- * @property delegatedOps operators that the delegate runs; null where it does not tell, which is never all.
- * @property unsupportedOps names of the operators that run elsewhere; null where the delegate does not tell.
+ * @property delegatedOps operators that the delegate runs; null where it does not report that, which never means all.
+ * @property unsupportedOps names of the operators that the delegate does not run; null where it does not report them.
  * @property precision "float32" if half precision was ruled out, "default" else.
  * @property notes what was refused or changed, and why.
  */
@@ -72,7 +72,7 @@ class CheckedRunner(val runner: Runner, val placement: Placement, val psnr: Doub
  * CPU takes over.
  *
  * @param sdk the system's API level.
- * @param device what tells phones, drivers and interpreters apart.
+ * @param device identifies phone, drivers and interpreter.
  */
 class DelegatePolicy(
     private val factory: RunnerFactory,

@@ -36,7 +36,7 @@ enum class Verdict(val label: String) {
  *
  * @property gpuVsCpuDb PSNR of clipped values in dB; null where there is nothing to compare with. So the two others.
  * @property floatSums the file has convolutions, which the device computes in floats.
- * @property delegatedOps null where the delegate does not tell.
+ * @property delegatedOps null where the delegate does not report it.
  */
 data class Evidence(
     val finite: Boolean,

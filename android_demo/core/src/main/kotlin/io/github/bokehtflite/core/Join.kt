@@ -3,27 +3,28 @@ package io.github.bokehtflite.core
 import kotlin.math.exp
 
 /**
- * Joins a network's small picture with its photo at the photo's full size, as `bokeh_runtime.imaging.detail_fusion` does: the network
- * decides what is in focus at its own resolution; where it kept the finest detail that it could see, the detail that was
- * too fine for it is taken from the photo.
+ * Joins a network's small output with its photo at the photo's full size, as `bokeh_runtime.imaging.detail_fusion` does:
+ * the network decides what is in focus at its own resolution; where its output keeps the finest detail of its input, the
+ * detail that was too fine for it is taken from the photo.
  *
  * @param photo the result is written into it.
- * @param drawn the network's picture of all of it, in 0 to 1.
- * @param seen the photo at the size of [drawn]; scaled here if it is of another.
- * @param strength 1 is the network's picture, 0 the photo, between them their mixture.
+ * @param networkOutput for all of the photo, in 0 to 1.
+ * @param networkInput the photo at the size of [networkOutput]; scaled here if it is of another.
+ * @param strength 1 is the network's output, 0 the photo, between them their mixture.
  */
-fun join(photo: Photo, drawn: FloatImage, seen: FloatImage?, strength: Float) {
-    var small = drawn
+fun join(photo: Photo, networkOutput: FloatImage, networkInput: FloatImage?, strength: Float) {
+    var small = networkOutput
     val before: FloatImage
-    if (drawn.height >= photo.height || drawn.width >= photo.width) {
-        small = resize(drawn, areaTaps(drawn.width, photo.width), areaTaps(drawn.height, photo.height))
+    if (networkOutput.height >= photo.height || networkOutput.width >= photo.width) {
+        small = resize(networkOutput, areaTaps(networkOutput.width, photo.width), areaTaps(networkOutput.height, photo.height))
         before = photo.toUnit()
     } else {
-        before = if (seen != null && seen.sameShape(drawn)) seen else scale(photo, drawn.height, drawn.width, "area")
+        val given = networkInput?.takeIf { it.sameShape(networkOutput) }
+        before = given ?: scale(photo, networkOutput.height, networkOutput.width, "area")
     }
     val focus = inFocus(before, small)
     val rows = small.height
-    // Both pictures are linear in the network's, so mixing is done where they are small.
+    // Both images are linear in the network's, so mixing is done where they are small.
     val mixed = FloatImage(rows, small.width, 3)
     for (i in mixed.values.indices) {
         mixed.values[i] = 255 * (strength * small.values[i] + (1 - strength) * before.values[i])
@@ -74,14 +75,14 @@ private fun downRow(image: FloatImage, tap: Taps): FloatArray {
 }
 
 /**
- * How far each pixel is in focus, `[height, width, 1]` in 0 to 1: the slope of a least-squares fit of the detail drawn to
- * the detail seen, over a window, through a smooth step. See `bokeh_runtime.imaging.detail_fusion.in_focus`.
+ * How far each pixel is in focus, `[height, width, 1]` in 0 to 1: the slope of a least-squares fit of the output's detail to
+ * the input's, over a window, through a smooth step. See `bokeh_runtime.imaging.detail_fusion.focus_mask`.
  */
-internal fun inFocus(seen: FloatImage, drawn: FloatImage): FloatImage {
-    val before = detail(seen)
-    val after = detail(drawn)
-    val common = FloatImage(seen.height, seen.width, 1)
-    val whole = FloatImage(seen.height, seen.width, 1)
+internal fun inFocus(networkInput: FloatImage, networkOutput: FloatImage): FloatImage {
+    val before = detail(networkInput)
+    val after = detail(networkOutput)
+    val common = FloatImage(networkInput.height, networkInput.width, 1)
+    val whole = FloatImage(networkInput.height, networkInput.width, 1)
     for (i in common.values.indices) {
         for (channel in 0 until 3) {
             val one = before.values[i * 3 + channel]
@@ -93,7 +94,7 @@ internal fun inFocus(seen: FloatImage, drawn: FloatImage): FloatImage {
     val wideWhole = mean(whole, Contract.Join.WIDE_WINDOW_PX)
     val nearCommon = mean(common, Contract.Join.WINDOW_PX)
     val nearWhole = mean(whole, Contract.Join.WINDOW_PX)
-    val focus = FloatImage(seen.height, seen.width, 1)
+    val focus = FloatImage(networkInput.height, networkInput.width, 1)
     for (i in focus.values.indices) {
         val wide = (wideCommon.values[i] / (wideWhole.values[i] + WIDE_NOISE)).coerceIn(0f, 1f)
         val kept = (nearCommon.values[i] + NOISE * wide) / (nearWhole.values[i] + NOISE)

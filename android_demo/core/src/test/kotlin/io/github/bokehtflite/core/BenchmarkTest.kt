@@ -84,7 +84,7 @@ class BenchmarkTest {
     }
 
     @Test
-    fun `what a delegate does not tell is null`() {
+    fun `what a delegate does not report is null`() {
         run(listOf("small.tflite" to "cpu", "small.tflite" to "cpu", "small.tflite" to "nnapi"), listOf(1, null, null))
         val (known, unknown, whole) = List(3) { rows().getJSONObject(it).getJSONObject("placement") }
         assertEquals(whole.getInt("total_ops"), whole.getInt("delegated_ops"))

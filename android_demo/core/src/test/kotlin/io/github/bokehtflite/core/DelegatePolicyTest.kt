@@ -40,7 +40,7 @@ class DelegatePolicyTest {
         DelegatePolicy(phone(gpu(error)), reference, store, sdk, "a phone")
 
     @Test
-    fun `a GPU that draws the right picture is used as asked`() {
+    fun `a GPU with the right output is used as requested`() {
         val found = policy { 0.001f }.open(file, Delegate.GPU)
         assertEquals(listOf("gpu", "cpu", "closed"), opened)
         assertEquals("gpu", found.placement.delegate)
@@ -50,7 +50,7 @@ class DelegatePolicyTest {
     }
 
     @Test
-    fun `a wrong picture in half precision turns to float32, and is told again later`() {
+    fun `a wrong output in half precision turns to float32, and is reported again later`() {
         val half = policy { if (it.float32) 0.001f else 0.2f }
         val found = half.open(file, Delegate.GPU)
         assertEquals(listOf("gpu", "cpu", "closed", "closed", "gpu float32"), opened)
@@ -72,7 +72,7 @@ class DelegatePolicyTest {
         assertTrue("gives a wrong picture on this phone (14.0 dB" in found.placement.notes.last())
         opened.clear()
         wrong.open(file, Delegate.GPU)
-        assertEquals(listOf("cpu"), opened, "known from now on: the GPU is not asked again")
+        assertEquals(listOf("cpu"), opened, "known from now on: the GPU is not tried again")
         assertThrows(DelegateException::class.java) { wrong.openAlone(file, Delegate.GPU) }
     }
 
@@ -96,7 +96,7 @@ class DelegatePolicyTest {
     }
 
     @Test
-    fun `NNAPI is not asked for where the system has deprecated it`() {
+    fun `NNAPI is not tried where the system has deprecated it`() {
         val found = policy(sdk = 35) { 0.001f }.open(file, Delegate.NNAPI)
         assertEquals(listOf("cpu"), opened)
         assertTrue("Android 15" in found.placement.notes.single())
@@ -105,7 +105,7 @@ class DelegatePolicyTest {
     }
 
     @Test
-    fun `a benchmark gets what it asked for or nothing`() {
+    fun `a benchmark gets what it requested or nothing`() {
         val none = policy { null }
         assertThrows(DelegateException::class.java) { none.openAlone(file, Delegate.GPU) }
         assertEquals("cpu", none.openAlone(file, Delegate.CPU).placement.delegate)
@@ -209,7 +209,7 @@ class DelegatePolicyTest {
     }
 
     @Test
-    fun `a delegate that does not tell what it runs is refused`() {
+    fun `a delegate that does not report what it runs is refused`() {
         val silent = RunnerFactory { _, options ->
             val right = phone(gpu { 0.001f }).open(file, options)
             object : Runner by right {

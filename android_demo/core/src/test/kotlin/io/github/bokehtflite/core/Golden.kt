@@ -54,10 +54,10 @@ internal fun objects(data: JSONObject, list: String): List<JSONObject> =
     data.getJSONArray(list).let { all -> List(all.length(), all::getJSONObject) }
 
 /** A runner with a recorded output. */
-class Replay(private val output: FloatImage, val seen: MutableList<FloatImage> = mutableListOf()) : Runner {
+class Replay(private val output: FloatImage, val inputs: MutableList<FloatImage> = mutableListOf()) : Runner {
     override val placement = Placement("cpu", "cpu", "a recording", 1, 1)
 
-    override fun run(input: FloatImage): FloatImage = output.also { seen += input }
+    override fun run(input: FloatImage): FloatImage = output.also { inputs += input }
 
     override fun close() = Unit
 }

@@ -26,7 +26,7 @@ class VectorsTest {
     fun `margins mirror`() {
         val margins = prepare.getJSONObject("margins")
         val expected = floats(margins, "padded")
-        val padded = frame(margins, "frame").fill(floats(margins, "image"), expected.height, expected.width)
+        val padded = frame(margins, "frame").pad(floats(margins, "image"), expected.height, expected.width)
         assertTrue(Golden.largest(padded.values, expected.values) <= 1e-6f)
     }
 
