@@ -26,12 +26,12 @@ pytestmark = pytest.mark.usefixtures("vulkan")
 @pytest.mark.parametrize(
     ("scheme", "from_cpu"), [("float32", 90), ("float16", 90), ("int8", 40), ("full-integer", 20)]
 )
-def test_the_gpu_draws_the_whole_model(scheme: str, from_cpu: float, data: Path) -> None:
+def test_the_gpu_runs_the_whole_model(scheme: str, from_cpu: float, data: Path) -> None:
     file = read_tflite(data / f"small_{scheme}.tflite")
     pack = find_reference(file.path, metadata_of(file))
     assert pack is not None
     model = AcceleratedModel(file, "gpu")
-    assert model.nodes_placed == len(file.operators)
+    assert model.delegated_ops == len(file.operators)
     interpreter = TfliteModel(file.content)
     worst = {"gpu": np.inf, "cpu": np.inf}
     for photo, full in zip(pack.inputs, pack.outputs, strict=True):
@@ -46,7 +46,7 @@ def test_the_gpu_draws_the_whole_model(scheme: str, from_cpu: float, data: Path)
     model.close()
 
 
-def test_a_rendering_carries_the_proof(data: Path, scene: np.ndarray) -> None:
+def test_a_rendering_has_its_placement(data: Path, scene: np.ndarray) -> None:
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         rendering = model.render(scene)
     placement = rendering.placement
@@ -54,17 +54,17 @@ def test_a_rendering_carries_the_proof(data: Path, scene: np.ndarray) -> None:
     (probed,) = (found for found in probe() if found.delegate == "gpu")
     assert probed.device is not None
     assert probed.device.startswith(placement.device)
-    assert placement.nodes_placed == placement.nodes_total
+    assert placement.delegated_ops == placement.total_ops
     plain = BokehModel.open(data / "small_float16.tflite", "cpu").render(scene).pixels
     assert np.abs(rendering.pixels.astype(int) - plain).max() <= 1
 
 
-def test_operators_that_would_not_go_are_named(data: Path, scene: np.ndarray) -> None:
+def test_operators_that_the_gpu_does_not_support_are_named(data: Path, scene: np.ndarray) -> None:
     with pytest.raises(HardwareError, match="does not support COMPLEX_ABS, RFFT2D; use allow"):
         BokehModel.open(data / "fourier.tflite", "gpu")
     with BokehModel.open(data / "fourier.tflite", "gpu", allow_partial=True) as model:
-        assert set(model.placement.left) == {"COMPLEX_ABS", "RFFT2D"}
-        assert 0 < model.placement.nodes_placed < model.placement.nodes_total
+        assert set(model.placement.unsupported_ops) == {"COMPLEX_ABS", "RFFT2D"}
+        assert 0 < model.placement.delegated_ops < model.placement.total_ops
         drawn = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "fourier.tflite", "cpu").render(scene).pixels
     assert np.abs(drawn - plain).max() <= 1
@@ -92,7 +92,7 @@ class HalfWrong(AcceleratedModel):
         return super().run(image) * (0.5 if self._wrong else 1)
 
 
-def test_a_wrong_picture_in_half_precision_turns_to_float32(
+def test_a_wrong_output_in_half_precision_switches_to_float32(
     data: Path, monkeypatch: pytest.MonkeyPatch, scene: np.ndarray
 ) -> None:
     HalfWrong.opened = []
@@ -105,14 +105,14 @@ def test_a_wrong_picture_in_half_precision_turns_to_float32(
     assert np.abs(drawn - plain).max() <= 1
     assert HalfWrong.opened == [False, True]
     # Known from now on: the picture is not drawn again to find out.
-    monkeypatch.setattr(gpu_check, "_distance", lambda *_: pytest.fail("checked twice"))
+    monkeypatch.setattr(gpu_check, "judge", lambda *_: pytest.fail("checked twice"))
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"
     (entry,) = json.loads(gpu_check._cache().read_text()).values()
     assert entry == "float32"
 
 
-def test_a_picture_that_is_wrong_in_float32_too_is_an_error(
+def test_an_output_that_is_wrong_in_float32_too_is_an_error(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wrong(AcceleratedModel):
@@ -124,7 +124,9 @@ def test_a_picture_that_is_wrong_in_float32_too_is_an_error(
         BokehModel.open(data / "small_float16.tflite", "gpu")
 
 
-def test_the_cpus_own_picture_is_no_proof(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_identical_to_the_cpus_is_refused(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = read_tflite(data / "small_float16.tflite")
 
     class Pretender(AcceleratedModel):
@@ -136,7 +138,7 @@ def test_the_cpus_own_picture_is_no_proof(data: Path, monkeypatch: pytest.Monkey
         BokehModel.open(file.path, "gpu", threads=2)
 
 
-def test_a_broken_cache_is_no_obstacle(data: Path) -> None:
+def test_a_damaged_cache_is_ignored(data: Path) -> None:
     gpu_check._cache().parent.mkdir(parents=True)
     gpu_check._cache().write_text("{broken")
     BokehModel.open(data / "small_float16.tflite", "gpu").close()

@@ -33,8 +33,9 @@ from bokeh_runtime.imaging.photo import FloatImage
 PACKAGE = "io.github.bokehtflite"
 ACTIVITY = f"{PACKAGE}/.BenchmarkActivity"
 APK = "build/android/bokeh-demo.apk"
-REQUEST_SCHEMA = "bokeh-tflite/android-request/1"
-RESULT_SCHEMA = "bokeh-tflite/android-result/1"
+REQUEST_SCHEMA = "bokeh-tflite/android-request/2"
+STATUS_SCHEMA = "bokeh-tflite/android-status/2"
+RESULT_SCHEMA = "bokeh-tflite/android-result/2"
 PUSHED = "/data/local/tmp/bokeh-bench"
 INTERRUPTED = "interrupted"
 WRITTEN = f"/sdcard/Android/data/{PACKAGE}/files/bench"
@@ -226,9 +227,9 @@ def _write_request(
             inputs[path.name] = {"file": f"{path.name}.u8", "shape": list(pixels.shape)}
     request = {
         "schema": REQUEST_SCHEMA,
-        "runs": runs,
-        "seconds": seconds,
-        "warm_up_seconds": WARM_UP_SECONDS,
+        "min_runs": runs,
+        "min_seconds": seconds,
+        "max_warm_up_seconds": WARM_UP_SECONDS,
         "rows": [
             {"model": cell.model.name, "delegate": cell.delegate, "threads": cell.threads}
             for cell in matrix
@@ -253,11 +254,11 @@ def _wait(phone: Adb, written: str, limit: float, say: Callable[[str], None]) ->
             state = {}
         if state.get("finished"):
             return ""
-        say(printable(f"{phone.serial}: {state.get('doing', 'starting')}"))
+        say(printable(f"{phone.serial}: {state.get('progress', 'starting')}"))
         gone = 0 if phone.shell(f"pidof {PACKAGE}") else gone + 1
         if gone >= 3:
             return (
-                f"android: the app ended at {state.get('doing', 'its start')}; "
+                f"android: the app ended at {state.get('progress', 'its start')}; "
                 f"adb -s {phone.serial} logcat -b crash tells why"
             )
         if time.monotonic() - heard > limit:
@@ -335,7 +336,7 @@ def _placement(row: Row, entry: dict[str, Any]) -> Placement:
     """
     known = {field.name for field in fields(Placement)}
     placement = Placement(**{k: v for k, v in entry.items() if k in known})
-    placed, total = placement.nodes_placed, placement.nodes_total
+    placed, total = placement.delegated_ops, placement.total_ops
     if placed is not None and not 0 <= placed <= total:
         raise ValueError(f"{row.name}: {placed} of {total} operators")
     if row.delegate not in ("auto", placement.delegate):

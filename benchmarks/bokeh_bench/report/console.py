@@ -156,6 +156,6 @@ def where(row: Row) -> list[str]:
         return []
     parts = "" if place.partitions in (None, 1) else f" in {place.partitions} parts"
     lines = [f"ran on {place.device}{parts}"]
-    if place.unsupported:
-        lines.append(f"left to the CPU: {place.unsupported}")
+    if place.unsupported_text:
+        lines.append(f"left to the CPU: {place.unsupported_text}")
     return lines

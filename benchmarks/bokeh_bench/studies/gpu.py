@@ -32,8 +32,8 @@ class GpuRow:
 
     scheme: str
     device: str
-    nodes_placed: int
-    nodes_total: int
+    delegated_ops: int
+    total_ops: int
     gpu_vs_cpu_db: float
     gpu_vs_full_model_db: float
     cpu_vs_full_model_db: float
@@ -101,7 +101,7 @@ def table(rows: Sequence[GpuRow]) -> str:
         [
             (
                 row.scheme,
-                f"{row.nodes_placed} of {row.nodes_total}",
+                f"{row.delegated_ops} of {row.total_ops}",
                 psnr_text(row.gpu_vs_cpu_db),
                 psnr_text(row.gpu_vs_full_model_db),
                 psnr_text(row.cpu_vs_full_model_db),

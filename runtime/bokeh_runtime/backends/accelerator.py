@@ -88,9 +88,9 @@ class AcceleratedModel:
     Attributes:
         device: What it runs on.
         whole: Whether the accelerator runs every operator, by proof.
-        nodes_placed: How many it runs; None where that is not known.
+        delegated_ops: How many it runs; None where that is not known.
         partitions: In how many parts; None likewise.
-        left: Names of the operators that the CPU runs; None likewise.
+        unsupported_ops: Names of the operators that the CPU runs; None likewise.
         reasons: Why, in the accelerator's words, by name; empty where it gives none.
 
     Raises:
@@ -132,10 +132,10 @@ class AcceleratedModel:
         total = len(file.operators)
         # A single delegate that takes every node takes them as one; a plugin may cut them.
         one = 1 if kind == "gpu" else found.partitions
-        self.nodes_placed = total if self.whole else found.placed
+        self.delegated_ops = total if self.whole else found.placed
         self.partitions = one if self.whole else found.partitions
         self.reasons: Mapping[str, str] = {} if self.whole else found.reasons
-        self.left: Sequence[str] | None = [] if self.whole else found.left
+        self.unsupported_ops: Sequence[str] | None = [] if self.whole else found.left
 
     def run(self, image: FloatImage) -> FloatImage:
         """Returns the output for one picture, not clipped; as `TfliteModel.run`.

@@ -15,12 +15,12 @@ from bokeh_runtime.backends.accelerator import RUN_ON_CPU, AcceleratedModel
 from bokeh_runtime.backends.gpu_check import check
 from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import Placement, names
+from bokeh_runtime.contract.constants import LAST_ANDROID_WITH_NNAPI
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
 
 DELEGATES = ("auto", "cpu", "gpu", "nnapi", "npu")
-LAST_ANDROID_WITH_NNAPI = 34  # API level; Android 15 (35) deprecates it
 _GETPROP_SECONDS = 10
 
 
@@ -148,16 +148,18 @@ def _on_cpu(file: TfliteFile, request: EngineOptions, notes: tuple[str, ...] = (
     )
     total = len(file.operators)
     device = f"{cpu_name()}, {model.interpreter_name}"
-    placement = Placement(request.delegate, "cpu", device, None, total, left=None, notes=notes)
-    found = model.nodes_left(file)
+    placement = Placement(
+        request.delegate, "cpu", device, None, total, unsupported_ops=None, notes=notes
+    )
+    found = model.unsupported_operators(file)
     if found is not None:
         left, partitions = found
         placed = total - len(left)
         placement = replace(
             placement,
             device=f"{device}, {'XNNPACK' if placed else 'built-in kernels'}",
-            nodes_placed=placed or total,
-            left=names(left) if placed else (),
+            delegated_ops=placed or total,
+            unsupported_ops=names(left) if placed else (),
             partitions=partitions if placed else None,
         )
     return Engine(model, placement)
@@ -191,12 +193,12 @@ def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
                 f"{model.device.name} is a CPU that imitates a GPU: its speed says nothing"
             )
     placement = Placement(
-        asked=request.delegate,
+        requested=request.delegate,
         delegate=kind,
         device=model.device.name,
-        nodes_placed=model.nodes_placed,
-        nodes_total=len(file.operators),
-        left=model.left,
+        delegated_ops=model.delegated_ops,
+        total_ops=len(file.operators),
+        unsupported_ops=model.unsupported_ops,
         partitions=model.partitions,
         reasons=model.reasons,
         precision=precision,
@@ -232,19 +234,22 @@ def _from_library(file: TfliteFile, request: EngineOptions) -> Engine:
         name=str(file.path),
     )
     asked, total = request.delegate, len(file.operators)
-    placement = Placement(asked, asked, request.library.name, None, total, left=None)
-    found = model.nodes_left(file)
+    placement = Placement(asked, asked, request.library.name, None, total, unsupported_ops=None)
+    found = model.unsupported_operators(file)
     if found is not None:
         left, partitions = found
         placement = replace(
-            placement, nodes_placed=total - len(left), left=names(left), partitions=partitions
+            placement,
+            delegated_ops=total - len(left),
+            unsupported_ops=names(left),
+            partitions=partitions,
         )
-    if placement.nodes_placed != total and not request.allow_partial:
+    if placement.delegated_ops != total and not request.allow_partial:
         model.close()
         what = (
             "the interpreter does not report which operators it runs"
             if found is None
-            else f"does not support {placement.unsupported}"
+            else f"does not support {placement.unsupported_text}"
         )
         raise HardwareError(f"{request.library}: {what}", remedy=RUN_ON_CPU)
     return Engine(model, placement)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bokeh_runtime.backends.placement import nodes_left
+from bokeh_runtime.backends.placement import unsupported_operators
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
@@ -119,7 +119,7 @@ class TfliteModel:
             values = self._interpreter.get_tensor(self._output["index"])[0]
         return self._ranges.output.to_unit(from_tensor(values, self._output["quantization"]))
 
-    def nodes_left(self, file: TfliteFile) -> tuple[list[Operator], int] | None:
+    def unsupported_operators(self, file: TfliteFile) -> tuple[list[Operator], int] | None:
         """Returns the operators of the file that no delegate took (XNNPACK is one).
 
         Returns:
@@ -139,7 +139,7 @@ class TfliteModel:
         if [outputs for _, outputs in nodes[:count]] != [list(o.outputs) for o in file.operators]:
             return None
         parts = [(inputs, outputs) for inputs, outputs in nodes[count:] if outputs]
-        return nodes_left(file, parts), len(parts)
+        return unsupported_operators(file, parts), len(parts)
 
     def close(self) -> None:
         """Releases the interpreter's memory; the model cannot run any more."""
