@@ -65,6 +65,13 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
     help="Let the CPU run the operators that the delegate does not support.",
 )
 @click.option(
+    "--input-range",
+    metavar="LOW..HIGH",
+    help="Values of black and white in the network's input, such as -1..1.  [default: what the "
+    "file says]",
+)
+@click.option("--output-range", metavar="LOW..HIGH", help="The same for the network's output.")
+@click.option(
     "--list-delegates", is_flag=True, help="List the delegates with their devices, and exit."
 )
 @click.option(
@@ -131,6 +138,8 @@ def main(
     delegate: str,
     delegate_library: Path | None,
     allow_partial: bool,
+    input_range: str | None,
+    output_range: str | None,
     list_delegates: bool,
     interpreter: str | None,
     threads: int | None,
@@ -164,6 +173,8 @@ def main(
             interpreter=interpreter,
             delegate_library=delegate_library,
             allow_partial=allow_partial,
+            input_range=input_range,
+            output_range=output_range,
         ),
         open_depth_model=None
         if depth_model is None

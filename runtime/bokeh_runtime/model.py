@@ -19,12 +19,15 @@ from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth import resize_depth
 from bokeh_runtime.imaging.detail_fusion import fuse_detail
+from bokeh_runtime.imaging.luminance import luminance, with_chroma
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, from_unit
 from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
-from bokeh_runtime.tflite.metadata import ModelMetadata, metadata_of
+from bokeh_runtime.tflite.metadata import CHANNELS, ModelMetadata, metadata_of
+from bokeh_runtime.tflite.value_range import ValueRange
 
 SHIPPED_MODEL = "demo_pynet_float16.tflite"
+_CHANNELS = {1: "luminance", 3: "RGB", 4: "RGB and depth"}
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ class BokehModel:
         metadata: Metadata of the file. None if bokeh-convert did not write the file.
         engine: Runs the network alone, from input tensor to output tensor.
         placement: Where the network runs.
-        input_shape: Height and width in pixels, and number of channels: 3 (RGB) or 4 (RGB and
-            depth).
+        input_shape: Height and width in pixels, and number of channels: 3 (RGB), 4 (RGB and
+            depth) or 1 (luminance; the chroma of the photo is kept).
+        ranges: Value ranges of the network's input and output.
         notes: Notes for the user, one line each.
     """
 
@@ -67,13 +71,15 @@ class BokehModel:
         self.input_shape = input_image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
         _check_agreement(file, self.metadata, self.input_shape)
+        self.ranges = options.ranges_of(file)
         self.engine = open_engine(file, options)
         self._lock, self._closed = threading.Lock(), False
         self.placement = self.engine.placement
         self.notes = list(self.placement.notes)
         if self.metadata is None:
             self.notes.append(
-                f"{file.path}: has no metadata; input and output are taken as RGB in [0, 1]"
+                f"{file.path}: has no metadata; taken as {_CHANNELS[self.channels]} in "
+                f"{self.ranges.input}, with an output in {self.ranges.output}"
             )
 
     @classmethod
@@ -86,6 +92,8 @@ class BokehModel:
         interpreter: str | None = None,
         delegate_library: str | Path | None = None,
         allow_partial: bool = False,
+        input_range: str | None = None,
+        output_range: str | None = None,
     ) -> BokehModel:
         """Opens the .tflite file of an image-to-image network.
 
@@ -97,6 +105,9 @@ class BokehModel:
                 installed.
             delegate_library: Shared library of an external delegate.
             allow_partial: Whether the CPU may run operators that the delegate does not support.
+            input_range: Values of black and white in the network's input, as "LOW..HIGH", such as
+                "-1..1". None goes by the file: its metadata, or how integers are quantized.
+            output_range: The same for the network's output.
 
         Raises:
             InputError: If the file is missing, damaged, or does not map one image to one image.
@@ -108,13 +119,20 @@ class BokehModel:
             interpreter,
             None if delegate_library is None else Path(delegate_library),
             allow_partial,
+            _parsed("input_range", input_range),
+            _parsed("output_range", output_range),
         )
         return cls(read_tflite(shipped_model() if path is None else Path(path)), options)
 
     @property
+    def channels(self) -> int:
+        """Number of channels of the input."""
+        return self.input_shape[2]
+
+    @property
     def takes_depth(self) -> bool:
         """Whether the network needs a depth map."""
-        return self.input_shape[2] == 4
+        return self.channels == 4
 
     def render(
         self,
@@ -149,7 +167,7 @@ class BokehModel:
         network = self.input_shape[:2]
         frame = Frame.within((pixels.shape[0], pixels.shape[1]), network)
         network_input = scale(pixels, frame.height, frame.width, self._resampling)
-        tensor = frame.pad(self._with_depth(network_input, depth), network)
+        tensor = frame.pad(self._tensor(network_input, depth), network)
         prepared = time.perf_counter()
         with self._lock:
             if self._closed:
@@ -160,6 +178,8 @@ class BokehModel:
         if not np.isfinite(output).all():
             raise InputError(f"{self.path}: outputs NaN or infinity; convert it again")
         network_output = np.clip(frame.scaled(output.shape[0] / network[0]).crop(output), 0, 1)
+        if self.channels == 1:
+            network_output = with_chroma(network_output, network_input)
         if network_resolution:
             if strength < 1:
                 resized_photo = (
@@ -216,10 +236,10 @@ class BokehModel:
                 f"{self.path}: takes no depth map", remedy=("omit ", Argument("depth"))
             )
 
-    def _with_depth(self, network_input: FloatImage, depth: FloatImage | None) -> FloatImage:
+    def _tensor(self, network_input: FloatImage, depth: FloatImage | None) -> FloatImage:
         self.check_depth(given=depth is not None)
         if depth is None:
-            return network_input
+            return luminance(network_input) if self.channels == 1 else network_input
         if not np.isfinite(depth).all():
             raise InputError("the depth map contains NaN or infinity; give finite values")
         height, width = network_input.shape[:2]
@@ -235,7 +255,7 @@ def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:
     """Returns the input shape of an image-to-image network.
 
     Returns:
-        Height and width in pixels, and number of channels (3 or 4).
+        Height and width in pixels, and number of channels (1, 3 or 4).
 
     Raises:
         InputError: If the file is not such a network, or has several graphs or image outputs.
@@ -253,7 +273,8 @@ def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:
             batch, height, width, channels = input_tensor.shape
             factor = result.shape[1] / max(1, height)
             same_shape = result.shape[2] == round(width * factor) and result.shape[1] > 0
-            if batch == 1 and channels in (3, 4) and result.shape[3] == 3 and same_shape:
+            wanted = 1 if channels == 1 else 3
+            if batch == 1 and channels in CHANNELS and result.shape[3] == wanted and same_shape:
                 return height, width, channels
     shapes = " to ".join(
         " and ".join(str(list(file.tensors[i].shape)) for i in side)
@@ -261,7 +282,7 @@ def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:
     )
     raise InputError(
         f"{file.path}: does not map one image to one image ({shapes}); give a network with input "
-        "[1, height, width, 3 or 4] and output [1, height, width, 3]"
+        "[1, height, width, 3 or 4] and output [1, height, width, 3], or 1 channel in both"
     )
 
 
@@ -273,12 +294,19 @@ def _check_agreement(
     described = (
         metadata.input_height,
         metadata.input_width,
-        {"rgb": 3, "rgbd": 4}.get(metadata.input_channels),
+        metadata.input_channels,
     )
-    if described != shape or tuple(metadata.value_range) != (0.0, 1.0):
+    if described != (*shape[:2], CHANNELS[shape[2]]):
         raise InputError(
             f"{file.path}: its metadata and its graph contradict each other; convert it again"
         )
+
+
+def _parsed(name: str, text: str | None) -> ValueRange | None:
+    try:
+        return None if text is None else ValueRange.parse(text)
+    except InputError as error:
+        raise InputError(Argument(name, text), ": ", error) from error
 
 
 def _checked(image: npt.NDArray[Any]) -> Pixels:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth import open_depth
 from bokeh_runtime.imaging.folders import PhotoListing, list_photos
+from bokeh_runtime.imaging.luminance import luminance
 from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES, FloatImage, open_photo, read_photo
 from bokeh_runtime.imaging.resample import fit
 
@@ -113,7 +114,7 @@ def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) 
             f"at least two are needed, for calibration and verification{_in_parentheses(notes)}"
         )
     verified = min(verified, len(chosen) - 1)
-    depth = "none" if channels == 3 else "files"
+    depth = "files" if channels == 4 else "none"
     return DatasetSplit(str(folder), depth, chosen[verified:], chosen[:verified], notes=notes)
 
 
@@ -172,7 +173,7 @@ def read_sample(
         sample: The photo.
         height: Height of the network input, in pixels.
         width: Width of the network input, in pixels.
-        channels: Channels of the network input, 3 (RGB) or 4 (RGB + depth).
+        channels: Channels of the network input, 1 (luminance), 3 (RGB) or 4 (RGB + depth).
         resampling: One of `bokeh_runtime.imaging.resample.RESAMPLING`.
 
     Returns:
@@ -182,7 +183,9 @@ def read_sample(
         InputError: If the photo or its depth map cannot be read.
     """
     image = fit(open_photo(sample.photo), height, width, resampling)
-    if channels == 4:
+    if channels == 1:
+        image = luminance(image)
+    elif channels == 4:
         image = np.concatenate([image, _depth_plane(sample, height, width)], axis=-1)
     return np.round(image * 255).astype(np.uint8)
 
@@ -197,7 +200,7 @@ def _bundled_photos(channels: int, count: int) -> DatasetSplit:
         [Sample(photo, None) for photo in list_photos(BUNDLED / part).photos]
         for part in ("calibration", "verification")
     )
-    depth = "none" if channels == 3 else "ramp"
+    depth = "ramp" if channels == 4 else "none"
     return DatasetSplit("bundled photos", depth, calibration[:count], verification)
 
 
@@ -224,7 +227,7 @@ def _in_parentheses(notes: Sequence[str]) -> str:
 
 
 def _depth_of(photo: Path, channels: int) -> Path | None:
-    if channels == 3:
+    if channels != 4:
         return None
     depth = photo.with_suffix(".png")
     if depth == photo or not depth.is_file():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from bokeh_runtime.imaging.photo import FloatImage, save_photo
 from bokeh_runtime.tflite.reference_pack import Reference
 
+AnyScalar = TypeVar("AnyScalar", bound=np.generic)
 _GAP_PX = 6
 _HEADING_PX = 30
 _MAX_ROWS = 4
@@ -32,7 +35,7 @@ def save_comparison(
     """
     height, width = reference.outputs[0].shape[:2]
     photos = [
-        cv2.resize(pixels[..., :3], (width, height), interpolation=cv2.INTER_CUBIC)
+        cv2.resize(_rgb(pixels[..., :3]), (width, height), interpolation=cv2.INTER_CUBIC)
         / np.float32(255)
         for pixels in reference.inputs
     ]
@@ -52,5 +55,10 @@ def _heading(text: str, width: int) -> FloatImage:
     return (strip / np.float32(255)).astype(np.float32)
 
 
+def _rgb(image: npt.NDArray[AnyScalar]) -> npt.NDArray[AnyScalar]:
+    """Returns an image of luminance alone as grey RGB, others as they are."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
 def _padded(picture: FloatImage) -> FloatImage:
-    return np.pad(picture, ((0, _GAP_PX), (0, _GAP_PX), (0, 0)), constant_values=1.0)
+    return np.pad(_rgb(picture), ((0, _GAP_PX), (0, _GAP_PX), (0, 0)), constant_values=1.0)

@@ -19,6 +19,8 @@ from bokeh_runtime.contract.constants import LAST_ANDROID_WITH_NNAPI
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
+from bokeh_runtime.tflite.image_ranges import ranges_of
+from bokeh_runtime.tflite.value_range import ImageRanges, ValueRange
 
 DELEGATES = ("auto", "cpu", "gpu", "nnapi", "npu")
 _GETPROP_SECONDS = 10
@@ -65,6 +67,8 @@ class EngineOptions:
         interpreter: A key of `interpreter.INTERPRETERS`; None takes the first installed.
         library: Of an external delegate, for boards that have one.
         allow_partial: The CPU may run what the delegate does not take.
+        input_range: Values of black and white in the input. None goes by the file.
+        output_range: The same for the output.
     """
 
     delegate: str = "auto"
@@ -72,6 +76,12 @@ class EngineOptions:
     interpreter: str | None = None
     library: Path | None = None
     allow_partial: bool = False
+    input_range: ValueRange | None = None
+    output_range: ValueRange | None = None
+
+    def ranges_of(self, file: TfliteFile) -> ImageRanges:
+        """Returns the value ranges of a file's input and output."""
+        return ranges_of(file, self.input_range, self.output_range)
 
 
 def open_engine(file: TfliteFile, request: EngineOptions) -> Engine:
@@ -145,6 +155,7 @@ def _on_cpu(file: TfliteFile, request: EngineOptions, notes: tuple[str, ...] = (
         threads=request.threads,
         interpreter=request.interpreter,
         name=str(file.path),
+        ranges=request.ranges_of(file),
     )
     total = len(file.operators)
     device = f"{cpu_name()}, {model.interpreter_name}"
@@ -166,7 +177,7 @@ def _on_cpu(file: TfliteFile, request: EngineOptions, notes: tuple[str, ...] = (
 
 
 def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
-    threads = request.threads or os.cpu_count() or 1
+    threads, ranges = request.threads or os.cpu_count() or 1, request.ranges_of(file)
     if file.image_output_index != 0:  # the buffers of an accelerator have no names to tell them by
         raise HardwareError(
             f"{kind}: the image is not the model's first output",
@@ -175,7 +186,12 @@ def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
 
     def compiled(float32: bool) -> AcceleratedModel:
         return AcceleratedModel(
-            file, kind, partial=request.allow_partial, float32=float32, threads=threads
+            file,
+            kind,
+            partial=request.allow_partial,
+            float32=float32,
+            threads=threads,
+            ranges=ranges,
         )
 
     model = compiled(False)
@@ -185,7 +201,12 @@ def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
     precision, notes = "default", []
     if kind == "gpu":
         model, precision, note = check(
-            file, model, lambda: compiled(True), threads, allow_partial=request.allow_partial
+            file,
+            model,
+            lambda: compiled(True),
+            threads,
+            ranges=ranges,
+            allow_partial=request.allow_partial,
         )
         notes = [note] if note else []
         if model.device.software:
@@ -232,6 +253,7 @@ def _from_library(file: TfliteFile, request: EngineOptions) -> Engine:
         interpreter=request.interpreter,
         delegate_library=request.library,
         name=str(file.path),
+        ranges=request.ranges_of(file),
     )
     asked, total = request.delegate, len(file.operators)
     placement = Placement(asked, asked, request.library.name, None, total, unsupported_ops=None)

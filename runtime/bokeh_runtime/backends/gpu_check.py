@@ -31,6 +31,7 @@ from bokeh_runtime.metrics.psnr import psnr
 from bokeh_runtime.tflite.file import TfliteFile
 from bokeh_runtime.tflite.metadata import metadata_of
 from bokeh_runtime.tflite.reference_pack import find_reference, find_reference_path
+from bokeh_runtime.tflite.value_range import ImageRanges
 
 
 def check(
@@ -39,6 +40,7 @@ def check(
     in_float32: Callable[[], AcceleratedModel],
     threads: int,
     *,
+    ranges: ImageRanges,
     allow_partial: bool,
 ) -> tuple[AcceleratedModel, str, str]:
     """Returns the model that draws the right picture, its precision, and a note ("" if none).
@@ -51,6 +53,7 @@ def check(
         model: As the GPU runs it by default.
         in_float32: Opens it without half precision.
         threads: Of the CPU.
+        ranges: Value ranges of the network's input and output.
         allow_partial: Whether the CPU may have been left a part.
 
     Raises:
@@ -59,11 +62,11 @@ def check(
             without permission.
     """
     try:
-        key = _key(file, model.device, allow_partial=allow_partial)
+        key = _key(file, model.device, ranges, allow_partial=allow_partial)
         precision = None if key is None else _cached(key)
         if precision is None:
             model, precision = _judged(
-                file, model, in_float32, threads, allow_partial=allow_partial
+                file, model, in_float32, threads, ranges=ranges, allow_partial=allow_partial
             )
             if key is not None:
                 _remember(key, precision)
@@ -83,10 +86,11 @@ def _judged(
     in_float32: Callable[[], AcceleratedModel],
     threads: int,
     *,
+    ranges: ImageRanges,
     allow_partial: bool,
 ) -> tuple[AcceleratedModel, str]:
     image, full = _picture(file)
-    by_cpu = TfliteModel(file.content, threads=threads, name=str(file.path))
+    by_cpu = TfliteModel(file.content, threads=threads, name=str(file.path), ranges=ranges)
     expected = by_cpu.run(image)
     by_cpu.close()
     if not np.isfinite(expected).all():
@@ -173,7 +177,9 @@ def _picture(file: TfliteFile) -> tuple[FloatImage, FloatImage | None]:
     return image.astype(np.float32), None
 
 
-def _key(file: TfliteFile, device: Device, *, allow_partial: bool) -> str | None:
+def _key(
+    file: TfliteFile, device: Device, ranges: ImageRanges, *, allow_partial: bool
+) -> str | None:
     """Returns what a verdict depends on; None where the driver's version is not known.
 
     A verdict that may be of another driver proves nothing, so it is not kept then.
@@ -191,6 +197,7 @@ def _key(file: TfliteFile, device: Device, *, allow_partial: bool) -> str | None
             "driver": driver,
             "litert": _litert_version(),
             "allow_partial": allow_partial,
+            "ranges": [str(ranges.input), str(ranges.output)],
         }
     )
 

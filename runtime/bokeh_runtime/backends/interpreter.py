@@ -15,8 +15,8 @@ import numpy as np
 from bokeh_runtime.backends.placement import unsupported_operators
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 from bokeh_runtime.tflite.file import Operator, TfliteFile, find_image_output
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 # Distribution -> module. The first that is installed is the default.
 INTERPRETERS = {

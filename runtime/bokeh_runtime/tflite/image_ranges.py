@@ -1,4 +1,4 @@
-"""Which value ranges a .tflite file takes and gives: what it says of itself, or how it is quantized."""
+"""The value ranges of a .tflite file, by its metadata or by its quantization."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ranges_of(
     else:
         known = ImageRanges(
             _quantized_range(file.tensors[file.inputs[0]]),
-            _quantized_range(file.tensors[file.outputs[file.image_output]]),
+            _quantized_range(file.tensors[file.outputs[file.image_output_index]]),
         )
     return ImageRanges(input_range or known.input, output_range or known.output)
 
