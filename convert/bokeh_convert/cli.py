@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,12 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. By default, all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON on stdout.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the log messages of the libraries.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show the log messages of the libraries, and where an error comes from.",
+)
 @click.version_option(package_name="bokeh-tflite")
 def main(
     model: Path | None,
@@ -228,6 +234,8 @@ def main(
             show_conversions(console, conversions)
         except InputError as error:
             fault = error.in_options(option_names(main))
+            if verbose and error.__cause__ is not None:
+                traceback.print_exception(error.__cause__, file=stderr)
         except KeyboardInterrupt:
             fault, exit_code = "interrupted; no file was changed", INTERRUPTED
     if fault is not None:

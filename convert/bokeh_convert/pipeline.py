@@ -6,9 +6,14 @@ once. Then each file is quantized, verified and judged, and all files are writte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Progress, Steps
 from bokeh_convert.result import Conversion
+from bokeh_convert.sources.tracing import cause_of
 from bokeh_convert.stages.judge import judge_file
 from bokeh_convert.stages.lower import lower_source
 from bokeh_convert.stages.quantize import calibrate, quantize_file
@@ -17,16 +22,36 @@ from bokeh_convert.stages.rewrite import rewrite_graph
 from bokeh_convert.stages.verify import verify_file
 from bokeh_convert.stages.write import write_files
 from bokeh_runtime.atomic_output import AtomicOutput
+from bokeh_runtime.errors import InputError, UserError
+
+
+@contextmanager
+def _explained(source: Path, steps: Steps) -> Iterator[None]:
+    """Turns whatever a library raises on a model into one line that says at which step."""
+    try:
+        yield
+    except UserError:
+        raise
+    except MemoryError as error:
+        raise InputError(
+            f"{source}: {steps.description} needs more memory than there is; convert fewer "
+            "schemes at once, or close other programs"
+        ) from error
+    except Exception as error:  # the libraries raise anything on a graph that they do not expect
+        raise InputError(
+            f"{source}: {steps.description} failed ({type(error).__name__}: {cause_of(error)})"
+        ) from error
 
 
 def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
     """Converts a model with each scheme in `options.schemes`, in that order.
 
     Raises:
-        InputError: If the model, the photos or the output folder cannot be used.
+        InputError: If the model, the photos or the output folder cannot be used, or a library fails
+            on the model; its own error is the cause then.
     """
     steps = Steps(progress)
-    with AtomicOutput(options.output_dir) as staging:
+    with _explained(options.source, steps), AtomicOutput(options.output_dir) as staging:
         source = read_source(options, steps)
         steps.next("converting to float32 TFLite")
         with steps.timed("lower_s"):

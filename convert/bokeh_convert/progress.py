@@ -21,6 +21,7 @@ class Steps:
 
     Attributes:
         total: Total number of steps; 1 until it is known.
+        description: The current step.
         timings: Seconds of each finished stage, by name; of the last run if a stage ran twice.
     """
 
@@ -28,6 +29,7 @@ class Steps:
         self._progress = progress
         self._done = 0
         self.total = 1
+        self.description = "reading the model"
         self.timings: dict[str, float] = {}
 
     def begin(self, description: str) -> None:
@@ -47,4 +49,5 @@ class Steps:
 
     def _report(self, description: str, count: int) -> None:
         self._done += count
+        self.description = description or self.description
         self._progress(description, self._done, self.total)

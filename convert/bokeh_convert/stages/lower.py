@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.passes.integer_input import remove_integer_input
 from bokeh_convert.stages.read import Source
 
 
@@ -22,5 +24,14 @@ class Lowered:
 
 
 def lower_source(source: Source) -> Lowered:
-    """Converts the trained model at its input size."""
-    return Lowered(source, lower(source.sized))
+    """Converts the trained model at its input size.
+
+    Raises:
+        InputError: If TFLite has no operator for one of the model's.
+    """
+    content = lower(source.sized)
+    if source.sized.model.layout.takes_integers:
+        graph = Graph(content)
+        remove_integer_input(graph)
+        content = graph.to_bytes()
+    return Lowered(source, content)
