@@ -66,7 +66,7 @@ def _read(path: Path, options: SourceOptions) -> FloatModel:
             f"{path}: is a pickle, and opening a pickle may run any code; "
             "save the model with model.save()"
         )
-    raise InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
+    raise InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a model saved by Keras")
 
 
 def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
