@@ -21,11 +21,12 @@ from bokeh_bench.doc_tables import FIGURES, MARKER, changed_code, fill, main, re
 from bokeh_bench.measure.latency import Ratio
 from bokeh_bench.studies import agreement, conversion, detail_fusion, gpu, rendering
 from bokeh_bench.studies.result import study_data, write_json
+from bokeh_bench.workers.rendering import STAGES as STAGE_NAMES
 from bokeh_runtime.errors import InputError
 from docs.pages import PAGES, ROOT
 
 RATIO = Ratio(1.0, 0.99, 1.01)
-STAGES = dict.fromkeys(("decode_ms", "prepare_ms", "infer_ms", "join_ms", "encode_ms"), 12.0)
+STAGES = dict.fromkeys(STAGE_NAMES, 12.0)
 ROWS: dict[str, dict[str, Any]] = {
     "conversion": {
         "rows": [
