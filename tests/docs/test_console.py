@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from importlib.metadata import metadata
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from bokeh_bench.cli import main as bench
+from bokeh_bench.doc_tables import FIGURES
 from bokeh_convert.cli import main as convert
 from bokeh_convert.train.cli import main as train
 from bokeh_runtime.cli import main as render
@@ -74,6 +76,26 @@ def check(line: str) -> None:
 def test_a_command_is_accepted(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check(line)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_commands_that_measure_a_table_are_accepted(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"docs/figures/{name}.json"
+    # -B as if nothing were there; -o because what is installed is not to be renewed.
+    make = ("make", "-Bn", "-o", ".venv/ready", "-o", "arm64", target)
+    told = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    commands = [
+        command.strip().removeprefix(".venv/bin/")
+        for command in re.split(r"&&|\n", told.replace("\\\n", " "))
+        if command.strip().startswith(".venv/bin/bokeh-")
+    ]
+    assert commands
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        check(command)
+    assert f"--output {target}" in commands[-1] or name == "shipped-models"
 
 
 def test_there_are_commands_of_every_program() -> None:
