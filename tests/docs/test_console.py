@@ -24,7 +24,7 @@ COMMANDS: dict[str, click.Command] = {
     "bokeh-render": render,
     "bokeh-train": train,
 }
-OTHERS = {"adb", "."}
+OTHERS = {"adb", ".", ".venv/bin/pre-commit"}
 """Programs whose options are not ours to check."""
 TARGETS = {
     target
