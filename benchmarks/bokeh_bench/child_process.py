@@ -17,6 +17,10 @@ _DYING_SECONDS = 5.0
 """A process that waits in the kernel, for a driver, does not even end when it is killed."""
 
 
+NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+"""What `start_new_session` is on Windows."""
+
+
 class TimeLimitError(Exception):
     """A child process did not end in time; the message says after how long."""
 
@@ -55,6 +59,7 @@ def run(
                 cwd=folder,
                 env=environment,
                 start_new_session=True,
+                creationflags=NEW_GROUP,
             )
         out, err = process.communicate(timeout=seconds)
     except BaseException as error:
@@ -67,12 +72,31 @@ def run(
 
 
 def kill(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Ends a process that was started with `start_new_session`, and all that it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Ends a process that was started with `start_new_session`, and all that it started.
+
+    On Windows a process whose own parent has ended already is not found.
+    """
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        _kill_tree(process.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_DYING_SECONDS)
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             with contextlib.suppress(OSError):  # what was never read or written is of no use
                 stream.close()
+
+
+def _kill_tree(pid: int) -> None:
+    import psutil  # a dependency on Windows alone
+
+    try:
+        first = psutil.Process(pid)
+        started = [first, *first.children(recursive=True)]
+    except psutil.Error:  # it has ended
+        return
+    for one in started:
+        with contextlib.suppress(psutil.Error):
+            one.kill()

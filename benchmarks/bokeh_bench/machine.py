@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bokeh_bench.code_digest import code_digests
-from bokeh_runtime.backends.delegates import cpu_name
+from bokeh_runtime.backends.processor import cpu_name
 
 _TOOLS = ("bokeh-tflite", "ai-edge-litert", "tflite-runtime", "tensorflow", "numpy")
 _CPU = Path("/sys/devices/system/cpu")
@@ -24,7 +23,7 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "governor": governor(),
-        "load_average": round(os.getloadavg()[0], 2),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "tools": _versions(),
@@ -53,6 +52,12 @@ def peak_rss_bytes() -> int:
     for line in (_read(Path("/proc/self/status")) or "").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
+    if os.name == "nt":
+        import psutil  # a dependency there alone
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

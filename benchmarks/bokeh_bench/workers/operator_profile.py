@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 RUNS = 10
+_LIBRARY = {"darwin": "libLiteRt.dylib", "win32": "libLiteRt.dll"}.get(sys.platform, "libLiteRt.so")
 _CPU = 1  # kLiteRtHwAcceleratorCpu
 _TENSOR_TYPE_BYTES = 512  # more than LiteRtRankedTensorType has
 
@@ -28,7 +29,7 @@ class _Library:
         import ai_edge_litert
 
         folder = Path(str(ai_edge_litert.__file__)).parent
-        self._library = ctypes.CDLL(str(folder / "libLiteRt.so"))
+        self._library = ctypes.CDLL(str(folder / _LIBRARY))
 
     def call(self, name: str, *arguments: Any) -> None:
         """Raises RuntimeError if the status is not 0."""

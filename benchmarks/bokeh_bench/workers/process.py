@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -22,6 +23,7 @@ from bokeh_runtime.errors import HardwareError, InputError
 
 FAULTS = {"InputError": InputError, "HardwareError": HardwareError}
 PROGRAM = (sys.executable, "-m", "bokeh_bench.workers.latency")
+_LOOK_UP_SECONDS = 0.5
 
 
 class Worker:
@@ -52,7 +54,9 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,
+            creationflags=child_process.NEW_GROUP,
         )
+        self._pieces = _pieces(self._process)
 
     def ask(self, do: str, **how: Any) -> dict[str, Any]:
         """Has something done, and returns what came of it.
@@ -89,22 +93,30 @@ class Worker:
 
     def _line(self, do: str) -> bytes:
         """Returns the next line of the process."""
-        assert self._process.stdout is not None
         deadline = time.monotonic() + self._seconds
         while b"\n" not in self._received:
-            left = max(0.0, deadline - time.monotonic())
-            if not select.select([self._process.stdout], [], [], left)[0]:
+            more = self._next_piece(deadline)
+            if more is None:
                 child_process.kill(self._process)
                 raise HardwareError(
                     f"nothing was heard for {self._seconds:g} s while it was told to {do}: the "
                     "driver or the interpreter hangs; try another --delegate, or a longer --timeout"
                 )
-            more = os.read(self._process.stdout.fileno(), 1 << 16)
             if not more:
                 raise self._ended()
             self._received += more
         line, _, self._received = self._received.partition(b"\n")
         return line
+
+    def _next_piece(self, deadline: float) -> bytes | None:
+        """Returns what was written next, b"" at the end; None if that is nothing until then."""
+        while True:
+            left = deadline - time.monotonic()
+            with contextlib.suppress(queue.Empty):
+                # In pieces, since Windows does not let Ctrl-C end a longer wait.
+                return self._pieces.get(timeout=min(max(0.0, left), _LOOK_UP_SECONDS))
+            if left <= 0:
+                return None
 
     def _ended(self) -> HardwareError:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -119,3 +131,27 @@ class Worker:
         return HardwareError(
             f"the process that ran the model ended with {how}{last}; try another --delegate"
         )
+
+
+def _pieces(process: subprocess.Popen[bytes]) -> queue.SimpleQueue[bytes]:
+    """Returns a queue of what a process writes, with b"" at its end.
+
+    A thread reads it, because Windows cannot wait for a pipe with a time limit.
+    """
+    assert process.stdout is not None
+    # Of its own, since the other is closed when the process is killed.
+    out = os.dup(process.stdout.fileno())
+    pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        more = b"the first"
+        while more:
+            try:
+                more = os.read(out, 1 << 16)
+            except OSError:
+                more = b""
+            pieces.put(more)
+        os.close(out)
+
+    threading.Thread(target=read, name="reader of a worker", daemon=True).start()
+    return pieces

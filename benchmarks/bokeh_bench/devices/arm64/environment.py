@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from bokeh_bench import child_process
+from bokeh_bench.devices.arm64.runner import NEEDS_LINUX
 from bokeh_runtime.atomic_output import AtomicOutput, folder_lock
 from bokeh_runtime.errors import InputError
 
@@ -52,6 +53,8 @@ def set_up(folder: Path) -> None:
     Raises:
         InputError: If a program is missing, a download fails, or another run makes it just now.
     """
+    if sys.platform != "linux":
+        raise InputError(NEEDS_LINUX)
     missing = [package for program, package in PROGRAMS.items() if not _program(program)]
     if missing:
         _install(missing)
@@ -156,5 +159,5 @@ if __name__ == "__main__":
     try:
         set_up(Path(sys.argv[1]))
     except InputError as error:
-        click.echo(f"arm64: {error}", err=True)
+        click.echo(f"arm64: {str(error).removeprefix('arm64: ')}", err=True)
         sys.exit(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from bokeh_bench import child_process
 
 CPU = "cortex-a76"
+NEEDS_LINUX = "arm64: a phone's CPU kernels run under QEMU on Linux alone; use --device android"
 FOLDER = Path("build/arm64")
 """Where `make arm64` makes the environment, in a checkout of the project."""
 _NEEDED = ("root", "site", "cpuinfo", "count.so")
@@ -48,6 +50,8 @@ class ArmRunner:
     """
 
     def __init__(self, folder: Path, seconds: float = child_process.SECONDS) -> None:
+        if sys.platform != "linux":
+            raise MissingEnvironmentError(NEEDS_LINUX)
         if not all((folder / name).exists() for name in _NEEDED):
             raise MissingEnvironmentError(
                 f"{folder}: no ARM environment there; make it with: make arm64 (in a checkout of "
