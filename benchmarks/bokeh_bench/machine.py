@@ -52,12 +52,12 @@ def peak_rss_bytes() -> int:
     for line in (_read(Path("/proc/self/status")) or "").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    if os.name == "nt":
-        import psutil  # a dependency there alone
+    try:
+        import resource
+    except ImportError:  # Windows, where psutil is a dependency
+        import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
-    import resource  # not on Windows
-
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -95,8 +95,10 @@ class AtomicOutput:
                 self._check()
                 self._replace()
         except OSError as error:
+            paths = [str(path) for path in (error.filename2, error.filename) if path]
+            ours = [path for path in paths if not path.startswith(str(self._run))]
             raise InputError(
-                f"{error.filename2 or self._folder}: cannot be put in place ({why(error)}); "
+                f"{(ours or [self._folder])[0]}: cannot be put in place ({why(error)}); "
                 f"{self._changed()}"
             ) from error
         self._in_place += self._names
@@ -171,7 +173,8 @@ class AtomicOutput:
                 target = self._folder / name
                 if not os.path.lexists(whole / name):
                     replace(target, whole / name)
-                if os.path.lexists(old / name):
+                # Else it is there, under both names; Windows would refuse that of an open file.
+                if os.path.lexists(old / name) and not os.path.lexists(target):
                     replace(old / name, target)
             whole.rename(new)
         except OSError as again:
