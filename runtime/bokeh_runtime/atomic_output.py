@@ -98,7 +98,7 @@ class AtomicOutput:
             paths = [str(path) for path in (error.filename2, error.filename) if path]
             ours = [path for path in paths if not path.startswith(str(self._run))]
             raise InputError(
-                f"{(ours or [self._folder])[0]}: cannot be put in place ({why(error)}); "
+                f"{(ours or [str(self._folder)])[0]}: cannot be put in place ({why(error)}); "
                 f"{self._changed()}"
             ) from error
         self._in_place += self._names
