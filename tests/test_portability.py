@@ -23,9 +23,9 @@ import bokeh_runtime
 from bokeh_bench import child_process, machine
 from bokeh_bench.devices.arm64 import environment, runner
 from bokeh_runtime import windows_files
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.backends import processor
-from bokeh_runtime.backends.native_log import held_back
+from bokeh_runtime.backends.native_log import capture_native_log
 from bokeh_runtime.errors import InputError
 from helpers import commands
 from offline_build import __main__ as offline_build
@@ -191,11 +191,11 @@ def test_files_appear_together_or_not_at_all_while_one_is_open(
 ) -> None:
     program = """
 import pathlib, sys
-from bokeh_runtime.atomic_output import Staging
+from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.errors import InputError
 folder = pathlib.Path(sys.argv[1])
 def write(text):
-    with Staging(folder) as staging:
+    with AtomicOutput(folder) as staging:
         for name in ("a", "b", "c"):
             staging.path(name).write_text(text)
         staging.commit()
@@ -268,7 +268,7 @@ def test_names_that_windows_takes(name: str) -> None:
 
 
 def test_such_names_are_taken_elsewhere(tmp_path: Path) -> None:
-    with Staging(tmp_path) as staging:
+    with AtomicOutput(tmp_path) as staging:
         staging.path("nul: 5?").write_text("text")
         staging.commit()
     assert (tmp_path / "nul: 5?").read_text() == "text"
@@ -395,7 +395,7 @@ class Registry(ModuleType):
 
 def test_the_log_is_read_without_pread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pread")
-    with held_back() as log:
+    with capture_native_log() as log:
         os.write(2, b"one\n")
         assert log() == "one\n"
         os.write(2, b"two\n")
