@@ -96,7 +96,9 @@ def test_a_crash_keeps_the_rows_that_were_done(
     assert other["failure"].startswith("android: the app ended at 2 of 2: on gpu; adb -s 127")
 
 
-def test_an_app_of_another_version_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+def test_an_app_of_another_version_is_reported(
+    phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
     def newer(request: Path, result: Path) -> None:
         benchmark_activity(request, result)
         text = (result / "result.json").read_text()
@@ -114,9 +116,9 @@ def test_a_phone_names_no_files_of_this_machine(
 ) -> None:
     def pointing(request: Path, result: Path) -> None:
         benchmark_activity(request, result)
-        told = json.loads((result / "result.json").read_text())
-        told["rows"][0]["outputs"] = name
-        (result / "result.json").write_text(json.dumps(told))
+        answer = json.loads((result / "result.json").read_text())
+        answer["rows"][0]["outputs"] = name
+        (result / "result.json").write_text(json.dumps(answer))
 
     phone.activity = pointing
     done = bench(data / "small_int8.tflite", "-dcpu", "--device=android", cwd=tmp_path)
@@ -124,7 +126,7 @@ def test_a_phone_names_no_files_of_this_machine(
     assert f"cannot be read (outputs is {name})" in done.stderr
 
 
-def test_a_phone_without_the_app_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+def test_a_phone_without_the_app_is_reported(phone: FakePhone, data: Path, tmp_path: Path) -> None:
     phone.installed = False
     done = bench(data / "small_int8.tflite", "--device=android", cwd=tmp_path)
     assert done.returncode == 3
