@@ -137,7 +137,7 @@ def _print_regressions(
         console.file.write(f"regression: {line}\n")
     if not found:
         count = sum(not row["failure"] for row in older["rows"])
-        console.file.write(f"no regression: {count} rows compared with {options.compare}\n")
+        console.file.write(f"no regression: compared {count} rows with {options.compare}\n")
     return found
 
 

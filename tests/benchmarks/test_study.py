@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_bench.cli import main
+from bokeh_bench.error_text import OPTIONS, error_text
 from bokeh_bench.studies.cli import study
+from bokeh_runtime.errors import Argument, InputError
 from helpers import commands
 
 STUDIES = {"conversion", "arm64", "arm64-costs", "render", "detail-fusion", "gpu", "agreement"}
@@ -92,3 +94,10 @@ def test_outside_of_a_checkout_a_line_says_what_is_needed(
     found, shown = study_result(*words)
     assert (found, shown.count("\n")) == (code, 1), shown
     assert shown.startswith(f"bokeh-bench: {message}")
+
+
+def test_errors_of_rows_name_options_that_the_command_has() -> None:
+    options = {option for parameter in main.params for option in parameter.opts}
+    assert set(OPTIONS.values()) <= options
+    error = InputError("no", remedy=("use ", Argument("delegate", "cpu")))
+    assert error_text(error) == "no; use --delegate cpu"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench import child_process
+from bokeh_bench.error_text import error_text
 from bokeh_bench.measure.cases import (
     WARM_UP_SECONDS,
     BenchmarkCase,
@@ -90,9 +91,9 @@ def measure(
                 )
                 row = replace(row, operator_times=times, operator_times_note=note)
         except InputError as error:
-            row = replace(row, failure=str(error), failure_kind="input")
+            row = replace(row, failure=error_text(error), failure_kind="input")
         except HardwareError as error:
-            row = replace(row, failure=str(error), failure_kind="hardware")
+            row = replace(row, failure=error_text(error), failure_kind="hardware")
         yield row
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from bokeh_bench.error_text import error_text
 from bokeh_bench.machine import peak_rss_bytes, temperature_c
 from bokeh_runtime.backends.delegates import Engine, EngineOptions, open_engine
 from bokeh_runtime.errors import HardwareError, InputError
@@ -155,7 +156,7 @@ def main() -> None:
         try:
             answer = method(**arguments)
         except (InputError, HardwareError) as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
+            answer = {"error": type(error).__name__, "message": error_text(error)}
         send(answer)
 
 

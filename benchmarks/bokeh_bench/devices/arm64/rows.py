@@ -10,6 +10,7 @@ import numpy as np
 
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import CPU, FOLDER, ArmRunner
+from bokeh_bench.error_text import error_text
 from bokeh_bench.measure.cases import ModelUnderTest, read_model_under_test
 from bokeh_bench.measure.fidelity import measure_fidelity
 from bokeh_bench.measure.references import FullModelReferences
@@ -47,7 +48,7 @@ def measure_arm64(
             runner = runner or ArmRunner(folder, seconds)
             yield _measure(row, path, model, runner)
         except InputError as error:
-            yield replace(row, failure=str(error), failure_kind="input")
+            yield replace(row, failure=error_text(error), failure_kind="input")
 
 
 def _measure(row: Row, path: Path, model: ModelUnderTest, runner: ArmRunner) -> Row:
