@@ -87,8 +87,8 @@ def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:
 
 
 def test_without_the_environment_the_exit_code_is_3(data: Path, pack: Path, tmp_path: Path) -> None:
-    asked = ["study", "arm64", str(data / "tiny_float16.tflite"), "--pack", str(pack)]
-    done = CliRunner().invoke(main, [*asked, "--environment", str(tmp_path)])
+    arguments = ["study", "arm64", str(data / "tiny_float16.tflite"), "--pack", str(pack)]
+    done = CliRunner().invoke(main, [*arguments, "--environment", str(tmp_path)])
     assert done.exit_code == 3
     assert done.output == (
         f"bokeh-bench: {tmp_path}: no ARM environment; set it up with: make arm64 (in a "
@@ -187,25 +187,27 @@ def test_bokeh_bench_gives_fidelity_and_instructions_and_never_a_time(
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "arguments",
     [
         ("bokeh-bench", "none.tflite", "--device=arm64"),
         ("bokeh-bench", "none.tflite", "--device=android"),
     ],
 )
-def test_wrong_input_is_said_before_missing_hardware(
-    asked: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_wrong_input_is_reported_before_missing_hardware(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no adb
-    done = commands.command(*asked, cwd=tmp_path)
+    done = commands.command(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "none.tflite: cannot be read" in done.stderr
 
 
-def test_a_missing_model_is_said_before_a_missing_environment(pack: Path, tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_before_a_missing_environment(
+    pack: Path, tmp_path: Path
+) -> None:
     none, nothing = str(tmp_path / "none.tflite"), str(tmp_path / "nothing")
-    asked = ["study", "arm64", none, "--pack", str(pack), "--environment", nothing]
-    done = CliRunner().invoke(main, asked)
+    arguments = ["study", "arm64", none, "--pack", str(pack), "--environment", nothing]
+    done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
     assert "none.tflite: cannot be read" in done.output
 

@@ -33,7 +33,7 @@ def report(folder: Path) -> dict[str, Any]:
     return data
 
 
-def test_a_row_says_how_fast_how_faithful_and_where(data: Path, tmp_path: Path) -> None:
+def test_a_row_has_latency_fidelity_and_placement(data: Path, tmp_path: Path) -> None:
     done = bench(data / "small_int8.tflite", "-dcpu", "--json", *QUICK, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == report(tmp_path)
@@ -61,7 +61,7 @@ def test_a_row_says_how_fast_how_faithful_and_where(data: Path, tmp_path: Path) 
     assert report(tmp_path)["environment"]["tools"]["ai-edge-litert"]
 
 
-def test_a_matrix_has_a_row_for_each_and_failures_say_why(data: Path, tmp_path: Path) -> None:
+def test_every_combination_has_a_row_and_failures_have_reasons(data: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.tflite").write_bytes(b"TFL3" * 9)
     models = (data / "small_float32.tflite", "broken.tflite")
     done = bench(
@@ -94,13 +94,13 @@ def test_the_pack_of_another_conversion_is_noted(data: Path, tmp_path: Path) -> 
     for name in ("small_float32.tflite", "small.reference.npz"):
         shutil.copy(data / name, tmp_path)
     pack = hashlib.sha256((tmp_path / "small.reference.npz").read_bytes()).hexdigest()
-    for named, told in ((pack, False), ("0" * 64, True)):
-        said = {"reference": {"file": "small.reference.npz", "sha256": named}}
-        (tmp_path / "small_float32.report.json").write_text(json.dumps(said))
+    for named, noted in ((pack, False), ("0" * 64, True)):
+        conversion = {"reference": {"file": "small.reference.npz", "sha256": named}}
+        (tmp_path / "small_float32.report.json").write_text(json.dumps(conversion))
         done = bench("small_float32.tflite", "-dcpu", *QUICK, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         notes = " ".join(report(tmp_path)["rows"][0]["notes"])
-        assert ("is not the one that its report names" in notes) == told
+        assert ("is not the one that its report names" in notes) == noted
 
 
 def test_two_models_are_measured_in_interleaved_runs(data: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_two_models_are_measured_in_interleaved_runs(data: Path, tmp_path: Path)
     comparison = report(tmp_path)["paired_comparison"]
     assert (comparison["runs_per_model"], comparison["rounds"]) == (60, 10)
     ratio = comparison["latency_ratio"]
-    # The same bytes: whatever the machine does, it does to both.
+    # The files are identical, so disturbances affect both.
     assert 0.5 < ratio["ci95_low"] <= ratio["estimate"] <= ratio["ci95_high"] < 2
     assert "latency ratio of small_float32.tflite, cpu to copy.tflite, cpu: " in done.stderr
 
@@ -129,8 +129,8 @@ def test_ground_truth_in_pairs_of_folders_and_in_ebbs_layout(
         cv2.imwrite(str(targets / f"{i}.jpg"), cv2.blur(photo, (9, 9)))
     found = []
     model = data / "small_float32.tflite"
-    for given in (["--dataset", ebb], ["--dataset", photos, "--targets", targets]):
-        done = bench(model, "-dcpu", "--no-operators", *given, *QUICK, cwd=tmp_path)
+    for options in (["--dataset", ebb], ["--dataset", photos, "--targets", targets]):
+        done = bench(model, "-dcpu", "--no-operators", *options, *QUICK, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         (row,) = report(tmp_path)["rows"]
         found.append([one for one in row["fidelity"] if one["vs"] == "ground_truth"])
@@ -192,9 +192,9 @@ def test_a_run_is_compared_with_an_older_one(data: Path, tmp_path: Path) -> None
 
 
 def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) -> None:
-    asked = [data / "small_float32.tflite", "-dcpu", "--threads=1,2", "--no-operators",
-             "--seconds=600"]  # fmt: skip
-    with commands.on_a_terminal("bokeh-bench", *asked, "--runs=5", cwd=tmp_path) as (process, read):
+    model = data / "small_float32.tflite"
+    options = ["-dcpu", "--threads=1,2", "--no-operators", "--seconds=600", "--runs=5"]
+    with commands.on_a_terminal("bokeh-bench", model, *options, cwd=tmp_path) as (process, read):
         read("1 of 2")
         process.send_signal(signal.SIGINT)
         shown = read(None)
@@ -204,10 +204,11 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
     assert "Traceback" not in shown
     # The first rows are quick; the last one would take ten minutes.
     slow = tmp_path / "slow.tflite"
-    shutil.copy(asked[0], slow)
-    with commands.on_a_terminal(
-        "bokeh-bench", "missing.tflite", slow, *asked[1:], "--runs=5", cwd=tmp_path
-    ) as (process, read):
+    shutil.copy(model, slow)
+    with commands.on_a_terminal("bokeh-bench", "missing.tflite", slow, *options, cwd=tmp_path) as (
+        process,
+        read,
+    ):
         read("3 of 4")
         process.send_signal(signal.SIGINT)
         shown = read(None)
@@ -218,7 +219,7 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--pair", "a.tflite"], "--pair takes two models"),
         (["--targets", "x"], "--targets needs --dataset"),
@@ -238,22 +239,22 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(
-    arguments: list[str], said: str, tmp_path: Path
+    arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     done = bench(*arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_an_output_folder_that_cannot_be_written_fails_before_the_measurement(
     data: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("a file")
     done = bench(data / "small_int8.tflite", "-dcpu", "-o", "file/bench", cwd=tmp_path)
     assert done.returncode == 2
     assert "file/bench: cannot be written to" in done.stderr
-    assert (tmp_path / "file").read_text() == "in the way"
+    assert (tmp_path / "file").read_text() == "a file"
 
 
 def test_operators_of_a_gpu_are_not_profiled_and_a_broken_file_has_a_note(tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def test_operators_of_a_gpu_are_not_profiled_and_a_broken_file_has_a_note(tmp_pa
     assert why.startswith("LiteRT failed to profile the operators (")
 
 
-def test_the_shipped_pack_says_what_it_was_made_from() -> None:
+def test_the_shipped_pack_names_its_source_model() -> None:
     from bokeh_runtime.model import shipped_model
     from bokeh_runtime.tflite.metadata import read_metadata
 

@@ -77,7 +77,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, page_path: Path) -> I
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text))
-    page.on("request", lambda asked: asked.url.startswith("http") and faults.append(asked.url))
+    page.on("request", lambda sent: sent.url.startswith("http") and faults.append(sent.url))
     page.goto(page_path.as_uri())
     yield page
     assert faults == []
@@ -89,7 +89,7 @@ def cut(page: Page) -> str:
     return str(page.evaluate(script))
 
 
-def test_nothing_sticks_out_and_every_picture_is_drawn(page: Page) -> None:
+def test_nothing_overflows_and_every_image_is_shown(page: Page) -> None:
     width = page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
     assert width[0] <= width[1]
     sizes = page.evaluate("() => [...document.images].map(i => [i.naturalWidth, i.alt])")
@@ -146,7 +146,7 @@ def test_names_are_text_and_failures_are_shown(page: Page) -> None:
         assert words in text
 
 
-def test_a_picture_is_in_the_file_once(page_path: Path) -> None:
+def test_an_image_is_in_the_file_once(page_path: Path) -> None:
     text = page_path.read_text()
     # Photo, full model, output and difference of two rows; the rows' photos differ.
     assert text.count("data:image/webp;base64,") == 2 + 2 * 2

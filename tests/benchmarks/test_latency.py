@@ -82,20 +82,22 @@ def rounds(
     rng: np.random.Generator,
     *,
     count: int,
-    turns: int,
-    alike: float = 0.8,
+    runs_each: int,
+    correlation: float = 0.8,
     process: float = 0.03,
 ) -> list[Block]:
-    """Blocks of a true ratio of 1, as a machine gives them.
+    """Simulated blocks with a true ratio of 1.
 
-    Each run's deviation is `alike` of the one before (an autoregression of order 1), and each
-    process has a speed of its own.
+    Deviations of consecutive runs have the given correlation (an autoregression of order 1), and
+    each process has a random speed with the relative deviation `process`.
     """
 
     def runs() -> list[float]:
         deviations = [rng.normal(0, 0.02)]
-        while len(deviations) < turns:
-            deviations.append(alike * deviations[-1] + rng.normal(0, 0.02 * (1 - alike**2) ** 0.5))
+        while len(deviations) < runs_each:
+            deviations.append(
+                correlation * deviations[-1] + rng.normal(0, 0.02 * (1 - correlation**2) ** 0.5)
+            )
         return list(100 * np.exp(rng.normal(0, process) + np.array(deviations)))
 
     return [(runs(), runs()) for _ in range(count)]
@@ -105,21 +107,21 @@ def coverage(found: Iterable[LatencyRatio]) -> float:
     return float(np.mean([one.ci95_low <= 1 <= one.ci95_high for one in found]))
 
 
-def test_the_interval_covers_the_truth_where_runs_and_processes_are_alike() -> None:
+def test_the_interval_covers_the_truth_where_runs_and_processes_are_correlated() -> None:
     rng = np.random.default_rng(14)
-    sure = coverage(estimate_latency_ratio(rounds(rng, count=10, turns=4)) for _ in range(300))
+    sure = coverage(estimate_latency_ratio(rounds(rng, count=10, runs_each=4)) for _ in range(300))
     assert 0.92 <= sure <= 0.98  # 0.95 with a standard error of 0.013
-    # The same machine, but all turns in one process each, taken for independent.
-    turns = (rounds(rng, count=1, turns=40)[0] for _ in range(100))
+    # The same machine, but all runs in one process and wrongly treated as independent.
+    dependent = (rounds(rng, count=1, runs_each=40)[0] for _ in range(100))
     naive = coverage(
-        estimate_latency_ratio([([a], [b]) for a, b in zip(*one, strict=True)]) for one in turns
+        estimate_latency_ratio([([a], [b]) for a, b in zip(*one, strict=True)]) for one in dependent
     )
     assert naive < 0.5
 
 
-def test_blocks_of_one_process_hold_what_follows_each_other_together() -> None:
+def test_blocks_of_one_process_keep_consecutive_runs_together() -> None:
     rng = np.random.default_rng(15)
-    series = [rounds(rng, count=1, turns=100, process=0)[0] for _ in range(200)]
+    series = [rounds(rng, count=1, runs_each=100, process=0)[0] for _ in range(200)]
     assert 0.85 <= coverage(estimate_latency_ratio(blocks(*one)) for one in series) <= 0.99
     single = coverage(
         estimate_latency_ratio([([a], [b]) for a, b in zip(*one, strict=True)]) for one in series
@@ -127,37 +129,39 @@ def test_blocks_of_one_process_hold_what_follows_each_other_together() -> None:
     assert single < 0.6
 
 
-@pytest.mark.parametrize("turns", [10, 60, 61])
-def test_blocks_are_all_turns_in_their_order(turns: int) -> None:
-    found = blocks(range(turns), range(turns))
+@pytest.mark.parametrize("runs", [10, 60, 61])
+def test_blocks_hold_all_runs_in_order(runs: int) -> None:
+    found = blocks(range(runs), range(runs))
     assert len(found) == 10
-    assert [ms for one, _ in found for ms in one] == list(range(turns))
+    assert [ms for one, _ in found for ms in one] == list(range(runs))
     assert all(one for one, _ in found)
 
 
 def test_five_rounds_are_enough_and_four_are_not() -> None:
     rng = np.random.default_rng(16)
-    sure = coverage(estimate_latency_ratio(rounds(rng, count=5, turns=1)) for _ in range(200))
+    sure = coverage(estimate_latency_ratio(rounds(rng, count=5, runs_each=1)) for _ in range(200))
     assert 0.89 <= sure <= 0.99
     with pytest.raises(ValueError, match="an interval needs 5"):
-        estimate_latency_ratio(rounds(rng, count=4, turns=10))
+        estimate_latency_ratio(rounds(rng, count=4, runs_each=10))
 
 
-def test_the_ratio_of_turns_ignores_what_hits_both() -> None:
+def test_the_ratio_of_interleaved_runs_ignores_what_affects_both() -> None:
     machine = 1 + np.arange(40) / 10  # five times slower at the end
     found = estimate_latency_ratio(blocks(list(80 * machine), list(100 * machine)))
     assert (found.estimate, found.ci95_low, found.ci95_high) == pytest.approx((0.8, 0.8, 0.8))
 
 
-def test_the_interval_of_a_difference_leaves_1_out() -> None:
+def test_the_interval_of_a_difference_excludes_1() -> None:
     rng = np.random.default_rng(17)
-    slower = [([1.3 * ms for ms in one], other) for one, other in rounds(rng, count=10, turns=4)]
+    slower = [
+        ([1.3 * ms for ms in one], other) for one, other in rounds(rng, count=10, runs_each=4)
+    ]
     found = estimate_latency_ratio(slower)
     assert 1 < found.ci95_low < found.estimate < found.ci95_high < 1.7
 
 
 class Clock:
-    """Stands for `Worker`: the one that runs second takes a tenth longer."""
+    """Stands for `Worker`: the model that runs second takes a tenth longer."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -187,7 +191,7 @@ class Clock:
             }
 
 
-def test_who_runs_first_alternates_in_fresh_processes(
+def test_the_order_alternates_in_fresh_processes(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -202,6 +206,6 @@ def test_who_runs_first_alternates_in_fresh_processes(
     assert clock.started == 2 * 10 + 2  # and one more each for the fidelity
     assert (comparison.runs_per_model, comparison.rounds) == (20, 10)
     assert [len(row.latency.runs_ms) for row in rows if row.latency] == [20, 20]
-    # What is due to the order alone is no difference between the models.
+    # The effect of the order is not taken for a difference between the models.
     found = comparison.latency_ratio
     assert (found.ci95_low, found.estimate, found.ci95_high) == pytest.approx((1, 1, 1))

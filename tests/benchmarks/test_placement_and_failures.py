@@ -46,7 +46,7 @@ def report(placement: Placement) -> Report:
         (WHOLE, "43 of 43", None),
     ],
 )
-def test_where_a_row_ran_is_told_alike_everywhere(
+def test_every_output_reports_the_same_placement(
     placement: Placement, share: str, left: str | None, tmp_path: Path
 ) -> None:
     written = report(placement)
@@ -66,10 +66,10 @@ def test_where_a_row_ran_is_told_alike_everywhere(
 
 
 def broken(value: float) -> Callable[[np.ndarray], np.ndarray]:
-    def one_value(picture: np.ndarray) -> np.ndarray:
-        picture = picture.copy()
-        picture[3, 5, 1] = value
-        return picture
+    def one_value(image: np.ndarray) -> np.ndarray:
+        image = image.copy()
+        image[3, 5, 1] = value
+        return image
 
     return one_value
 
@@ -80,7 +80,7 @@ NOT_FINITE = [np.nan, np.inf, -np.inf]
 
 @pytest.mark.parametrize("value", NOT_FINITE)
 @pytest.mark.parametrize("vs", ["full_model", "ground_truth"])
-def test_a_picture_that_is_not_finite_has_no_fidelity(
+def test_an_output_that_is_not_finite_has_no_fidelity(
     value: float, vs: str, rng: np.random.Generator
 ) -> None:
     reference = rng.random((40, 40, 3), np.float32)
@@ -99,8 +99,8 @@ class FakeWorker:
 
     def call(self, task: str, **arguments: Any) -> dict[str, Any]:
         if task == "infer":
-            pictures = np.load(arguments["inputs"]).astype(np.float32) / 255
-            np.save(arguments["outputs"], [type(self).model(one) for one in pictures])
+            images = np.load(arguments["inputs"]).astype(np.float32) / 255
+            np.save(arguments["outputs"], [type(self).model(one) for one in images])
         return {
             "open": {"load_ms": 1.0, "placement": asdict(WHOLE)},
             "warm_up": {"first_inference_ms": 2.0, "warm_up_runs": 2},
@@ -116,7 +116,7 @@ class FakeWorker:
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
-def test_a_row_whose_pictures_are_not_finite_fails_and_the_next_is_measured(
+def test_a_row_whose_outputs_are_not_finite_fails_and_the_next_is_measured(
     value: float, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host, "Worker", FakeWorker)
@@ -127,7 +127,7 @@ def test_a_row_whose_pictures_are_not_finite_fails_and_the_next_is_measured(
     rows = host.measure(cases, settings, print)
     monkeypatch.setattr(FakeWorker, "model", staticmethod(broken(value)), raising=False)
     first = next(rows)
-    monkeypatch.setattr(FakeWorker, "model", staticmethod(lambda picture: picture))
+    monkeypatch.setattr(FakeWorker, "model", staticmethod(lambda image: image))
     second = next(rows)
     assert first.failure.endswith(NOT_FINITE_REMEDY)
     assert (first.failure_kind, first.fidelity) == ("input", ())
@@ -159,19 +159,17 @@ def test_on_a_phones_kernels_too(
     assert row.failure.endswith(NOT_FINITE_REMEDY)
 
 
-# What the phone answers.
+# Results of a phone.
 
 
 @pytest.fixture
-def answer(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
-    """Reads an answer of one row on the GPU, changed by what is given."""
+def read_result(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
+    """Reads a phone's result of one row on the GPU, with the given changes."""
     path = data / "small_float16.tflite"
     model = read_model_under_test(path, FullModelReferences(None, None, None, print))
-    pictures = np.stack([sample.reference_output for sample in model.reference_samples]).astype(
-        "<f4"
-    )
+    images = np.stack([sample.reference_output for sample in model.reference_samples]).astype("<f4")
 
-    def read(*, outputs: np.ndarray | None = pictures, **placement: Any) -> list[Row]:
+    def read(*, outputs: np.ndarray | None = images, **placement: Any) -> list[Row]:
         row: dict[str, Any] = {
             "failure": "", "load_ms": 1.0, "first_inference_ms": 2.0, "warm_up_runs": 2,
             "runs_ms": [2.0] * 5, "outputs": None,
@@ -191,8 +189,8 @@ def answer(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
     return read
 
 
-def test_an_unknown_share_of_a_phone_stays_unknown(answer: Callable[..., list[Row]]) -> None:
-    (row,) = answer(nodes_placed=None, left=None)
+def test_an_unknown_share_of_a_phone_stays_unknown(read_result: Callable[..., list[Row]]) -> None:
+    (row,) = read_result(nodes_placed=None, left=None)
     assert row.placement is not None
     assert (row.placement.share, row.placement.unsupported) == ("unknown of 43", "unknown")
     assert len(row.fidelity) == 1
@@ -201,19 +199,19 @@ def test_an_unknown_share_of_a_phone_stays_unknown(answer: Callable[..., list[Ro
 @pytest.mark.parametrize(
     "contradiction", [{"nodes_placed": 44}, {"nodes_placed": -1}, {"delegate": "cpu"}]
 )
-def test_a_phone_that_contradicts_itself_is_not_believed(
-    contradiction: dict[str, Any], answer: Callable[..., list[Row]]
+def test_an_inconsistent_result_of_a_phone_is_refused(
+    contradiction: dict[str, Any], read_result: Callable[..., list[Row]]
 ) -> None:
     with pytest.raises(HardwareError, match="the result of X1 cannot be read"):
-        answer(**contradiction)
+        read_result(**contradiction)
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
-def test_a_phones_picture_that_is_not_finite_is_a_row_with_the_reason(
-    value: float, answer: Callable[..., list[Row]]
+def test_a_phones_output_that_is_not_finite_is_a_row_with_the_reason(
+    value: float, read_result: Callable[..., list[Row]]
 ) -> None:
-    pictures = np.full((2, 64, 96, 3), value, "<f4")
-    (row,) = answer(outputs=np.concatenate([pictures, pictures]))
+    images = np.full((2, 64, 96, 3), value, "<f4")
+    (row,) = read_result(outputs=np.concatenate([images, images]))
     assert row.failure.endswith(NOT_FINITE_REMEDY)
 
 
@@ -221,7 +219,7 @@ HANG = "sleep 100000 & wait"
 
 
 def bench_with_adb(folder: Path, data: Path, **hangs: str) -> subprocess.CompletedProcess[str]:
-    """Runs with an adb that answers as a phone's, and does what is given at a word."""
+    """Runs with a fake adb that runs the given shell command for calls that contain the keyword."""
     here = folder / "programs"
     here.mkdir()
     cases = "\n".join(f"  *'{word.replace('_', ' ')}'*) {does};;" for word, does in hangs.items())
@@ -234,9 +232,9 @@ def bench_with_adb(folder: Path, data: Path, **hangs: str) -> subprocess.Complet
     )
     (here / "adb").chmod(0o755)
     model = data / "small_float16.tflite"
-    asked = (model, "-dcpu,gpu", "--device=android", "--timeout=4", "--runs=5", "--seconds=0")
+    arguments = (model, "-dcpu,gpu", "--device=android", "--timeout=4", "--runs=5", "--seconds=0")
     path = f"{here}:/usr/bin:/bin"
-    return commands.command("bokeh-bench", *asked, cwd=folder, PATH=path)
+    return commands.command("bokeh-bench", *arguments, cwd=folder, PATH=path)
 
 
 @pytest.mark.parametrize("word", ["mkdir", "push", "am_start", "status.json", "pidof"])
@@ -261,7 +259,7 @@ def test_a_phone_that_hangs_at_the_end_is_a_row_with_the_reason(data: Path, tmp_
     ] * 2
 
 
-def test_an_app_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_app_without_progress_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent:
         serial = "X1"
 

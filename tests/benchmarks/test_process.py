@@ -1,4 +1,4 @@
-"""What hangs is given up: a row with the reason, and nothing of it outlives its limit."""
+"""Processes that hang are killed with their children, and become rows with the reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HANGING = "sleep 100000 & echo started; wait"
 
 
 class Life:
-    """Tells when all processes that opened a pipe have ended."""
+    """Detects when all processes that opened a pipe have ended."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "life"
@@ -110,13 +110,13 @@ def test_a_worker_that_hangs_is_a_hardware_error(life: Life) -> None:
             worker.call("open")
 
 
-def test_a_worker_that_says_half_a_line_hangs_too() -> None:
+def test_a_worker_that_sends_half_a_line_hangs_too() -> None:
     program = ["sh", "-c", "printf '{\"ms\"'; sleep 100000"]
     with Worker({}, SHORT, program) as worker, pytest.raises(HardwareError, match="no answer for"):
         worker.call("time_one_run")
 
 
-def test_a_worker_that_says_that_runs_end_may_take_longer() -> None:
+def test_a_worker_that_reports_progress_may_take_longer() -> None:
     beat = "sleep 1; echo '{\"alive\": true}'; "
     program = ["sh", "-c", f"read x; {beat * 6} printf '{{\"ms\"'; sleep 1; echo ': 5}}'; read x"]
     began = time.monotonic()
@@ -134,7 +134,7 @@ def test_a_worker_that_dies_says_how() -> None:
         worker.call("open")
 
 
-def test_a_measurement_says_each_second_that_it_lives(data: Path) -> None:
+def test_a_measurement_reports_each_second_that_it_runs(data: Path) -> None:
     request = {"model": str(data / "small_float16.tflite"), "delegate": "cpu", "threads": 1}
     program = [sys.executable, "-m", "bokeh_bench.workers.latency", json.dumps(request)]
     tasks = '{"task": "open"}\n{"task": "time", "runs": 5, "seconds": 3}\n'
@@ -168,9 +168,9 @@ def test_a_driver_that_hangs_is_a_row_with_the_reason(data: Path, tmp_path: Path
     assert "try another --delegate" in rows[0]["failure"]
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "soon"])
-def test_a_limit_is_a_positive_number(given: str, tmp_path: Path) -> None:
-    done = commands.command("bokeh-bench", f"--timeout={given}", cwd=tmp_path)
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_a_limit_is_a_positive_number(value: str, tmp_path: Path) -> None:
+    done = commands.command("bokeh-bench", f"--timeout={value}", cwd=tmp_path)
     assert done.returncode == 2
     assert "--timeout" in done.stderr
 
@@ -196,7 +196,7 @@ def test_other_programs_that_hang_are_reported(
     monkeypatch.setattr(child_process, "TIMEOUT_SECONDS", SHORT / 10)
     monkeypatch.setattr(conversion, "CONVERSION_SECONDS", SHORT)
     monkeypatch.setattr(agreement, "_LITERT_SECONDS", SHORT)
-    ways: list[tuple[Any, str]] = [
+    calls: list[tuple[Any, str]] = [
         (lambda: conversion._convert(model, "a b", (64, 96), None, tmp_path, 1), "a b did not end"),
         (lambda: agreement._litert_ms(model, 1), "LiteRT's benchmark did not end within"),
         (
@@ -204,9 +204,9 @@ def test_other_programs_that_hang_are_reported(
             "a.jpg: rendering .* did not",
         ),
     ]
-    for way, said in ways:
-        with pytest.raises(InputError, match=said):
-            way()
+    for call, message in calls:
+        with pytest.raises(InputError, match=message):
+            call()
 
 
 def test_a_rendering_that_fails_is_reported(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def folders(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:
         if name != "c":
             cv2.imwrite(str(targets / f"{name}.jpg"), cv2.blur(photo, (9, 9)))
             cv2.imwrite(str(targets / f"{name}.png"), photo[..., 0])
-    (targets / "c.txt").write_text("no picture")
+    (targets / "c.txt").write_text("not an image")
     return photos, targets
 
 

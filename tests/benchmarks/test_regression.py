@@ -84,7 +84,7 @@ def test_the_limit_applies_to_each_statistic(old: dict[str, Any]) -> None:
     ]
 
 
-def test_identical_pictures_are_the_best() -> None:
+def test_identical_images_are_the_best() -> None:
     identical, differing = report([math.inf, math.inf]), report([45.0, 45.0])
     assert failures(identical, identical, STRICT) == []
     assert failures(differing, identical, STRICT) == []
@@ -95,7 +95,7 @@ def test_identical_pictures_are_the_best() -> None:
     ]
 
 
-def test_an_identical_picture_hides_no_other() -> None:
+def test_an_identical_image_hides_no_other() -> None:
     lines = failures(report([math.inf, 40.0]), report([math.inf, 9.0]), STRICT)
     assert len(lines) == 3
     assert "mean 40.00 dB to 9.00 dB" in lines[0]
@@ -107,7 +107,7 @@ def test_an_identical_picture_hides_no_other() -> None:
     assert "photo 1 was identical, now 60.00 dB" in line
 
 
-def test_a_report_of_an_older_version_is_compared_where_it_says_enough() -> None:
+def test_a_report_of_an_older_version_is_compared_where_it_has_the_values() -> None:
     def older(psnr_db: list[float]) -> dict[str, Any]:
         """As it was written before the pooled error and `identical` were."""
         data = report(psnr_db)
@@ -144,7 +144,7 @@ def test_what_was_measured_before_must_be_again(
 
 @pytest.mark.parametrize("side", ["old", "new"])
 @pytest.mark.parametrize("value", [None, 0, 0.0, -3.0, math.nan, math.inf, "fast", []])
-def test_a_time_that_says_nothing_is_no_time(
+def test_an_invalid_latency_is_not_compared(
     side: str, value: object, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     (old if side == "old" else new)["rows"][0]["latency"]["latency_ms"] = value
@@ -154,7 +154,7 @@ def test_a_time_that_says_nothing_is_no_time(
 
 @pytest.mark.parametrize("side", ["old", "new"])
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, "good"])
-def test_a_psnr_that_says_nothing_is_no_psnr(
+def test_an_invalid_psnr_is_not_compared(
     side: str, value: object, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     (old if side == "old" else new)["rows"][0]["fidelity"][0]["images"][1]["psnr_db"] = value
@@ -163,7 +163,7 @@ def test_a_psnr_that_says_nothing_is_no_psnr(
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda row: row.update(latency=None), "no latency in the older report"),
         (lambda row: row.pop("latency"), "no latency in the older report"),
@@ -177,11 +177,11 @@ def test_a_psnr_that_says_nothing_is_no_psnr(
     ],
 )
 def test_what_an_older_report_does_not_hold_cannot_pass(
-    damage: Any, said: str, old: dict[str, Any], new: dict[str, Any]
+    damage: Any, message: str, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     damage(old["rows"][0])
     (line,) = failures(old, new, STRICT)
-    assert said in line
+    assert message in line
 
 
 def test_nothing_to_compare_with_is_no_pass(old: dict[str, Any], new: dict[str, Any]) -> None:
