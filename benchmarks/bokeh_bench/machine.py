@@ -19,7 +19,7 @@ _THERMAL = Path("/sys/class/thermal")
 
 
 def environment() -> dict[str, Any]:
-    \"\"\"Returns the machine's properties, the tools' versions and the code's hashes, as JSON data.\"\"\"
+    """Returns the machine, the tools' versions and the code's hashes, as JSON data."""
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),

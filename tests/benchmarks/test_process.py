@@ -196,8 +196,9 @@ def test_other_programs_that_hang_are_reported(
     monkeypatch.setattr(child_process, "TIMEOUT_SECONDS", SHORT / 10)
     monkeypatch.setattr(conversion, "CONVERSION_SECONDS", SHORT)
     monkeypatch.setattr(agreement, "_LITERT_SECONDS", SHORT)
+    settings = conversion.Settings((64, 96), None, threads=1)
     calls: list[tuple[Any, str]] = [
-        (lambda: conversion._convert(model, "a b", (64, 96), None, tmp_path, 1), "a b did not end"),
+        (lambda: conversion._convert(model, "a b", settings, tmp_path), "a b did not end"),
         (lambda: agreement._litert_ms(model, 1), "LiteRT's benchmark did not end within"),
         (
             lambda: rendering._time_stages(model, Path("a.jpg"), tmp_path, 1),

@@ -105,7 +105,13 @@ def conversion(
     Without MODEL, the demo model is converted.
     """
     with study_session(verbose) as progress, tempfile.TemporaryDirectory() as folder:
-        from bokeh_bench.studies.conversion import BASELINE, measure, save_untrained, table
+        from bokeh_bench.studies.conversion import (
+            BASELINE,
+            Settings,
+            measure,
+            save_untrained,
+            table,
+        )
 
         runner = ArmRunner(FOLDER) if arm64 else None
         # Latency is relative to the baseline, which also computes the reference outputs.
@@ -115,12 +121,10 @@ def conversion(
             path = save_untrained(untrained, Path(folder))
         rows = measure(
             path,
-            size,
+            Settings(size, photos, threads),
             Path(folder),
-            photos=photos,
             methods=tuple(methods),
             runs=runs,
-            threads=threads,
             runner=runner,
             progress=progress,
         )

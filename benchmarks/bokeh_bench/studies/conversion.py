@@ -70,15 +70,28 @@ class Row:
     instructions_ratio: float | None
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How every file is converted and run.
+
+    Attributes:
+        size: Height and width of the input, in pixels.
+        photos: Folder of photos for calibration and verification; None uses the bundled ones.
+        threads: Number of CPU threads.
+    """
+
+    size: tuple[int, int]
+    photos: Path | None
+    threads: int
+
+
 def measure(
     path: Path,
-    size: tuple[int, int],
+    settings: Settings,
     folder: Path,
     *,
-    photos: Path | None,
     methods: Sequence[str],
     runs: int,
-    threads: int,
     runner: ArmRunner | None,
     progress: Callable[[str], None],
 ) -> list[Row]:
@@ -86,13 +99,11 @@ def measure(
 
     Args:
         path: The trained model.
-        size: Height and width of the input, in pixels.
+        settings: How to convert it and to run the files.
         folder: Folder for the files.
-        photos: Folder of photos for calibration and verification; None uses the bundled ones.
         methods: Some of `bokeh_bench.workers.conversion.METHODS`, `BASELINE` among them. The first
             method of bokeh-convert computes the reference outputs.
         runs: Number of timed runs of each file; 0 leaves the latency out.
-        threads: Number of CPU threads.
         runner: Counts instructions; None leaves them out.
         progress: Called with a description of each step.
 
@@ -105,9 +116,10 @@ def measure(
     made: dict[str, tuple[bytes, dict[str, Any]]] = {}
     for method in methods:
         progress(method)
-        made[method] = _convert(path, method, size, photos, folder, threads)
+        made[method] = _convert(path, method, settings, folder)
     reference = load_reference(next(folder.glob("**/*.reference.npz")))
     progress("latency")
+    threads = settings.threads
     files = {method: content for method, (content, _) in made.items()}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
     instructions = {} if runner is None else _instructions(path, files, reference, runner, progress)
@@ -230,12 +242,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _convert(
-    path: Path,
-    method: str,
-    size: tuple[int, int],
-    photos: Path | None,
-    folder: Path,
-    threads: int,
+    path: Path, method: str, settings: Settings, folder: Path
 ) -> tuple[bytes, dict[str, Any]]:
     began = time.monotonic()
     out = folder / method.replace(" ", "-")
@@ -244,10 +251,10 @@ def _convert(
     request = {
         "path": str(path),
         "method": method,
-        "size": size,
-        "photos": None if photos is None else str(photos),
+        "size": settings.size,
+        "photos": None if settings.photos is None else str(settings.photos),
         "out": str(out),
-        "threads": threads,
+        "threads": settings.threads,
     }
     try:
         done = child_process.run([*module, json.dumps(request)], seconds=CONVERSION_SECONDS)
