@@ -1,4 +1,4 @@
-"""What the machine tells of itself; None where it does not."""
+"""Properties of this machine. A property that the system does not report is None."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def environment() -> dict[str, Any]:
 
 
 def governor() -> str | None:
-    """Returns the CPUs' frequency governors, each once."""
+    """Returns the frequency governors of the CPU cores, without duplicates."""
     found = {_read(path) for path in _CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")}
     return ", ".join(sorted(name for name in found if name)) or None
 
 
 def temperature_c() -> float | None:
-    """Returns the hottest thermal zone's temperature, in degrees Celsius."""
+    """Returns the temperature of the hottest thermal zone, in degrees Celsius."""
     found = [_read(path) for path in _THERMAL.glob("thermal_zone*/temp")]
     degrees = [int(text) / 1000 for text in found if text and text.lstrip("-").isdigit()]
     return max(degrees, default=None)
