@@ -450,7 +450,7 @@ def test_a_worker_that_is_silent_is_noticed_by_a_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     program = (sys.executable, "-c", "print('{\"done\": 1}', flush=True); input(); input()")
     with Worker({}, 60.0, program) as worker:
-        assert worker.ask("anything") == {"done": 1}
+        assert worker.call("anything") == {"done": 1}
     give_up = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < give_up:
         time.sleep(0.05)
