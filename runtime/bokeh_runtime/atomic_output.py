@@ -15,6 +15,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.windows_files import refuse_name, replace, why
 
 _RUN = ".bokeh-tflite-run-"
 _LOCK = "lock"
@@ -67,7 +68,7 @@ class AtomicOutput:
             self._discard()
             if isinstance(error, OSError):
                 raise InputError(
-                    f"{folder}: cannot be written to ({_words(error)}); choose another folder"
+                    f"{folder}: cannot be written to ({why(error)}); choose another folder"
                 ) from error
             raise
 
@@ -75,9 +76,10 @@ class AtomicOutput:
         """Returns the temporary path of the file that will be called `name`.
 
         Raises:
-            InputError: If a folder has that name.
+            InputError: If a folder has that name, or Windows knows no file of that name.
         """
         if name not in self._names:
+            refuse_name(self._folder / name)
             refuse_folder(self._folder / name)
             self._names.append(name)
         return self._run / _NEW / name
@@ -93,8 +95,10 @@ class AtomicOutput:
                 self._check()
                 self._replace()
         except OSError as error:
+            paths = [str(path) for path in (error.filename2, error.filename) if path]
+            ours = [path for path in paths if not path.startswith(str(self._run))]
             raise InputError(
-                f"{error.filename2 or self._folder}: cannot be put in place ({_words(error)}); "
+                f"{(ours or [str(self._folder)])[0]}: cannot be put in place ({why(error)}); "
                 f"{self._changed()}"
             ) from error
         self._in_place += self._names
@@ -114,10 +118,10 @@ class AtomicOutput:
             named = str(error.filename or "")
             if named and not named.startswith(str(self._run)):
                 raise InputError(
-                    f"{named}: {_words(error)}; {self._folder}: {self._changed()}"
+                    f"{named}: {why(error)}; {self._folder}: {self._changed()}"
                 ) from error
             raise InputError(
-                f"{self._folder}: writing failed ({_words(error)}); {self._changed()}"
+                f"{self._folder}: writing failed ({why(error)}); {self._changed()}"
             ) from error
 
     def _check(self) -> None:
@@ -136,7 +140,7 @@ class AtomicOutput:
     def _replace(self) -> None:
         new, whole, old = (self._run / name for name in (_NEW, _WHOLE, _OLD))
         if len(self._names) == 1:  # one rename is whole by itself
-            os.replace(new / self._names[0], self._folder / self._names[0])
+            replace(new / self._names[0], self._folder / self._names[0])
             return
         for path in new.iterdir():
             if path.name not in self._names:
@@ -150,8 +154,8 @@ class AtomicOutput:
             for name in self._names:
                 target = self._folder / name
                 if os.path.lexists(target) and not os.path.lexists(old / name):
-                    os.replace(target, old / name)
-                os.replace(whole / name, target)
+                    replace(target, old / name)
+                replace(whole / name, target)
         except BaseException as error:
             self._roll_back(error)
             raise
@@ -168,16 +172,17 @@ class AtomicOutput:
             for name in self._names:
                 target = self._folder / name
                 if not os.path.lexists(whole / name):
-                    os.replace(target, whole / name)
-                if os.path.lexists(old / name):
-                    os.replace(old / name, target)
+                    replace(target, whole / name)
+                # Else it is there, under both names; Windows would refuse that of an open file.
+                if os.path.lexists(old / name) and not os.path.lexists(target):
+                    replace(old / name, target)
             whole.rename(new)
         except OSError as again:
             placed = [name for name in self._names if not os.path.lexists(whole / name)]
             waiting = [name for name in self._names if name not in placed]
             raise InputError(
-                f"{self._folder}: some files could not be put in place ({_words(cause)}), nor the "
-                f"others taken back ({_words(again)}); new: {_listed(placed)}; not: "
+                f"{self._folder}: some files could not be put in place ({why(cause)}), nor the "
+                f"others taken back ({why(again)}); new: {_listed(placed)}; not: "
                 f"{_listed(waiting)}; the next run into this folder goes on with it"
             ) from again
         shutil.rmtree(old, ignore_errors=True)
@@ -231,7 +236,7 @@ def folder_lock(folder: Path, name: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written to ({_words(error)}); choose another folder"
+            f"{folder}: cannot be written to ({why(error)}); choose another folder"
         ) from error
     try:
         yield
@@ -313,11 +318,11 @@ def _finish(run: Path, folder: Path) -> None:
     for path in sorted((run / _WHOLE).iterdir()):
         target = folder / path.name
         try:
-            os.replace(path, target)
+            replace(path, target)
         except OSError as error:
             raise InputError(
                 f"{target}: an earlier run was killed before this file was in place, and it cannot "
-                f"be put there ({_words(error)}); mend that, or remove {run}"
+                f"be put there ({why(error)}); mend that, or remove {run}"
             ) from error
 
 
@@ -333,10 +338,6 @@ def _keep(target: Path, kept: Path) -> None:
     # Where there are no hard links it is renamed later, right before it is replaced.
     with contextlib.suppress(OSError, NotImplementedError):
         os.link(target, kept, follow_symlinks=False)
-
-
-def _words(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def _listed(names: list[str]) -> str:
