@@ -30,14 +30,15 @@ import numpy as np
 
 from bokeh_bench.machine import peak_rss_bytes, temperature_c
 from bokeh_runtime.backends.delegates import Engine, EngineOptions, open_engine
+from bokeh_runtime.contract.constants import BENCHMARK
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.tflite.file import read_tflite
 
-MOST_RUNS = 2000
+MOST_RUNS = BENCHMARK.max_runs
 _ALIVE_SECONDS = 1.0
-_WINDOW, _STEADY = 3, 0.02
-"""Steady: the medians of the last three runs and of the three before differ by 2 % at most."""
+_WINDOW, _STEADY = BENCHMARK.warm_up_window_runs, BENCHMARK.warm_up_tolerance
+"""Steady: the medians of the last runs and of those before differ by so much at most."""
 
 
 class Measurement:
