@@ -68,7 +68,7 @@ def test_an_rgb_model_is_not_fed_the_depth_maps_of_its_folder(photos: Path) -> N
     every = [*drawn.calibration, *drawn.verification]
     assert {sample.photo.name for sample in every} == sharp
     assert drawn.notes == [
-        f"{photos}: 4 grey pictures beside a photo of that name passed over as depth map or mask"
+        f"{photos}: skipped 4 grey pictures named after a photo (taken as depth maps or masks)"
     ]
 
 

@@ -92,7 +92,7 @@ def test_a_network_of_several_outputs_without_a_picture_is_refused(tmp_path: Pat
 
 def test_two_graphs_are_named_and_not_chosen_from(two_graphs: Path) -> None:
     assert read_tflite(two_graphs).signatures == ("a_passthrough", "enhance")
-    said = r"graphs\.tflite: holds several graphs, a_passthrough and enhance; "
+    said = r"graphs\.tflite: has several signatures, a_passthrough and enhance; "
     with pytest.raises(InputError, match=said):
         BokehModel.open(two_graphs, "cpu")
     with pytest.raises(InputError, match=said):
@@ -111,5 +111,5 @@ def test_the_only_map_of_a_depth_network_is_taken(tmp_path: Path) -> None:
     two = write(
         tmp_path / "two.tflite", draw=lambda photo: {"a": photo[..., 0] * 2, "b": photo[..., 1] * 2}
     )
-    with pytest.raises(InputError, match=r"two\.tflite: not from one image to one map"):
+    with pytest.raises(InputError, match=r"two\.tflite: does not map one image to one depth map"):
         DepthModel(two)

@@ -93,7 +93,7 @@ def test_a_depth_network_gets_the_values_it_was_trained_on(data: Path) -> None:
 
 
 def test_a_bokeh_network_is_no_depth_network(data: Path) -> None:
-    with pytest.raises(InputError, match="not from one image to one map"):
+    with pytest.raises(InputError, match="does not map one image to one depth map"):
         DepthModel(data / "small_float16.tflite")
 
 
@@ -127,7 +127,7 @@ def test_a_pfm_with_unknown_values_is_far_there(tmp_path: Path) -> None:
 
 
 def test_unknown_values_of_a_depth_network_are_refused(data: Path) -> None:
-    with pytest.raises(InputError, match=r"values 'nope' are unknown; use one of imagenet, 0\.\.1"):
+    with pytest.raises(InputError, match=r"values='nope': unknown; use one of imagenet, 0\.\.1"):
         DepthModel(data / "depth_last.tflite", values="nope")
 
 

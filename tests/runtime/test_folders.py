@@ -32,7 +32,7 @@ def test_a_grey_picture_of_a_photos_name_is_its_map(tmp_path: Path) -> None:
     assert names(found.photos) == ["a.jpg", "b.webp", "c.JPEG", "d.tif", "e.png"]
     assert names(found.maps) == ["a.png", "b.tif", "c.png", "d.png", "e.jpg"]
     assert found.notes == [
-        f"{tmp_path}: 5 grey pictures beside a photo of that name passed over as depth map or mask"
+        f"{tmp_path}: skipped 5 grey pictures named after a photo (taken as depth maps or masks)"
     ]
 
 

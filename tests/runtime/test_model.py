@@ -96,13 +96,13 @@ def test_a_file_of_another_tool_runs_and_says_what_is_assumed(
 ) -> None:
     model = BokehModel.open(data / "tiny_integer.tflite", "cpu", threads=1)
     assert model.metadata is None
-    assert any("does not say what it is" in note for note in model.notes)
+    assert any("has no metadata" in note for note in model.notes)
     assert model.render(scene).pixels.shape == scene.shape
 
 
 @pytest.mark.parametrize("name", ["depth_last.tflite", "depth_first.tflite"])
 def test_what_is_not_image_to_image_is_refused(name: str, data: Path) -> None:
-    with pytest.raises(InputError, match="not from one image to one image"):
+    with pytest.raises(InputError, match="does not map one image to one image"):
         BokehModel.open(data / name, "cpu")
 
 
@@ -195,7 +195,7 @@ def test_what_is_not_finite_is_no_picture(
         return output
 
     monkeypatch.setattr(model.engine.model, "run", broken)
-    with pytest.raises(InputError, match="draws NaN or infinity; convert it again"):
+    with pytest.raises(InputError, match="outputs NaN or infinity; convert it again"):
         model.render(scene, network_resolution=network_resolution)
 
 
@@ -204,12 +204,12 @@ def test_a_photo_or_a_depth_map_that_is_not_finite_is_refused(
 ) -> None:
     photo = (scene / 255).astype(np.float32)
     photo[7, 7, 1] = np.inf
-    with pytest.raises(InputError, match="the photo holds NaN or infinity"):
+    with pytest.raises(InputError, match="the photo contains NaN or infinity"):
         model.render(photo)
     depth = np.full((9, 9, 1), np.nan, np.float32)
     with (
         BokehModel.open(data / "small_rgbd.tflite", "cpu", threads=1) as takes_depth,
-        pytest.raises(InputError, match="the depth map holds NaN or infinity"),
+        pytest.raises(InputError, match="the depth map contains NaN or infinity"),
     ):
         takes_depth.render(scene, depth)
 

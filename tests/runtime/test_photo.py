@@ -361,9 +361,9 @@ def test_saving_and_opening_keeps_the_picture(tmp_path: Path, rng: np.random.Gen
 
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     photo = Photo(smooth())
-    with pytest.raises(InputError, match="no picture format"):
+    with pytest.raises(InputError, match="no image format"):
         write_photo(tmp_path / "photo.xyz", photo)
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="does not exist; create it first"):
         write_photo(tmp_path / "missing" / "photo.jpg", photo)
     if os.getuid() != 0:  # root may write anywhere
         tmp_path.chmod(0o500)

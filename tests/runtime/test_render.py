@@ -42,7 +42,7 @@ def test_the_first_command_works(photo: Path) -> None:
     lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
     assert lines[0].startswith("photo.bokeh.jpg: 400 x 300; decode ")
     assert lines[1].startswith("ran on cpu (")
-    assert all(line.startswith("left to the CPU: ") for line in lines[2:]), done.stderr
+    assert all(line.startswith("run on the CPU: ") for line in lines[2:]), done.stderr
 
 
 def test_json_alone_on_stdout(photo: Path, small: Path) -> None:
@@ -116,8 +116,8 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
         (("missing.jpg",), "missing.jpg: no such photo or folder"),
         (("photo.jpg", "-o", "photo.jpg"), "photo.jpg: is the photo itself"),
         (("cut.png.compare.jpg", "-o", "cut.png"), "cut.png.compare.jpg: is the photo itself"),
-        (("photo.jpg", "-o", "no/out.jpg"), "no/out.jpg: there is no folder no"),
-        (("photo.jpg", "-o", "out.xyz"), "out.xyz: no picture format"),
+        (("photo.jpg", "-o", "no/out.jpg"), "no/out.jpg: folder no does not exist"),
+        (("photo.jpg", "-o", "out.xyz"), "out.xyz: its suffix is no image format"),
         (("photo.jpg", "-m", "photo.jpg"), "photo.jpg: not a .tflite file"),
         (("photo.jpg", "-m", "cut.tflite"), "cut.tflite: damaged .tflite file"),
         (("cut.jpg",), "cut.jpg: damaged or cut short"),
@@ -127,7 +127,7 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
             "folder: is the folder of the photos; choose another --output",
         ),
         (("folder", "-o", "photo.jpg"), "photo.jpg: is not a folder; choose another --output"),
-        (("folder", "-o", "out"), "folder: holds no photo"),
+        (("folder", "-o", "out"), "folder: has no photos"),
         (("photo.jpg", "--depth", "photo.jpg"), "takes no depth map"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_folder_goes_on_past_a_bad_photo_and_skips_what_is_done(
     os.utime(photos / "b.png")  # changed since
     done = command(*arguments, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "1 rendered, 2 done already, 0 failed" in done.stderr
+    assert "1 rendered, 2 up to date, 0 failed" in done.stderr
     assert [Path(p["photo"]).name for p in json.loads(done.stdout)["photos"]] == ["b.png"]
     done = command(*arguments, "--overwrite", cwd=tmp_path)
     assert "3 rendered, 0 failed" in done.stderr
@@ -189,7 +189,7 @@ def test_depth_maps_and_masks_of_a_folder_are_not_rendered(
     done = command(photos, "-o", "out", "-m", small, "-d", "cpu", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {"a.jpg", "b_sharp.jpg"}
-    note = f"{photos}: 3 grey pictures beside a photo of that name passed over"
+    note = f"{photos}: skipped 3 grey pictures"
     assert note in done.stderr
     assert note in json.loads(done.stdout)["notes"][0]
 
