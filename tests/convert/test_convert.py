@@ -242,7 +242,7 @@ def test_a_photo_that_does_not_decode_is_passed_over_and_named(
     report = converted.report
     (passed_over,) = report.photos_passed_over
     assert passed_over["photo"] == photo.name
-    assert "does not decode" in passed_over["cause"]
+    assert "is not an image of a supported format" in passed_over["cause"]
     assert report.calibration is not None
     assert report.fidelity is not None
     assert photo.name not in report.calibration["names"]
@@ -256,7 +256,7 @@ def test_too_few_photos_that_decode_are_refused(
 ) -> None:
     for photo in sorted(photos.iterdir())[1:]:
         photo.write_bytes(b"no picture" + photo.name.encode())
-    with pytest.raises(InputError, match=r"too few photos can be read.*does not decode"):
+    with pytest.raises(InputError, match=r"too few photos can be read.*is not an image"):
         convert(
             small_keras,
             quant=["int16x8"],
@@ -277,7 +277,7 @@ def test_a_calibration_photo_that_lacks_its_end_is_used_and_noted(
         "--representative-dataset", photos, "-o", tmp_path / "out", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"note: {photo}: its end is missing" in done.stderr
+    assert f"note: {photo}: its end marker is missing" in done.stderr
     assert "passed over" not in done.stderr
 
 

@@ -59,12 +59,12 @@ def two_graphs(tmp_path: Path) -> Path:
 
 
 def test_two_pictures_are_not_chosen_from(two_pictures: Path) -> None:
-    said = r"two\.tflite: has several outputs that may be the picture: .*\[1, 32, 48, 3\], "
+    said = r"two\.tflite: has several outputs with 3 channels: .*\[1, 32, 48, 3\], "
     with pytest.raises(InputError, match=said):
         BokehModel.open(two_pictures, "cpu")
     with pytest.raises(InputError, match=said):
         read_subject(two_pictures, FullModel(None, None, None, print))
-    with pytest.raises(InputError, match="several outputs that may be the picture"):
+    with pytest.raises(InputError, match="several outputs with 3 channels"):
         TfliteModel(two_pictures.read_bytes())
 
 
@@ -86,7 +86,7 @@ def test_a_network_of_several_outputs_without_a_picture_is_refused(tmp_path: Pat
     path = write(
         tmp_path / "masks.tflite", draw=lambda photo: {"a": photo[..., :1], "b": photo[..., 1:2]}
     )
-    with pytest.raises(InputError, match=r"masks\.tflite: has no output of 3 channels"):
+    with pytest.raises(InputError, match=r"masks\.tflite: has no output with 3 channels"):
         BokehModel.open(path, "cpu")
 
 

@@ -54,7 +54,7 @@ def test_several_commits_of_one_run(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": "second", "b": "second"}
 
 
-def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+def test_an_error_leaves_the_previous_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("good")
 
     def fail() -> None:
@@ -67,7 +67,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a.txt": "good"}
 
 
-def test_a_file_whose_name_a_folder_has_stops_all(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_a_file_stops_the_commit(tmp_path: Path) -> None:
     write(tmp_path, a="old", b="old")
     with AtomicOutput(tmp_path) as output:
         output.path("a").write_text("new")
@@ -168,7 +168,9 @@ print(steps, *sorted(outcomes))
 
 @pytest.mark.parametrize("links", ["links", "no links"])
 @pytest.mark.parametrize("how", ["killed", "interrupted", "failing"])
-def test_stopped_at_any_step_a_run_mixes_nothing(tmp_path: Path, how: str, links: str) -> None:
+def test_a_run_that_is_stopped_at_any_step_mixes_no_files(
+    tmp_path: Path, how: str, links: str
+) -> None:
     ended = subprocess.run(
         python(AT_EACH_STEP, tmp_path, how, links), capture_output=True, text=True, check=False
     )
@@ -195,7 +197,7 @@ def test_a_killed_run_is_finished_or_removed_by_the_next(tmp_path: Path) -> None
     assert contents(tmp_path) == {"a": "old", "b": "new"}
 
 
-def test_files_of_a_killed_run_that_cannot_be_put_in_place_are_kept_and_told(
+def test_files_of_a_killed_run_that_cannot_be_renamed_are_kept_and_reported(
     tmp_path: Path,
 ) -> None:
     run = tmp_path / ".bokeh-tflite-run-01234567"
@@ -211,7 +213,7 @@ def test_files_of_a_killed_run_that_cannot_be_put_in_place_are_kept_and_told(
     assert contents(tmp_path) == {"a": "new", "b": "b"}
 
 
-def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+def test_other_folders_are_not_touched(tmp_path: Path) -> None:
     for name in (".part-of-my-life", ".bokeh-tflite-run-notes", ".bokeh-tflite-run-0123456"):
         (tmp_path / name).mkdir()
     write(tmp_path, a="new")
@@ -229,7 +231,7 @@ def namespaces() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same machine", "PID namespace"])
-def test_the_files_of_a_run_that_lives_are_left_alone(tmp_path: Path, elsewhere: bool) -> None:
+def test_the_files_of_a_running_process_are_not_touched(tmp_path: Path, elsewhere: bool) -> None:
     before = namespaces() if elsewhere else ()
     program = (
         "import sys, pathlib\n"
@@ -266,7 +268,7 @@ def test_runs_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
     assert found["a"] == found["b"]
 
 
-def test_a_folder_that_another_run_holds_is_told(
+def test_a_folder_locked_by_another_run_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LOCK_TIMEOUT_S", 0.1)
@@ -291,7 +293,7 @@ def test_a_folder_without_locks_is_written_to(
     assert contents(tmp_path) == {"a": "a", "b": "b"}
 
 
-def test_a_full_disk_is_said_and_nothing_changed(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path, a="old")
     least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -310,7 +312,7 @@ def test_a_full_disk_is_said_and_nothing_changed(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": "old"}
 
 
-def test_what_was_changed_is_told_where_something_was(tmp_path: Path) -> None:
+def test_files_written_by_an_earlier_commit_are_reported(tmp_path: Path) -> None:
     def fail_late() -> None:
         with AtomicOutput(tmp_path) as output:
             output.path("a").write_text("new")
@@ -344,7 +346,9 @@ def test_a_name_may_be_as_long_as_the_file_system_lets_it(tmp_path: Path, length
         assert contents(tmp_path) == {}
 
 
-def test_names_that_the_folder_does_not_tell_apart_are_refused(tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_are_refused_if_the_folder_ignores_case(
+    tmp_path: Path,
+) -> None:
     with AtomicOutput(tmp_path) as output:
         output.path("a.txt").write_text("new")
         # What a folder without upper and lower case does with a second name.
@@ -369,7 +373,7 @@ def unchangeable(path: Path) -> Iterator[None]:
         subprocess.run(["chattr", "-i", path], check=True)
 
 
-def test_a_file_that_cannot_be_replaced_stops_all(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_replaced_stops_the_commit(tmp_path: Path) -> None:
     write(tmp_path, a="old", b="old")
 
     with (
@@ -397,7 +401,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
-def test_a_folder_in_which_no_file_can_be_made_is_refused() -> None:
+def test_a_folder_in_which_no_file_can_be_created_is_refused() -> None:
     # Not even by root, and the system gives another reason than missing rights.
     with pytest.raises(InputError, match="cannot be written to"):
         AtomicOutput(Path("/proc/self/fd"))
@@ -408,7 +412,7 @@ def test_a_folder_in_which_no_file_can_be_made_is_refused() -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):
         AtomicOutput(tmp_path / "file" / "folder")

@@ -77,7 +77,7 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
     assert model.render(scene).placement.delegate == "cpu"
 
 
-def test_a_library_that_takes_nothing_is_an_error_unless_allowed(
+def test_a_library_that_supports_no_operator_is_an_error_unless_partial_is_allowed(
     small: Path, library: Path, scene: np.ndarray
 ) -> None:
     with pytest.raises(HardwareError, match=r"does not support .*CONV_2D x 3.*allow_partial=True"):
@@ -89,7 +89,7 @@ def test_a_library_that_takes_nothing_is_an_error_unless_allowed(
     assert np.abs(model.render(scene).pixels - plain).max() <= 2
 
 
-def test_what_is_no_delegate_library_is_refused(small: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_delegate_library_is_refused(small: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such delegate library"):
         BokehModel.open(small, "gpu", delegate_library=tmp_path / "missing.so")
     (tmp_path / "text.so").write_text("no library")
@@ -99,7 +99,7 @@ def test_what_is_no_delegate_library_is_refused(small: Path, tmp_path: Path) -> 
         BokehModel.open(small, "auto", delegate_library=tmp_path / "text.so")
 
 
-def test_a_library_without_the_entry_is_refused(small: Path, tmp_path: Path) -> None:
+def test_a_library_without_the_entry_point_is_refused(small: Path, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
@@ -142,7 +142,7 @@ def test_a_file_that_the_interpreter_cannot_run_gets_a_clear_error(
         BokehModel.open(tmp_path / "newer.tflite", "cpu")
 
 
-def test_what_a_delegate_left_is_what_its_nodes_do_not_reach(data: Path) -> None:
+def test_unsupported_operators_are_those_that_no_delegate_node_replaces(data: Path) -> None:
     file = read_tflite(data / "tiny_float16.tflite")
     assert unsupported_operators(file, []) == list(file.operators)
     whole = [(file.inputs, file.outputs)]
@@ -180,7 +180,7 @@ def with_other_nodes(model: TfliteModel) -> None:
 @pytest.mark.parametrize(
     "change", [without_details, with_other_keys, with_fewer_nodes, with_other_nodes]
 )
-def test_an_interpreter_that_does_not_tell_what_xnnpack_took_is_unknown(
+def test_delegated_ops_are_unknown_if_the_interpreter_does_not_report_them(
     change: Callable[[TfliteModel], None],
     small: Path,
     library: Path,

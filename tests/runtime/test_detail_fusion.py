@@ -41,7 +41,7 @@ def lens(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_what_is_all_in_focus_is_the_photo(large: np.ndarray, dtype: type) -> None:
+def test_an_output_in_focus_everywhere_gives_the_photo(large: np.ndarray, dtype: type) -> None:
     photo = large.astype(dtype) * (257 if dtype == np.uint16 else 1)
     joined = fuse_detail(photo, small(photo))
     assert joined.dtype == dtype
@@ -49,7 +49,7 @@ def test_what_is_all_in_focus_is_the_photo(large: np.ndarray, dtype: type) -> No
     assert difference.max() <= 1
 
 
-def test_what_is_all_blurred_is_the_network_scaled_up(large: np.ndarray) -> None:
+def test_an_output_blurred_everywhere_gives_the_upscaled_output(large: np.ndarray) -> None:
     drawn = cv2.GaussianBlur(small(large), (0, 0), 4)
     expected = cv2.resize(drawn, (960, 720), interpolation=cv2.INTER_CUBIC)
     joined = fuse_detail(large, drawn) / 255
@@ -64,13 +64,13 @@ def test_the_subject_keeps_its_detail_and_the_background_gets_none(large: np.nda
     assert sharpness(joined[outside]) < 0.01 * sharpness(photo[outside])
 
 
-def test_scaled_down_it_is_the_networks_picture(large: np.ndarray) -> None:
+def test_the_downscaled_result_is_the_network_output(large: np.ndarray) -> None:
     photo, target = lens(large)
     drawn = small(target)
     assert psnr(small(fuse_detail(photo, drawn)), drawn, border_px=0) > 35
 
 
-def test_no_halo_stands_around_the_subject(large: np.ndarray) -> None:
+def test_there_is_no_halo_around_the_subject(large: np.ndarray) -> None:
     photo, target = lens(large)
     joined = fuse_detail(photo, small(target)).astype(np.float32)
     rows, columns = np.mgrid[0:720, 0:960]
@@ -81,7 +81,7 @@ def test_no_halo_stands_around_the_subject(large: np.ndarray) -> None:
         assert abs(joined[ring].mean() - target[ring].mean()) < 2.0, start
 
 
-def test_focus_follows_what_the_network_kept(large: np.ndarray) -> None:
+def test_focus_follows_the_detail_that_the_network_kept(large: np.ndarray) -> None:
     seen = small(large)
     assert focus_mask(seen, seen).min() > 0.99
     assert focus_mask(seen, cv2.GaussianBlur(seen, (0, 0), 3)).max() < 0.01
@@ -98,7 +98,7 @@ def test_strength_mixes_towards_the_photo(strength: float, large: np.ndarray) ->
     np.testing.assert_allclose(mixed, strength * whole + (1 - strength) * photo, atol=1.5)
 
 
-def test_a_photo_no_larger_than_the_network_gets_its_picture(large: np.ndarray) -> None:
+def test_a_photo_not_larger_than_the_network_gets_its_output(large: np.ndarray) -> None:
     drawn = small(large)
     tiny = large[:30, :40]
     joined = fuse_detail(tiny, drawn)
@@ -106,7 +106,7 @@ def test_a_photo_no_larger_than_the_network_gets_its_picture(large: np.ndarray) 
     np.testing.assert_allclose(joined / 255, expected, atol=0.6 / 255)
 
 
-def test_it_may_write_into_the_photo(large: np.ndarray) -> None:
+def test_the_result_may_be_written_into_the_photo(large: np.ndarray) -> None:
     drawn = cv2.GaussianBlur(small(large), (0, 0), 1)
     expected = fuse_detail(large, drawn)
     seen = large.copy()

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("vulkan")
 @pytest.mark.parametrize(
     ("scheme", "from_cpu"), [("float32", 90), ("float16", 90), ("int8", 40), ("full-integer", 20)]
 )
-def test_the_gpu_draws_the_whole_model(scheme: str, from_cpu: float, data: Path) -> None:
+def test_the_gpu_runs_the_whole_model(scheme: str, from_cpu: float, data: Path) -> None:
     file = read_tflite(data / f"small_{scheme}.tflite")
     pack = find_reference(file.path, metadata_of(file))
     assert pack is not None
@@ -46,7 +46,7 @@ def test_the_gpu_draws_the_whole_model(scheme: str, from_cpu: float, data: Path)
     model.close()
 
 
-def test_a_rendering_carries_the_proof(data: Path, scene: np.ndarray) -> None:
+def test_a_rendering_has_its_placement(data: Path, scene: np.ndarray) -> None:
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         rendering = model.render(scene)
     placement = rendering.placement
@@ -59,7 +59,7 @@ def test_a_rendering_carries_the_proof(data: Path, scene: np.ndarray) -> None:
     assert np.abs(rendering.pixels.astype(int) - plain).max() <= 1
 
 
-def test_operators_that_would_not_go_are_named(data: Path, scene: np.ndarray) -> None:
+def test_operators_that_the_gpu_does_not_support_are_named(data: Path, scene: np.ndarray) -> None:
     with pytest.raises(HardwareError, match="does not support COMPLEX_ABS, RFFT2D; use allow"):
         BokehModel.open(data / "fourier.tflite", "gpu")
     with BokehModel.open(data / "fourier.tflite", "gpu", allow_partial=True) as model:
@@ -92,7 +92,7 @@ class HalfWrong(AcceleratedModel):
         return super().run(image) * (0.5 if self._wrong else 1)
 
 
-def test_a_wrong_picture_in_half_precision_turns_to_float32(
+def test_a_wrong_output_in_half_precision_switches_to_float32(
     data: Path, monkeypatch: pytest.MonkeyPatch, scene: np.ndarray
 ) -> None:
     HalfWrong.opened = []
@@ -112,7 +112,7 @@ def test_a_wrong_picture_in_half_precision_turns_to_float32(
     assert entry == "float32"
 
 
-def test_a_picture_that_is_wrong_in_float32_too_is_an_error(
+def test_an_output_that_is_wrong_in_float32_too_is_an_error(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wrong(AcceleratedModel):
@@ -124,7 +124,9 @@ def test_a_picture_that_is_wrong_in_float32_too_is_an_error(
         BokehModel.open(data / "small_float16.tflite", "gpu")
 
 
-def test_the_cpus_own_picture_is_no_proof(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_identical_to_the_cpus_is_refused(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = read_tflite(data / "small_float16.tflite")
 
     class Pretender(AcceleratedModel):
@@ -136,7 +138,7 @@ def test_the_cpus_own_picture_is_no_proof(data: Path, monkeypatch: pytest.Monkey
         BokehModel.open(file.path, "gpu", threads=2)
 
 
-def test_a_broken_cache_is_no_obstacle(data: Path) -> None:
+def test_a_damaged_cache_is_ignored(data: Path) -> None:
     gpu_check._cache().parent.mkdir(parents=True)
     gpu_check._cache().write_text("{broken")
     BokehModel.open(data / "small_float16.tflite", "gpu").close()

@@ -47,7 +47,7 @@ BUSY = "import time\nend = time.monotonic() + 120\nwhile time.monotonic() < end:
 
 
 @pytest.mark.parametrize("busy_processes", [0, 2])
-def test_no_stage_burns_time_in_threads_that_wait(busy_processes: int, tmp_path: Path) -> None:
+def test_no_stage_busy_waits_in_threads(busy_processes: int, tmp_path: Path) -> None:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "4"}
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(busy_processes)]
     try:

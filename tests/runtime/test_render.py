@@ -45,7 +45,7 @@ def test_the_first_command_works(photo: Path) -> None:
     assert all(line.startswith("run on the CPU: ") for line in lines[2:]), done.stderr
 
 
-def test_json_alone_on_stdout(photo: Path, small: Path) -> None:
+def test_only_json_is_printed_on_stdout(photo: Path, small: Path) -> None:
     done = command("photo.jpg", "-m", small, "-o", "out.png", "--json", cwd=photo.parent)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -120,7 +120,7 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
         (("photo.jpg", "-o", "out.xyz"), "out.xyz: its suffix is no image format"),
         (("photo.jpg", "-m", "photo.jpg"), "photo.jpg: not a .tflite file"),
         (("photo.jpg", "-m", "cut.tflite"), "cut.tflite: damaged .tflite file"),
-        (("cut.jpg",), "cut.jpg: damaged or cut short"),
+        (("cut.jpg",), "cut.jpg: damaged or truncated"),
         (("folder",), "folder: is a folder; give the folder for the results with --output"),
         (
             ("folder", "-o", "folder"),
@@ -151,7 +151,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert {path.name for path in folder.iterdir()} - {"cache"} == names
 
 
-def test_a_folder_goes_on_past_a_bad_photo_and_skips_what_is_done(
+def test_a_folder_continues_after_a_bad_photo_and_skips_results_that_are_up_to_date(
     tmp_path: Path, small: Path, scene: np.ndarray
 ) -> None:
     photos = tmp_path / "photos"
@@ -164,7 +164,7 @@ def test_a_folder_goes_on_past_a_bad_photo_and_skips_what_is_done(
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert "3 rendered, 1 failed" in done.stderr
-    assert f"failed: {photos / 'c.jpg'}: does not decode" in done.stderr
+    assert f"failed: {photos / 'c.jpg'}: is not an image of a supported format" in done.stderr
     made = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert set(made) == {"a.jpg", "b.png", "d.webp", RECORD}
     (photos / "c.jpg").unlink()
@@ -194,7 +194,7 @@ def test_depth_maps_and_masks_of_a_folder_are_not_rendered(
     assert note in json.loads(done.stdout)["notes"][0]
 
 
-def test_a_photo_is_not_taken_for_its_own_depth_map(tmp_path: Path, scene: np.ndarray) -> None:
+def test_a_photo_is_not_its_own_depth_map(tmp_path: Path, scene: np.ndarray) -> None:
     write_photo(tmp_path / "a.jpg", Photo(scene))
     ((job,), _) = jobs_for_folder(tmp_path, tmp_path / "out", tmp_path)
     assert job.depth == tmp_path / "a.png"  # missing, which is told when it is due
@@ -203,7 +203,7 @@ def test_a_photo_is_not_taken_for_its_own_depth_map(tmp_path: Path, scene: np.nd
     assert job.depth == tmp_path / "a.tif"
 
 
-def test_one_photo_is_read_ahead_and_no_more(
+def test_only_one_photo_is_decoded_ahead(
     tmp_path: Path, small: Path, scene: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = []

@@ -117,7 +117,7 @@ def test_other_options_render_again(folder: Folder, options: RenderOptions) -> N
     assert folder.run() == {"rendered": 3, "the options changed": 3}
 
 
-def test_a_comparison_that_is_missing_is_made(folder: Folder) -> None:
+def test_a_missing_comparison_is_written(folder: Folder) -> None:
     compare = RenderOptions(compare=True)
     assert folder.run(compare) == {"rendered": 3, "the comparison picture is missing": 3}
     assert folder.run(compare) == {"rendered": 0}
@@ -146,7 +146,7 @@ def lose_result(folder: Folder) -> None:
         (lose_result, {}),
     ],
 )
-def test_what_changed_is_rendered_again(
+def test_changed_files_are_rendered_again(
     folder: Folder, change: Callable[[Folder], None], causes: dict[str, int]
 ) -> None:
     change(folder)
@@ -184,7 +184,7 @@ def test_a_damaged_entry_renders_its_photo_again(folder: Folder) -> None:
     assert folder.run() == {"rendered": 0}
 
 
-def test_a_record_holds_what_is_there_alone(folder: Folder) -> None:
+def test_a_record_lists_only_existing_results(folder: Folder) -> None:
     for name in NAMES[:2]:
         (folder.photos / name).unlink()
         (folder.output / name).unlink()
@@ -224,7 +224,7 @@ def test_another_depth_renders_again(photos: Path, tmp_path: Path, data: Path) -
         assert made.run(depth_model=network) == {"rendered": 0}
 
 
-def test_a_killed_run_is_gone_on_with(photos: Path, tmp_path: Path, data: Path) -> None:
+def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, data: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from bokeh_runtime import render_record\n"
@@ -249,7 +249,7 @@ def test_a_killed_run_is_gone_on_with(photos: Path, tmp_path: Path, data: Path) 
     assert report["up_to_date"] == 1
 
 
-def test_photos_of_one_stem_have_a_comparison_each(
+def test_photos_with_the_same_stem_have_separate_comparisons(
     photos: Path, tmp_path: Path, scene: np.ndarray, data: Path
 ) -> None:
     write_photo(photos / "a.png", Photo(scene))
@@ -262,7 +262,7 @@ def test_photos_of_one_stem_have_a_comparison_each(
     assert compared == [(100, 248, 3), (300, 808, 3)]
 
 
-def test_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_results_with_the_same_name_are_refused(photos: Path, tmp_path: Path) -> None:
     for name in ("d.heic", "d.heic.jpg"):
         (photos / name).touch()
     if can_write(Path("d.heic")):
@@ -274,7 +274,7 @@ def test_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_names_that_differ_in_case_alone_need_a_folder_that_tells_them(
+def test_names_that_differ_only_in_case_need_a_case_sensitive_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
     jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("A.jpg", "a.jpg")]

@@ -95,7 +95,7 @@ def draw_samples(folder: Path | None, *, channels: int, count: int, seed: int) -
         # Depth maps are PNGs; a PNG beside a photo of the same name and another suffix is one.
         named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
         photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
-        passed_over = [path for path in found.maps if path.stem not in named]
+        passed_over = [path for path in found.skipped_maps if path.stem not in named]
         notes = PhotoListing(folder, photos, passed_over).notes
     random.Random(seed).shuffle(photos)
     held = min(MOST_VERIFICATION, max(1, len(photos) // 5))

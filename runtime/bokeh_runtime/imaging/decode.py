@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.encode import DESCRIPTIVE_TAGS
-from bokeh_runtime.imaging.formats import check_size, identify, pillow_quiet
+from bokeh_runtime.imaging.formats import check_size, identify, pillow_warnings_ignored
 from bokeh_runtime.imaging.jpeg import decode_jpeg
 from bokeh_runtime.imaging.picture import Photo, Pixels
 from bokeh_runtime.imaging.png import decode_deep_png, is_deep_png, png_notes
@@ -39,7 +39,7 @@ def decode(content: bytes) -> Photo:
     kind = tiff_kind(content) if is_tiff(content) else None
     if kind is not None and kind.deep:
         return _decode_deep_tiff(content, kind)
-    with pillow_quiet():
+    with pillow_warnings_ignored():
         image = identify(content)
         check_size(*image.size)
         orientation, exif = _read_exif(image)
@@ -88,7 +88,7 @@ def _to_upright_photo(
 def _decode_deep_tiff(content: bytes, kind: TiffKind) -> Photo:
     photo = decode_deep_tiff(content)
     exif = None
-    with pillow_quiet():
+    with pillow_warnings_ignored():
         try:
             exif = identify(content).getexif()
         except Exception:  # tifffile reads some files that Pillow does not

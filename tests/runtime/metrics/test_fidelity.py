@@ -104,14 +104,14 @@ def test_flip_grows_with_the_error_and_ignores_what_eyes_cannot_see() -> None:
 
 
 @pytest.mark.usefixtures("extras")
-def test_small_pictures_have_the_measures_that_fit_them() -> None:
+def test_small_images_have_the_metrics_that_fit_them() -> None:
     small = np.zeros((64, 96, 3), np.float32)
     found = compare_perceptually("a", small, small, border_px=0)
     assert found.ms_ssim is None
     assert PerceptualFidelity([found]).ms_ssim_mean is None
 
 
-def test_what_fits_is_told_by_the_size() -> None:
+def test_the_protocols_depend_on_the_image_size() -> None:
     assert ms_ssim_module.MIN_SIDE_PX == 176
     assert protocols_for(64, 96) == ["full"]
     assert protocols_for(75, 96) == ["full", "paper"]
