@@ -134,54 +134,65 @@ class AtomicOutput:
                 )
 
     def _replace_targets(self) -> None:
-        new, whole, old = (self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS))
+        written, committing, backups = (
+            self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS)
+        )
         if len(self._names) == 1:  # a single rename is atomic
-            os.replace(new / self._names[0], self._folder / self._names[0])
+            os.replace(written / self._names[0], self._folder / self._names[0])
             return
-        for path in new.iterdir():
+        for path in written.iterdir():
             if path.name not in self._names:
                 path.unlink()
-        old.mkdir()
+        backups.mkdir()
         try:
             for name in self._names:
-                _add_backup_link(self._folder / name, old / name)
+                _add_backup_link(self._folder / name, backups / name)
             # From here on, the next run finishes the commit if this one is killed.
-            new.rename(whole)
+            written.rename(committing)
             for name in self._names:
                 target = self._folder / name
-                if os.path.lexists(target) and not os.path.lexists(old / name):
-                    os.replace(target, old / name)
-                os.replace(whole / name, target)
+                if os.path.lexists(target) and not os.path.lexists(backups / name):
+                    os.replace(target, backups / name)
+                os.replace(committing / name, target)
         except BaseException as error:
             self._roll_back(error)
             raise
         with contextlib.suppress(OSError):
-            whole.rename(new)
-        shutil.rmtree(old, ignore_errors=True)
+            committing.rename(written)
+        shutil.rmtree(backups, ignore_errors=True)
 
     def _roll_back(self, cause: BaseException) -> None:
         """Restores the previous files. If killed meanwhile, the next run finishes the commit."""
-        new, whole, old = (self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS))
-        if not whole.is_dir():
+        written, committing, backups = (
+            self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS)
+        )
+        if not committing.is_dir():
             return
         try:
             for name in self._names:
                 target = self._folder / name
-                if not os.path.lexists(whole / name):
-                    os.replace(target, whole / name)
-                if os.path.lexists(old / name):
-                    os.replace(old / name, target)
-            whole.rename(new)
+                if not os.path.lexists(committing / name):
+                    os.replace(target, committing / name)
+                if os.path.lexists(backups / name):
+                    os.replace(backups / name, target)
+            committing.rename(written)
         except OSError as restore_error:
-            replaced = [name for name in self._names if not os.path.lexists(whole / name)]
+            replaced = [name for name in self._names if not os.path.lexists(committing / name)]
             remaining = [name for name in self._names if name not in replaced]
             raise InputError(
                 f"{self._folder}: some files could not be replaced ({_reason(cause)}), and the "
                 f"others could not be restored ({_reason(restore_error)}); "
-                f"new: {_name_list(replaced)}; not replaced: {_name_list(remaining)}; "
+                f"replaced: {_name_list(replaced)}; not replaced: {_name_list(remaining)}; "
                 "the next run into this folder retries"
             ) from restore_error
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(backups, ignore_errors=True)
+
+    def _subfolders(self) -> tuple[Path, Path, Path]:
+        return (
+            self._run_folder / _WRITTEN,
+            self._run_folder / _COMMITTING,
+            self._run_folder / _BACKUPS,
+        )
 
     def _change_summary(self) -> str:
         if self._committed:
@@ -263,7 +274,7 @@ def _commit_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while the lock is held: a remaining run notices and creates a new file.
+        # Removed while the lock is held: a waiting run notices and creates a new file.
         with contextlib.suppress(OSError):
             path.unlink()
         if lock is not None:

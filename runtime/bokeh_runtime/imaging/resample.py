@@ -124,8 +124,8 @@ def fit(image: FloatImage, height: int, width: int, resampling: str = "area") ->
         # OpenCV drops the axis of a single channel.
         scaled = cv2.resize(image, (columns, rows), interpolation=method).reshape(rows, columns, -1)
     top, left = (rows - height) // 2, (columns - width) // 2
-    cut = scaled[top : top + height, left : left + width]
-    return np.ascontiguousarray(np.clip(cut, 0, 1), dtype=np.float32)
+    cropped = scaled[top : top + height, left : left + width]
+    return np.ascontiguousarray(np.clip(cropped, 0, 1), dtype=np.float32)
 
 
 def _mean_over_area(pixels: Pixels, height: int, width: int) -> FloatImage:
@@ -145,8 +145,8 @@ def _mean_over_area(pixels: Pixels, height: int, width: int) -> FloatImage:
         first, last = math.ceil(y * step), min(rows, math.floor((y + 1) * step))
         total[:] = 0
         if first < last:
-            whole = flat[first:last]
-            cv2.reduce(whole, 0, cv2.REDUCE_SUM, dst=total[np.newaxis], dtype=cv2.CV_32F)
+            full_rows = flat[first:last]
+            cv2.reduce(full_rows, 0, cv2.REDUCE_SUM, dst=total[np.newaxis], dtype=cv2.CV_32F)
         for row, fraction in ((first - 1, first - y * step), (last, (y + 1) * step - last)):
             if fraction > 0 and row < rows:
                 cv2.add(total, np.multiply(flat[row], np.float32(fraction), out=part), dst=total)
