@@ -17,10 +17,9 @@ from filelock import FileLock, Timeout
 from bokeh_runtime.errors import InputError
 
 _RUN_PREFIX = ".bokeh-tflite-run-"
-_RUN_LOCK = "lock"
 # Subfolders of a run's folder. Later versions must know these names to recover a killed run.
 _WRITTEN, _COMMITTING, _BACKUPS = "new", "whole", "old"
-_FOLDER_LOCK = ".bokeh-tflite.lock"
+_RUN_LOCK, _FOLDER_LOCK = "lock", ".bokeh-tflite.lock"
 _LOCK_TIMEOUT_S = 60.0
 # Errors of file systems without locks.
 _LOCKS_UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -129,14 +128,12 @@ class AtomicOutput:
             other = found.setdefault((status.st_dev, status.st_ino), name)
             if other != name:
                 raise InputError(
-                    f"{self._folder}: {other} and {name} are the same file, since this file system "
-                    f"ignores case; rename one; {self._change_summary()}"
+                    f"{self._folder}: {other} and {name} are the same file, since case is ignored "
+                    f"there; rename one; {self._change_summary()}"
                 )
 
     def _replace_targets(self) -> None:
-        written, committing, backups = (
-            self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS)
-        )
+        written, committing, backups = self._subfolders()
         if len(self._names) == 1:  # a single rename is atomic
             os.replace(written / self._names[0], self._folder / self._names[0])
             return
@@ -163,9 +160,7 @@ class AtomicOutput:
 
     def _roll_back(self, cause: BaseException) -> None:
         """Restores the previous files. If killed meanwhile, the next run finishes the commit."""
-        written, committing, backups = (
-            self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS)
-        )
+        written, committing, backups = self._subfolders()
         if not committing.is_dir():
             return
         try:
@@ -180,19 +175,15 @@ class AtomicOutput:
             replaced = [name for name in self._names if not os.path.lexists(committing / name)]
             remaining = [name for name in self._names if name not in replaced]
             raise InputError(
-                f"{self._folder}: some files could not be replaced ({_reason(cause)}), and the "
-                f"others could not be restored ({_reason(restore_error)}); "
-                f"replaced: {_name_list(replaced)}; not replaced: {_name_list(remaining)}; "
-                "the next run into this folder retries"
+                f"{self._folder}: writing failed ({_reason(cause)}), and so did restoring "
+                f"({_reason(restore_error)}); replaced: {_name_list(replaced)}; not replaced: "
+                f"{_name_list(remaining)}; the next run into this folder tries again"
             ) from restore_error
         shutil.rmtree(backups, ignore_errors=True)
 
     def _subfolders(self) -> tuple[Path, Path, Path]:
-        return (
-            self._run_folder / _WRITTEN,
-            self._run_folder / _COMMITTING,
-            self._run_folder / _BACKUPS,
-        )
+        run = self._run_folder
+        return run / _WRITTEN, run / _COMMITTING, run / _BACKUPS
 
     def _change_summary(self) -> str:
         if self._committed:
@@ -200,13 +191,11 @@ class AtomicOutput:
         return "no file was changed"
 
     def _clean_up(self) -> None:
-        if not _has_unfinished_commit(self._run_folder):
-            shutil.rmtree(self._run_folder, ignore_errors=True)
+        _remove_run_folder(self._run_folder)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-            if not _has_unfinished_commit(self._run_folder):  # Windows does not remove an open file
-                shutil.rmtree(self._run_folder, ignore_errors=True)
+            _remove_run_folder(self._run_folder)  # Windows does not remove an open file
         self._names.clear()
 
 
@@ -217,9 +206,7 @@ def refuse_folder(path: Path) -> None:
         InputError: If it is a folder.
     """
     if path.is_dir() and not path.is_symlink():
-        raise InputError(
-            f"{path}: is a folder, but a file of that name is to be written; move the folder away"
-        )
+        raise InputError(f"{path}: is a folder, not a file; move the folder away")
 
 
 @contextlib.contextmanager
@@ -333,6 +320,11 @@ def _finish_commit(run: Path, folder: Path) -> None:
             ) from error
 
 
+def _remove_run_folder(run: Path) -> None:
+    if not _has_unfinished_commit(run):
+        shutil.rmtree(run, ignore_errors=True)
+
+
 def _has_unfinished_commit(run: Path) -> bool:
     try:
         return any((run / _COMMITTING).iterdir())
@@ -341,8 +333,7 @@ def _has_unfinished_commit(run: Path) -> bool:
 
 
 def _add_backup_link(target: Path, backup: Path) -> None:
-    """Adds a hard link to a file, which keeps its content when the file is replaced."""
-    # Without hard links the file is renamed instead, right before it is replaced.
+    """Adds a hard link to a file, if possible. Otherwise it is renamed before it is replaced."""
     with contextlib.suppress(OSError, NotImplementedError):
         os.link(target, backup, follow_symlinks=False)
 
