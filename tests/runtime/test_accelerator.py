@@ -1,4 +1,4 @@
-"""What LiteRT says and writes becomes a placement, or a refusal; without any accelerator."""
+"""The placement, or an error, from what LiteRT reports and logs. Needs no accelerator."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_software_gpu_is_reported(file: TfliteFile, litert: FakeLitert) -> Non
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "message"),
     [
         # LiteRT itself says that it is not whole, and its log cannot be read.
         (Outcome(adapter(), accelerated=False), "does not report which .*allow_partial=True"),
@@ -102,10 +102,10 @@ def test_a_software_gpu_is_reported(file: TfliteFile, litert: FakeLitert) -> Non
     ],
 )
 def test_a_model_that_is_not_fully_accelerated_is_refused_and_closed(
-    outcome: Outcome, said: str, file: TfliteFile, litert: FakeLitert
+    outcome: Outcome, message: str, file: TfliteFile, litert: FakeLitert
 ) -> None:
     litert.on = lambda *_: outcome
-    with pytest.raises(HardwareError, match=said):
+    with pytest.raises(HardwareError, match=message):
         AcceleratedModel(file, "gpu")
     assert litert.asked == [Accelerator.GPU]
     assert litert.closed == litert.opened

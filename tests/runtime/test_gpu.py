@@ -1,4 +1,4 @@
-"""The GPU path on a real Vulkan device, be it in software; skipped, with the reason, without."""
+"""Models on a Vulkan device, which may be emulated. Skipped without one."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_the_gpu_runs_the_whole_model(scheme: str, from_cpu: float, data: Path) 
     worst = {"gpu": np.inf, "cpu": np.inf}
     for photo, full in zip(pack.inputs, pack.outputs, strict=True):
         tensor = photo / np.float32(255)
-        drawn, expected = (np.clip(m.run(tensor), 0, 1) for m in (model, interpreter))
-        assert not np.array_equal(drawn, expected), "bit for bit the CPU's: it did not run there"
-        assert psnr(drawn, expected, border_px=0) > from_cpu
-        for name, output in (("gpu", drawn), ("cpu", expected)):
+        gpu_output, expected = (np.clip(m.run(tensor), 0, 1) for m in (model, interpreter))
+        assert not np.array_equal(gpu_output, expected), "identical to the CPU's output"
+        assert psnr(gpu_output, expected, border_px=0) > from_cpu
+        for name, output in (("gpu", gpu_output), ("cpu", expected)):
             worst[name] = min(worst[name], psnr(output, full, border_px=0))
     # Not further from the full model than the CPU's output, whatever their distance.
     assert worst["gpu"] > worst["cpu"] - 1.0
@@ -65,9 +65,9 @@ def test_operators_that_the_gpu_does_not_support_are_named(data: Path, scene: np
     with BokehModel.open(data / "fourier.tflite", "gpu", allow_partial=True) as model:
         assert set(model.placement.unsupported_ops) == {"COMPLEX_ABS", "RFFT2D"}
         assert 0 < model.placement.delegated_ops < model.placement.total_ops
-        drawn = model.render(scene).pixels.astype(int)
+        gpu_output = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "fourier.tflite", "cpu").render(scene).pixels
-    assert np.abs(drawn - plain).max() <= 1
+    assert np.abs(gpu_output - plain).max() <= 1
 
 
 def test_a_device_in_software_is_not_chosen_by_auto(data: Path) -> None:
@@ -100,9 +100,9 @@ def test_a_wrong_output_in_half_precision_switches_to_float32(
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"
         assert any("runs in float32" in note for note in model.notes)
-        drawn = model.render(scene).pixels.astype(int)
+        gpu_output = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "small_float16.tflite", "cpu").render(scene).pixels
-    assert np.abs(drawn - plain).max() <= 1
+    assert np.abs(gpu_output - plain).max() <= 1
     assert HalfWrong.opened == [False, True]
     # The verdict is cached, so the output is not checked again.
     monkeypatch.setattr(gpu_check, "judge", lambda *_: pytest.fail("checked twice"))
