@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bokeh_bench.code_digest import code_digests
 from bokeh_runtime.backends.delegates import cpu_name
 
 _TOOLS = ("bokeh-tflite", "ai-edge-litert", "tflite-runtime", "tensorflow", "numpy")
@@ -18,7 +19,7 @@ _THERMAL = Path("/sys/class/thermal")
 
 
 def environment() -> dict[str, Any]:
-    """Returns the machine and the tools' versions, as JSON data."""
+    """Returns the machine, the tools' versions and the code's hashes, as JSON data."""
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
@@ -27,6 +28,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "tools": _versions(),
+        "code": code_digests(),
     }
 
 

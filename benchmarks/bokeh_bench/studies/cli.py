@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from bokeh_bench.devices.arm64.runner import FOLDER, ArmRunner, MissingEnvironme
 from bokeh_bench.workers.conversion import WAYS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
+from bokeh_runtime.atomic_output import AtomicOutput, refuse_folder
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import HardwareError, InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
@@ -46,9 +44,32 @@ _ENVIRONMENT = click.option(
     show_default=True,
     help="The folder that `make arm64` writes in a checkout of bokeh-tflite.",
 )
-_JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON instead of the Markdown table."
-)
+_OUTPUT_KEY = "bokeh_bench.studies.output"
+
+
+def _keep_output(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    context.meta[_OUTPUT_KEY] = path
+    if path is not None:  # what cannot be written is told before the work
+        with _errors_reported():
+            refuse_folder(path)
+            with AtomicOutput(path.parent):
+                pass
+
+
+def _JSON(command: Any) -> Any:  # noqa: N802
+    """Adds the options that say how a study gives its results; see `_print`."""
+    command = click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON instead of the Markdown table."
+    )(command)
+    return click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=_PATH,
+        expose_value=False,
+        callback=_keep_output,
+        help="Write the JSON to FILE too.",
+    )(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -135,7 +156,7 @@ def conversion(
             runner=runner,
             say=say,
         )
-    _print(as_json, table(rows), rows=rows)
+    _print(as_json, table(rows), [path], rows=rows)
 
 
 @study.command("arm64")
@@ -164,12 +185,13 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
         for file in files:
             read_tflite(file)
         rows = measure(files, reference, ArmRunner(environment), say)
-    _print(as_json, table(rows), rows=rows)
+    _print(as_json, table(rows), files, rows=rows)
 
 
 @study.command("arm64-costs")
 @_ENVIRONMENT
-def arm64_costs(environment: Path) -> None:
+@_JSON
+def arm64_costs(environment: Path, as_json: bool) -> None:
     """Count the instructions of convolutions under QEMU and compare them with the cost model.
 
     The cost model is that of the mixed-precision search.
@@ -182,7 +204,7 @@ def arm64_costs(environment: Path) -> None:
             rows = measure_costs(runner, say)
         except RuntimeError as error:
             raise InputError(str(error)) from error
-    click.echo(table(rows))
+    _print(as_json, table(rows), [], rows=rows)
 
 
 @study.command("render")
@@ -227,12 +249,13 @@ def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> 
         rows = rendering.measure(paths, [*large, enlarged], Path(folder), runs, say)
         kept = rendering.measure_kept(paths, large)
     tables = (rendering.table(rows), rendering.load_table(rows), rendering.kept_table(kept))
-    _print(as_json, "\n\n".join(tables), rows=rows, kept=kept)
+    _print(as_json, "\n\n".join(tables), paths, rows=rows, kept=kept)
 
 
 @study.command("detail-fusion")
 @click.argument("pairs", type=_PATH)
-def detail_fusion(pairs: Path) -> None:
+@_JSON
+def detail_fusion(pairs: Path, as_json: bool) -> None:
     """Compare ways of full-resolution detail fusion on PAIRS, with an ideal network.
 
     PAIRS is a folder of NAME_sharp.jpg, NAME_bokeh.jpg (the target) and NAME_mask.png.
@@ -241,13 +264,14 @@ def detail_fusion(pairs: Path) -> None:
         from bokeh_bench.studies.detail_fusion import compare, table
 
         rows = compare(pairs)
-    click.echo(table(rows))
+    _print(as_json, table(rows), [], rows=rows)
 
 
 @study.command("gpu")
 @_TRAINED_MODEL
 @_SIZE
-def gpu(model: Path | None, size: tuple[int, int]) -> None:
+@_JSON
+def gpu(model: Path | None, size: tuple[int, int], as_json: bool) -> None:
     """Convert MODEL with every scheme and compare the GPU's and the CPU's pictures.
 
     Both are compared with the full model's. Without MODEL, the trained demo model is converted.
@@ -255,8 +279,9 @@ def gpu(model: Path | None, size: tuple[int, int]) -> None:
     with _errors_reported() as say, tempfile.TemporaryDirectory() as folder:
         from bokeh_bench.studies.gpu import measure, table
 
-        rows = measure(model or demo_model(), size, Path(folder), say)
-    click.echo(table(rows))
+        path = model or demo_model()
+        rows = measure(path, size, Path(folder), say)
+    _print(as_json, table(rows), [path], rows=rows)
 
 
 @study.command("agreement")
@@ -276,7 +301,8 @@ def gpu(model: Path | None, size: tuple[int, int]) -> None:
     show_default=True,
     help="Processes against LiteRT's benchmark.",
 )
-def agreement(model: Path | None, threads: int, turns: int, rounds: int) -> None:
+@_JSON
+def agreement(model: Path | None, threads: int, turns: int, rounds: int, as_json: bool) -> None:
     """Compare bokeh-bench's latency of a .tflite MODEL with a bare loop's and LiteRT's benchmark's.
 
     Without MODEL, the shipped one is measured.
@@ -285,8 +311,9 @@ def agreement(model: Path | None, threads: int, turns: int, rounds: int) -> None
         from bokeh_bench.studies.agreement import measure, table
         from bokeh_runtime.model import shipped_model
 
-        found = measure(model or shipped_model(), threads, turns, rounds, say)
-    click.echo(table(found))
+        path = model or shipped_model()
+        found = measure(path, threads, turns, rounds, say)
+    _print(as_json, table(found), [path], rows=[found])
 
 
 @contextlib.contextmanager
@@ -324,17 +351,15 @@ def _errors_reported(verbose: bool = False) -> Iterator[Callable[[str], None]]:
         sys.exit(exit_code)
 
 
-def _print(as_json: bool, tables: str, **rows: Sequence[Any]) -> None:
-    if not as_json:
-        click.echo(tables)
-        return
-    data = {name: [_json_row(row) for row in some] for name, some in rows.items()}
-    click.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
+def _print(as_json: bool, tables: str, models: Sequence[Path], **rows: Sequence[Any]) -> None:
+    """Prints the tables or the JSON, and writes the JSON where --output says."""
+    from bokeh_bench.studies.result import study_data, to_json, write_json
 
-
-def _json_row(row: Any) -> dict[str, Any]:
-    """Returns a row's fields; JSON has no number for a PSNR of identical images."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(row).items()
-    }
+    context = click.get_current_context()
+    output = context.meta[_OUTPUT_KEY]
+    options = {key: value for key, value in context.params.items() if key != "as_json"}
+    data = study_data(str(context.command.name), options, models, rows)
+    if output is not None:
+        with _errors_reported():
+            write_json(output, data)
+    click.echo(to_json(data) if as_json else tables)
