@@ -13,7 +13,7 @@ demo: .venv/ready  ## Convert the trained model to float16 and int8; render a ph
 	$(BIN)/bokeh-bench build/demo/demo_pynet_float16.tflite build/demo/demo_pynet_int8.tflite \
 	    --delegate cpu --output-dir build/demo/bench
 
-WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py gates.py)
+WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py regression.py)
 export BOKEH_TESTS_SKIPPED := $(CURDIR)/build/tests-skipped.txt
 test: .venv/ready .venv-board/ready .venv-tflite-runtime/ready lint test-environment  ## Everything that must hold before a commit
 	@rm -f $(BOKEH_TESTS_SKIPPED)

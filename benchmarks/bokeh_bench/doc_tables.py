@@ -80,15 +80,15 @@ def _fidelity_cells(row: Data) -> tuple[str, str, str]:
 
 
 def _agreement(data: Data) -> str:
-    from bokeh_bench.measure.latency import Ratio
+    from bokeh_bench.measure.latency import LatencyRatio
     from bokeh_bench.studies import agreement
 
     return "\n\n".join(
         agreement.table(
             agreement.Agreement(
-                Ratio(**row["to_bare_loop"]),
-                Ratio(**row["to_litert"]),
-                row["turns"],
+                LatencyRatio(**row["to_bare_loop"]),
+                LatencyRatio(**row["to_litert"]),
+                row["runs"],
                 row["rounds"],
             )
         )
@@ -111,7 +111,7 @@ def _gpu(data: Data) -> str:
 def _detail_fusion(data: Data) -> str:
     from bokeh_bench.studies import detail_fusion
 
-    return detail_fusion.table([detail_fusion.JoiningRow(**row) for row in data["rows"]])
+    return detail_fusion.table([detail_fusion.FusionRow(**row) for row in data["rows"]])
 
 
 def _rendering(data: Data) -> str:

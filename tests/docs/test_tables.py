@@ -18,14 +18,14 @@ from click.testing import CliRunner
 from bokeh_bench.cli import main as bench
 from bokeh_bench.code_digest import code_digests
 from bokeh_bench.doc_tables import FIGURES, MARKER, changed_code, fill, main, render
-from bokeh_bench.measure.latency import Ratio
+from bokeh_bench.measure.latency import LatencyRatio
 from bokeh_bench.studies import agreement, conversion, detail_fusion, gpu, rendering
 from bokeh_bench.studies.result import study_data, write_json
 from bokeh_bench.workers.rendering import STAGES as STAGE_NAMES
 from bokeh_runtime.errors import InputError
 from docs.pages import PAGES, ROOT
 
-RATIO = Ratio(1.0, 0.99, 1.01)
+RATIO = LatencyRatio(1.0, 0.99, 1.01)
 STAGES = dict.fromkeys(STAGE_NAMES, 12.0)
 ROWS: dict[str, dict[str, Any]] = {
     "conversion": {
@@ -35,7 +35,7 @@ ROWS: dict[str, dict[str, Any]] = {
         ]
     },
     "gpu": {"rows": [gpu.GpuRow("int8", "a GPU", 5, 5, 44.0, math.inf, 45.0)]},
-    "detail-fusion": {"rows": [detail_fusion.JoiningRow("join", 1.0, 2.0, 3.0, 4.0, math.inf)]},
+    "detail-fusion": {"rows": [detail_fusion.FusionRow("join", 1.0, 2.0, 3.0, 4.0, math.inf)]},
     "agreement-int8": {"rows": [agreement.Agreement(RATIO, RATIO, 60, 7)]},
     "rendering": {
         "rows": [rendering.RenderingRow("a.jpg", "m", 12.0, STAGES, STAGES, 12.0, 15.0, 10**9)],
@@ -169,7 +169,7 @@ def test_a_study_writes_what_it_prints_with_its_environment(
     assert found["schema"] == "bokeh-tflite/study/1"
     assert (found["study"], found["options"]) == ("detail-fusion", {"pairs": "pairs"})
     assert found["environment"]["code"] == code_digests()
-    rows = [detail_fusion.JoiningRow(**row) for row in found["rows"]]
+    rows = [detail_fusion.FusionRow(**row) for row in found["rows"]]
     assert done.output.strip() == detail_fusion.table(rows)
     as_json = CliRunner().invoke(bench, [*words[:3], "--json"]).output
     assert json.loads(as_json)["rows"] == found["rows"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from bokeh_runtime.backends.accelerator import RUN_ON_CPU, AcceleratedModel
 from bokeh_runtime.backends.gpu_check import check
 from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import Placement, names
+from bokeh_runtime.backends.processor import cpu_name
 from bokeh_runtime.contract.constants import LAST_ANDROID_WITH_NNAPI
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
@@ -133,18 +133,6 @@ def probe() -> list[Probe]:
             model.close()
     found.insert(2, Probe("nnapi", None, _without_prefix(_nnapi_unavailable())))
     return found
-
-
-def cpu_name() -> str:
-    """Returns the name of the processor, as the operating system reports it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith(("model name", "Hardware")):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _open_on_cpu(file: TfliteFile, options: EngineOptions, notes: tuple[str, ...] = ()) -> Engine:
