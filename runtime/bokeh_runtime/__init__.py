@@ -1,4 +1,4 @@
-"""Runs bokeh models: .tflite file and photo in, photo out. Needs no TensorFlow."""
+"""Renders photos with bokeh networks in .tflite files. Needs no TensorFlow."""
 
 from bokeh_runtime.backends.delegates import Probe, probe
 from bokeh_runtime.backends.interpreter import TfliteModel

@@ -1,4 +1,4 @@
-"""Puts the files of one run in place together, or none of them."""
+"""Writes a set of files atomically: all of them appear at their final paths, or none."""
 
 from __future__ import annotations
 
@@ -17,55 +17,54 @@ from filelock import FileLock, Timeout
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.windows_files import refuse_name, replace, why
 
-_RUN = ".bokeh-tflite-run-"
-_LOCK = "lock"
-_NEW, _WHOLE, _OLD = "new", "whole", "old"
-_FOLDER_LOCK = ".bokeh-tflite.lock"
-_WAIT_S = 60.0
-# What a file system answers that knows no locks.
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+_RUN_PREFIX = ".bokeh-tflite-run-"
+# Subfolders of a run's folder. Later versions must know these names to recover a killed run.
+_WRITTEN, _COMMITTING, _BACKUPS = "new", "whole", "old"
+_RUN_LOCK, _FOLDER_LOCK = "lock", ".bokeh-tflite.lock"
+_LOCK_TIMEOUT_S = 60.0
+# Errors of file systems without locks.
+_LOCKS_UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 class AtomicOutput:
-    """Files written in a hidden folder beside their final place, then renamed.
+    """Files that are written in a hidden subfolder and renamed to their final paths together.
 
-    A run that ends early, by an error, Ctrl-C or a full disk, leaves what was there before. One
-    that is killed while it renames has its files put in place by the next run into the folder; one
-    that is killed earlier has them removed. So two runs' files never stay mixed, but between such a
-    kill and the next run they may be. A loss of power is not covered.
+        with AtomicOutput(folder) as output:
+            output.path("a.tflite").write_bytes(content)
+            output.commit()
 
-    Two runs into one folder put their files in place one after the other. Each holds a lock of its
-    own while it lives, which the system frees when the process ends, and what belongs to a held
-    lock is left alone. On a file system without locks what killed runs left stays, and each file
-    by itself is still whole.
+    An error, Ctrl-C or a full disk before `commit` ends leaves the folder as it was. If the process
+    is killed during `commit`, the next run into the folder finishes the renames; until then, files
+    of both runs may be mixed. If it is killed earlier, the next run removes its files. A loss of
+    power is not covered.
 
-        with AtomicOutput(folder) as staging:
-            staging.path("a.tflite").write_bytes(content)
-            staging.commit()
+    Several runs may write into one folder; their commits run one after the other. Each run holds a
+    lock until its process ends, so that other runs do not touch its files. On a file system without
+    locks, files of killed runs are not recovered, but no single file is ever incomplete.
 
     Args:
-        folder: Made if missing.
+        folder: The output folder. It is created if it does not exist.
 
     Raises:
-        InputError: If the folder cannot be made or written to, another run holds it for a minute,
-            or the files of a killed run cannot be put in place.
+        InputError: If the folder cannot be created or written to, another run blocks it for a
+            minute, or the commit of a killed run cannot be finished.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._names: list[str] = []
-        self._in_place: list[str] = []
-        self._run = folder / f"{_RUN}{secrets.token_hex(4)}"
+        self._committed: list[str] = []
+        self._run_folder = folder / f"{_RUN_PREFIX}{secrets.token_hex(4)}"
         self._lock: FileLock | None = None
         try:
-            # First of all: filelock waits where a file cannot be made for a reason that may pass.
-            self._run.mkdir(parents=True)
-            with _locked(folder):
-                _sweep(folder)  # ours too, which nothing holds yet
-                (self._run / _NEW).mkdir(parents=True)
-                self._lock = _acquire(self._run / _LOCK, timeout_s=0)
+            # This must come first: where a file cannot be created, filelock waits and retries.
+            self._run_folder.mkdir(parents=True)
+            with _commit_lock(folder):
+                _recover_killed_runs(folder)  # removes our folder too, which has no lock yet
+                (self._run_folder / _WRITTEN).mkdir(parents=True)
+                self._lock = _acquire(self._run_folder / _RUN_LOCK, timeout_s=0)
         except BaseException as error:
-            self._discard()
+            self._clean_up()
             if isinstance(error, OSError):
                 raise InputError(
                     f"{folder}: cannot be written to ({why(error)}); choose another folder"
@@ -73,35 +72,35 @@ class AtomicOutput:
             raise
 
     def path(self, name: str) -> Path:
-        """Returns the temporary path of the file that will be called `name`.
+        """Returns the temporary path at which to write the file `name`.
 
         Raises:
-            InputError: If a folder has that name, or Windows knows no file of that name.
+            InputError: If there is a folder of that name, or Windows does not allow the name.
         """
         if name not in self._names:
             refuse_name(self._folder / name)
             refuse_folder(self._folder / name)
             self._names.append(name)
-        return self._run / _NEW / name
+        return self._run_folder / _WRITTEN / name
 
     def commit(self) -> None:
-        """Gives every file its final name.
+        """Renames every file to its final path.
 
         Raises:
-            InputError: If that fails; it says what was changed, which is nothing as a rule.
+            InputError: If that fails. The message says which files were changed, usually none.
         """
         try:
-            with _locked(self._folder):
-                self._check()
-                self._replace()
+            with _commit_lock(self._folder):
+                self._check_targets()
+                self._replace_targets()
         except OSError as error:
             paths = [str(path) for path in (error.filename2, error.filename) if path]
-            ours = [path for path in paths if not path.startswith(str(self._run))]
+            ours = [path for path in paths if not path.startswith(str(self._run_folder))]
             raise InputError(
-                f"{(ours or [str(self._folder)])[0]}: cannot be put in place ({why(error)}); "
-                f"{self._changed()}"
+                f"{(ours or [str(self._folder)])[0]}: cannot be replaced ({why(error)}); "
+                f"{self._change_summary()}"
             ) from error
-        self._in_place += self._names
+        self._committed += self._names
         self._names.clear()
 
     def __enter__(self) -> AtomicOutput:
@@ -113,126 +112,126 @@ class AtomicOutput:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._discard()
+        self._clean_up()
         if isinstance(error, OSError):
             named = str(error.filename or "")
-            if named and not named.startswith(str(self._run)):
+            if named and not named.startswith(str(self._run_folder)):
                 raise InputError(
-                    f"{named}: {why(error)}; {self._folder}: {self._changed()}"
+                    f"{named}: {why(error)}; {self._folder}: {self._change_summary()}"
                 ) from error
             raise InputError(
-                f"{self._folder}: writing failed ({why(error)}); {self._changed()}"
+                f"{self._folder}: writing failed ({why(error)}); {self._change_summary()}"
             ) from error
 
-    def _check(self) -> None:
-        """Looks for what would stop the renames, before the first of them."""
+    def _check_targets(self) -> None:
+        """Checks before the first rename for what would make one fail."""
         found: dict[tuple[int, int], str] = {}
         for name in self._names:
             refuse_folder(self._folder / name)
-            status = (self._run / _NEW / name).stat()
+            status = (self._run_folder / _WRITTEN / name).stat()
             other = found.setdefault((status.st_dev, status.st_ino), name)
             if other != name:
                 raise InputError(
-                    f"{self._folder}: {other} and {name} are one file there, since upper and lower "
-                    f"case are not told apart; rename one; {self._changed()}"
+                    f"{self._folder}: {other} and {name} are the same file, since case is ignored "
+                    f"there; rename one; {self._change_summary()}"
                 )
 
-    def _replace(self) -> None:
-        new, whole, old = (self._run / name for name in (_NEW, _WHOLE, _OLD))
-        if len(self._names) == 1:  # one rename is whole by itself
-            replace(new / self._names[0], self._folder / self._names[0])
+    def _replace_targets(self) -> None:
+        written, committing, backups = self._subfolders()
+        if len(self._names) == 1:  # a single rename is atomic
+            replace(written / self._names[0], self._folder / self._names[0])
             return
-        for path in new.iterdir():
+        for path in written.iterdir():
             if path.name not in self._names:
                 path.unlink()
-        old.mkdir()
+        backups.mkdir()
         try:
             for name in self._names:
-                _keep(self._folder / name, old / name)
-            # From here on, the next run finishes what a kill leaves.
-            new.rename(whole)
+                _add_backup_link(self._folder / name, backups / name)
+            # From here on, the next run finishes the commit if this one is killed.
+            written.rename(committing)
             for name in self._names:
                 target = self._folder / name
-                if os.path.lexists(target) and not os.path.lexists(old / name):
-                    replace(target, old / name)
-                replace(whole / name, target)
+                if os.path.lexists(target) and not os.path.lexists(backups / name):
+                    replace(target, backups / name)
+                replace(committing / name, target)
         except BaseException as error:
             self._roll_back(error)
             raise
         with contextlib.suppress(OSError):
-            whole.rename(new)
-        shutil.rmtree(old, ignore_errors=True)
+            committing.rename(written)
+        shutil.rmtree(backups, ignore_errors=True)
 
     def _roll_back(self, cause: BaseException) -> None:
-        """Puts back what stood there before. Killed meanwhile, it leaves what a commit does."""
-        new, whole, old = (self._run / name for name in (_NEW, _WHOLE, _OLD))
-        if not whole.is_dir():
+        """Restores the previous files. If killed meanwhile, the next run finishes the commit."""
+        written, committing, backups = self._subfolders()
+        if not committing.is_dir():
             return
         try:
             for name in self._names:
                 target = self._folder / name
-                if not os.path.lexists(whole / name):
-                    replace(target, whole / name)
-                # Else it is there, under both names; Windows would refuse that of an open file.
-                if os.path.lexists(old / name) and not os.path.lexists(target):
-                    replace(old / name, target)
-            whole.rename(new)
-        except OSError as again:
-            placed = [name for name in self._names if not os.path.lexists(whole / name)]
-            waiting = [name for name in self._names if name not in placed]
+                if not os.path.lexists(committing / name):
+                    replace(target, committing / name)
+                # Otherwise the target has both names; Windows would refuse this for an open file.
+                if os.path.lexists(backups / name) and not os.path.lexists(target):
+                    replace(backups / name, target)
+            committing.rename(written)
+        except OSError as restore_error:
+            replaced = [name for name in self._names if not os.path.lexists(committing / name)]
+            remaining = [name for name in self._names if name not in replaced]
             raise InputError(
-                f"{self._folder}: some files could not be put in place ({why(cause)}), nor the "
-                f"others taken back ({why(again)}); new: {_listed(placed)}; not: "
-                f"{_listed(waiting)}; the next run into this folder goes on with it"
-            ) from again
-        shutil.rmtree(old, ignore_errors=True)
+                f"{self._folder}: writing failed ({why(cause)}), and so did restoring "
+                f"({why(restore_error)}); replaced: {_name_list(replaced)}; not replaced: "
+                f"{_name_list(remaining)}; the next run into this folder tries again"
+            ) from restore_error
+        shutil.rmtree(backups, ignore_errors=True)
 
-    def _changed(self) -> str:
-        if self._in_place:
-            return f"{_listed(self._in_place)} had been put in place before"
-        return "nothing was changed there"
+    def _subfolders(self) -> tuple[Path, Path, Path]:
+        run = self._run_folder
+        return run / _WRITTEN, run / _COMMITTING, run / _BACKUPS
 
-    def _discard(self) -> None:
-        if not _unfinished(self._run):
-            shutil.rmtree(self._run, ignore_errors=True)
+    def _change_summary(self) -> str:
+        if self._committed:
+            return f"already written: {_name_list(self._committed)}"
+        return "no file was changed"
+
+    def _clean_up(self) -> None:
+        _remove_run_folder(self._run_folder)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-            if not _unfinished(self._run):  # Windows keeps a file that is open
-                shutil.rmtree(self._run, ignore_errors=True)
+            _remove_run_folder(self._run_folder)  # Windows does not remove an open file
         self._names.clear()
 
 
 def refuse_folder(path: Path) -> None:
-    """Refuses a file's path if a folder is there.
+    """Checks that the path of a file to be written is not a folder.
 
     Raises:
-        InputError: If so.
+        InputError: If it is a folder.
     """
     if path.is_dir() and not path.is_symlink():
-        raise InputError(
-            f"{path}: is a folder, and a file of that name is to be written; move it away"
-        )
+        raise InputError(f"{path}: is a folder, not a file; move the folder away")
 
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, name: str) -> Iterator[None]:
-    """Keeps a folder for one run, as long as the block lasts.
+    """Holds a lock on a folder, so that only one run at a time works in it.
 
     Args:
-        folder: Made if missing.
-        name: Of the lock's file there; all runs that exclude each other name the same.
+        folder: The folder. It is created if it does not exist.
+        name: Name of the lock file in it. Runs with the same name exclude each other.
 
     Raises:
-        InputError: If another run has it, or the folder cannot be written to.
+        InputError: If another run holds the lock, or the folder cannot be written to.
     """
     with AtomicOutput(folder):
-        pass  # it can be written to
+        pass  # checks that the folder can be written to
     try:
         lock = _acquire(folder / name, timeout_s=0)
     except Timeout as error:
         raise InputError(
-            f"{folder}: another run is at work there; wait for its end, or choose another folder"
+            f"{folder}: in use by another run; wait until it ends, or choose another folder"
         ) from error
     except OSError as error:
         raise InputError(
@@ -248,26 +247,26 @@ def folder_lock(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder against other runs.
+def _commit_lock(folder: Path) -> Iterator[None]:
+    """Holds the lock that only one commit into the folder can hold.
 
     Raises:
-        InputError: If another run does not let go of it.
-        OSError: If the lock's file cannot be made.
+        InputError: If another run does not release it within `_LOCK_TIMEOUT_S`.
+        OSError: If the lock file cannot be created.
     """
     path = folder / _FOLDER_LOCK
     try:
-        # Of a folder that several users share, each of them must be able to open it.
-        lock = _acquire(path, timeout_s=_WAIT_S, mode=0o666)
+        # In a folder that several users share, each must be able to open the lock file.
+        lock = _acquire(path, timeout_s=_LOCK_TIMEOUT_S, mode=0o666)
     except Timeout as error:
         raise InputError(
-            f"{folder}: another run has been putting files in place there for {_WAIT_S:.0f} s; "
-            "call again when it has ended; nothing was changed there"
+            f"{folder}: another run has been writing files there for {_LOCK_TIMEOUT_S:.0f} s; "
+            "try again when it has ended; no file was changed"
         ) from error
     try:
         yield
     finally:
-        # While it is held: who waits for it sees that the file is gone, and makes another.
+        # Removed while the lock is held: a waiting run notices and creates a new file.
         with contextlib.suppress(OSError):
             path.unlink()
         if lock is not None:
@@ -275,70 +274,74 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path, *, timeout_s: float, mode: int = 0o644) -> FileLock | None:
-    """Returns a held lock; None where the file system knows none.
+    """Acquires and returns a lock; returns None on a file system without locks.
 
     Raises:
-        Timeout: If another holds it.
-        OSError: If its file cannot be made.
+        Timeout: If another run holds the lock.
+        OSError: If the lock file cannot be created.
     """
-    # A lock that is a mere file would outlive a killed run.
+    # No fallback to a soft lock: it is only a file, which would outlive a killed run.
     lock = FileLock(path, timeout_s, mode, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire()
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in _LOCKS_UNSUPPORTED:
             raise
         return None
     return lock
 
 
-def _sweep(folder: Path) -> None:
-    """Finishes or removes what runs left that were killed."""
-    for run in folder.glob(f"{_RUN}*"):
-        if not re.fullmatch(f"{re.escape(_RUN)}[0-9a-f]{{8}}", run.name):
+def _recover_killed_runs(folder: Path) -> None:
+    """Finishes the commits of killed runs, and removes the files of all other killed runs."""
+    for run in folder.glob(f"{_RUN_PREFIX}*"):
+        if not re.fullmatch(f"{re.escape(_RUN_PREFIX)}[0-9a-f]{{8}}", run.name):
             continue
         try:
-            lock = _acquire(run / _LOCK, timeout_s=0)
-        except OSError:  # it lives, or belongs to another user
+            lock = _acquire(run / _RUN_LOCK, timeout_s=0)
+        except OSError:  # the run is alive or belongs to another user
             continue
         if lock is None:
             continue
         try:
-            _finish(run, folder)
+            _finish_commit(run, folder)
             shutil.rmtree(run, ignore_errors=True)
         finally:
             lock.release()
-        shutil.rmtree(run, ignore_errors=True)  # Windows keeps a file that is open
+        shutil.rmtree(run, ignore_errors=True)  # Windows does not remove an open file
 
 
-def _finish(run: Path, folder: Path) -> None:
-    """Puts the files of a run in place that was killed while it did."""
-    if not _unfinished(run):
+def _finish_commit(run: Path, folder: Path) -> None:
+    """Renames the remaining files of a run that was killed during its commit."""
+    if not _has_unfinished_commit(run):
         return
-    for path in sorted((run / _WHOLE).iterdir()):
+    for path in sorted((run / _COMMITTING).iterdir()):
         target = folder / path.name
         try:
             replace(path, target)
         except OSError as error:
             raise InputError(
-                f"{target}: an earlier run was killed before this file was in place, and it cannot "
-                f"be put there ({why(error)}); mend that, or remove {run}"
+                f"{target}: an earlier run was killed before it could replace this file, and it "
+                f"cannot be replaced now ({why(error)}); fix the cause, or remove {run}"
             ) from error
 
 
-def _unfinished(run: Path) -> bool:
+def _remove_run_folder(run: Path) -> None:
+    if not _has_unfinished_commit(run):
+        shutil.rmtree(run, ignore_errors=True)
+
+
+def _has_unfinished_commit(run: Path) -> bool:
     try:
-        return any((run / _WHOLE).iterdir())
+        return any((run / _COMMITTING).iterdir())
     except OSError:
         return False
 
 
-def _keep(target: Path, kept: Path) -> None:
-    """Gives a file a second name, under which it outlives its replacement."""
-    # Where there are no hard links it is renamed later, right before it is replaced.
+def _add_backup_link(target: Path, backup: Path) -> None:
+    """Adds a hard link to a file, if possible. Otherwise it is renamed before it is replaced."""
     with contextlib.suppress(OSError, NotImplementedError):
-        os.link(target, kept, follow_symlinks=False)
+        os.link(target, backup, follow_symlinks=False)
 
 
-def _listed(names: list[str]) -> str:
+def _name_list(names: list[str]) -> str:
     return ", ".join(names) or "none"

@@ -25,9 +25,8 @@ from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_run import SCHEMA, RenderRequest, render_photos
 
-Work = Callable[[Console, Callable[[], None]], dict[str, Any]]
-"""Called with where to show what it does, and with what ends it if a Ctrl-C was lost; returns the
-report."""
+Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
+"""Takes the console and the interrupt check of `interruptible`, and returns the JSON report."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,14 +35,14 @@ report."""
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="The result, JPEG, PNG, WebP, AVIF or TIFF by its suffix; for a folder of photos, a "
-    "folder. Without it, NAME.bokeh.jpg beside the photo.",
+    help="Path of the result. The suffix selects JPEG, PNG, WebP, AVIF or TIFF. For a folder of "
+    "photos this is a folder.  [default: NAME.bokeh.jpg next to the photo]",
 )
 @click.option(
     "-m",
     "--model",
     type=click.Path(path_type=Path),
-    help="A .tflite file; without it, the demo model that ships with the package.",
+    help="The .tflite file of a bokeh network.  [default: the bundled demo model]",
 )
 @click.option(
     "-d",
@@ -51,67 +50,79 @@ report."""
     type=click.Choice(DELEGATES),
     default="auto",
     show_default=True,
-    help="What runs the network. auto takes the first of npu, gpu and cpu that runs all of it and "
-    "draws the right picture; any other is an error where it cannot.",
+    help="The hardware that runs the network. auto uses the first of npu, gpu and cpu that runs "
+    "the whole model with a correct output. Any other choice fails if it cannot.",
 )
 @click.option(
     "--delegate-library",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The delegate's shared library, for boards that have one.",
+    help="Shared library of an external delegate, for boards that come with one.",
 )
 @click.option(
     "--allow-partial",
     is_flag=True,
-    help="Let the CPU run the operators that the delegate does not take.",
+    help="Let the CPU run the operators that the delegate does not support.",
 )
-@click.option("--list-delegates", is_flag=True, help="Say which delegates are here, and end.")
+@click.option(
+    "--list-delegates", is_flag=True, help="List the delegates with their devices, and exit."
+)
 @click.option(
     "--interpreter",
     type=click.Choice(list(INTERPRETERS)),
-    help="Without it, the first of these that is installed.",
+    help="The TFLite interpreter.  [default: the first of these that is installed]",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU; all cores unless given.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Number of CPU threads.  [default: all cores]"
+)
 @click.option(
     "--depth",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="For a model that takes depth: a map of any size, near is bright, 8 or 16 bits or PFM; "
-    "for a folder of photos, a folder of maps of the same names.",
+    help="Depth map for a model with a depth input: 8 or 16 bits or PFM, of any size, near is "
+    "bright. For a folder of photos, a folder of depth maps with the same names.",
 )
 @click.option(
     "--depth-model",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Draw the depth map with this .tflite file of a monocular depth network.",
+    help="The .tflite file of a monocular depth network, which computes the depth maps.",
 )
 @click.option(
     "--depth-input",
     type=click.Choice(list(DEPTH_INPUTS)),
     default="imagenet",
     show_default=True,
-    help="The values that the depth network takes.",
+    help="Value range or normalization of the depth network's input.",
 )
-@click.option("--far-is-bright", is_flag=True, help="The depth network draws far as bright.")
+@click.option(
+    "--far-is-bright", is_flag=True, help="The depth network outputs depth, not inverse depth."
+)
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="1 draws what the network does, 0 the photo.",
+    help="Weight of the network's output in the result; 0 is the unchanged photo.",
 )
-@click.option("--network-resolution", is_flag=True, help="Write the network's own, small picture.")
-@click.option("--compare", is_flag=True, help="Write RESULT.compare.jpg too: before and after.")
+@click.option(
+    "--network-resolution", is_flag=True, help="Write the network's output at its own resolution."
+)
+@click.option(
+    "--compare", is_flag=True, help="Also write RESULT.compare.jpg, photo and result side by side."
+)
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
     default=95,
     show_default=True,
-    help="Of JPEG, WebP, AVIF and HEIC.",
+    help="Encoder quality of JPEG, WebP, AVIF and HEIC.",
 )
-@click.option("--overwrite", is_flag=True, help="In a folder, render again what is up to date.")
-@click.option("--json", "as_json", is_flag=True, help="Print a report as JSON on stdout.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the libraries' own messages.")
+@click.option(
+    "--overwrite", is_flag=True, help="Render a folder's photos again even if they are up to date."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log messages of native libraries.")
 @click.version_option(package_name="bokeh-tflite")
 def main(
     photo: Path | None,
@@ -135,10 +146,10 @@ def main(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Draw PHOTO, or each photo of a folder, with the shallow depth of field of a large lens.
+    """Render PHOTO, or each photo of a folder, with a shallow depth of field (bokeh).
 
-    Exit codes: 0 done; 1 some photos of a folder failed; 2 wrong input; 3 the asked hardware is not
-    here or cannot run the whole model.
+    Exit codes: 0 success; 1 some photos of a folder failed; 2 invalid input; 3 the requested
+    hardware is missing or cannot run the whole model; 130 interrupted.
     """
     request = RenderRequest(
         photo,
@@ -166,34 +177,34 @@ def main(
         ),
         overwrite=overwrite,
     )
-    work = _list_delegates if list_delegates else partial(render_photos, request)
-    _do(work, as_json=as_json, verbose=verbose)
+    task = _list_delegates if list_delegates else partial(render_photos, request)
+    _run(task, as_json=as_json, verbose=verbose)
 
 
-def _do(work: Work, *, as_json: bool, verbose: bool) -> None:
-    """Does the work of the command, and ends with the exit code."""
-    fault, code, report = None, 0, {}
+def _run(task: Task, *, as_json: bool, verbose: bool) -> None:
+    """Runs the task, prints its report or error, and exits with the exit code."""
+    message, code, report = None, 0, {}
     with hide_native_log(verbose) as stderr:
         try:
             with interruptible() as check:
-                report = work(make_console(stderr), check)
+                report = task(make_console(stderr), check)
             code = 1 if report.get("failures") else 0
         except InputError as error:
-            fault, code = error.in_options(option_names(main)), 2
+            message, code = error.in_options(option_names(main)), 2
         except HardwareError as error:
-            fault, code = error.in_options(option_names(main)), 3
+            message, code = error.in_options(option_names(main)), 3
         except KeyboardInterrupt:
-            fault, code = "interrupted; finished photos are whole", INTERRUPTED
-        gc.collect()  # LiteRT logs what it releases; that must happen while the log is hidden.
-    if fault is not None:
-        click.echo(f"bokeh-render: {fault}", err=True)
+            message, code = "interrupted; finished results are complete", INTERRUPTED
+        gc.collect()  # LiteRT logs what it releases, so this must happen while the log is hidden.
+    if message is not None:
+        click.echo(f"bokeh-render: {message}", err=True)
     elif as_json:
         click.echo(json.dumps(report, indent=1))
     sys.exit(code)
 
 
 def _list_delegates(console: Console, _check: Callable[[], None]) -> dict[str, Any]:
-    with spinner(console, "probing"):
+    with spinner(console, "probing delegates"):
         probes = probe()
     show_delegates(console, probes)
     return {"schema": SCHEMA, "delegates": [asdict(found) for found in probes]}

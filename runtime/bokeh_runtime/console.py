@@ -1,4 +1,4 @@
-"""What `bokeh-render` shows on a terminal: its progress, and what came out."""
+"""The terminal output of `bokeh-render`: progress, results and delegates."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PIPE_WIDTH = 120
 
 
 def make_console(stderr: TextIO) -> Console:
-    """Returns a console that does not break lines at 80 columns in a pipe."""
+    """Returns a console on stderr that does not wrap lines at 80 columns in a pipe."""
     return Console(file=stderr, width=None if stderr.isatty() else PIPE_WIDTH)
 
 
 @contextmanager
-def spinner(console: Console, what: str) -> Iterator[None]:
-    """Shows on a terminal what is done while the block lasts."""
+def spinner(console: Console, message: str) -> Iterator[None]:
+    """Shows a message while the block runs, on a terminal only."""
     if console.is_terminal:
-        with console.status(what):
+        with console.status(message):
             yield
     else:
         yield
@@ -35,7 +35,7 @@ def spinner(console: Console, what: str) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(console: Console, total: int) -> Iterator[Callable[[str], None]]:
-    """Yields what is called with the name of each finished photo; drawn on a terminal alone."""
+    """Shows a progress bar on a terminal. Yields a function to call with each finished photo."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
@@ -51,8 +51,8 @@ def progress_bar(console: Console, total: int) -> Iterator[Callable[[str], None]
 
 
 def show_result(console: Console, rendered: RenderedFile) -> None:
-    """Shows what came of one photo: the file, the time of each stage, and where it ran."""
-    stderr = console.file  # not through rich, which would break long paths
+    """Prints the result of one photo: the file, the duration of each stage, and the placement."""
+    stderr = console.file  # not through rich, which would wrap long paths
     stages = ", ".join(
         f"{name.removesuffix('_ms')} {value:.0f} ms" for name, value in rendered.timings.items()
     )
@@ -60,26 +60,26 @@ def show_result(console: Console, rendered: RenderedFile) -> None:
     click.echo(f"{rendered.output}: {size}; {stages}", file=stderr)
     _show_notes(console, rendered)
     click.echo(f"ran on {rendered.placement}", file=stderr)
-    if rendered.placement.unsupported:
-        click.echo(f"left to the CPU: {rendered.placement.unsupported}", file=stderr)
+    if rendered.placement.unsupported_text:
+        click.echo(f"run on the CPU: {rendered.placement.unsupported_text}", file=stderr)
 
 
 def show_summary(
     console: Console,
     results: Sequence[RenderedFile],
     failures: Sequence[tuple[Job, str]],
-    done: int,
+    up_to_date: int,
 ) -> None:
-    """Shows how many photos of a folder were rendered, what failed, and the notes."""
+    """Prints the numbers of photos rendered, up to date and failed, the notes and the errors."""
     stderr = console.file
-    skipped = f", {done} done already" if done else ""
+    skipped = f", {up_to_date} up to date" if up_to_date else ""
     click.echo(f"{len(results)} rendered{skipped}, {len(failures)} failed", file=stderr)
     if results:
         click.echo(f"ran on {results[0].placement}", file=stderr)
     for rendered in results:
         _show_notes(console, rendered)
-    for _, message in failures:
-        click.echo(f"failed: {message}", file=stderr)
+    for _, error in failures:
+        click.echo(f"failed: {error}", file=stderr)
 
 
 def _show_notes(console: Console, rendered: RenderedFile) -> None:
@@ -88,10 +88,10 @@ def _show_notes(console: Console, rendered: RenderedFile) -> None:
 
 
 def show_delegates(console: Console, probes: Sequence[Probe]) -> None:
-    """Shows which delegates are here."""
+    """Prints a table of the delegates and whether each is available."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("delegate", "here", "device, or why not"):
+    for heading in ("delegate", "available", "device or reason"):
         table.add_column(heading, overflow="fold")
-    for found in probes:
-        table.add_row(found.delegate, "yes" if found.device else "no", found.device or found.reason)
+    for row in probes:
+        table.add_row(row.delegate, "yes" if row.device else "no", row.device or row.reason)
     console.print(table)

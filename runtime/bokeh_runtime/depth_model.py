@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_runtime.backends.interpreter import TfliteModel
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth import normalize_depth
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float
 from bokeh_runtime.imaging.resample import scale
 from bokeh_runtime.tflite.file import read_tflite
 
 _ONE, _NONE = np.ones(3, np.float32), np.zeros(3, np.float32)
-# What a depth network takes: what is subtracted from [0, 1], and what it is multiplied by then.
+# Normalizations (x - offset) * factor of an image x in [0, 1]. "imagenet" uses ImageNet's mean and
+# standard deviation.
 DEPTH_INPUTS: dict[str, tuple[FloatImage, FloatImage]] = {
     "imagenet": (
         np.array([0.485, 0.456, 0.406], np.float32),
@@ -27,22 +28,23 @@ DEPTH_INPUTS: dict[str, tuple[FloatImage, FloatImage]] = {
 
 
 class DepthModel:
-    """A monocular depth network: one image in, one map of inverse depth out.
+    """A monocular depth network on the CPU: one image in, one map of inverse depth out.
 
     Args:
-        path: Of its .tflite file, of any layout: [1, height, width, 3] or [1, 3, height, width].
-        values: What it takes: "imagenet" (0 to 1, then normalized by ImageNet's mean and deviation;
-            MiDaS, Depth Anything), "0..1", "-1..1" or "0..255".
-        far_is_bright: It draws depth, not inverse depth.
-        threads: Of the CPU, on which it runs.
-        interpreter: As for `TfliteModel`.
+        path: The .tflite file, with an input of [1, height, width, 3] or [1, 3, height, width].
+        values: Range of the input: "0..1", "-1..1", "0..255", or "imagenet" (0 to 1, normalized
+            with the mean and standard deviation of ImageNet; MiDaS and Depth Anything use this).
+        far_is_bright: Whether the network outputs depth instead of inverse depth.
+        threads: Number of CPU threads. None uses all cores.
+        interpreter: See `TfliteModel`.
 
     Attributes:
-        identity: What decides its maps: hash of the file, `values` and `far_is_bright`.
+        identity: Everything that determines the depth maps: the hash of the file, `values` and
+            `far_is_bright`.
 
     Raises:
-        InputError: If the file is missing, damaged, or not from one image to one map, or `values`
-            is unknown.
+        InputError: If the file is missing, damaged, or does not map one image to one depth map, or
+            `values` is unknown.
     """
 
     def __init__(
@@ -56,21 +58,25 @@ class DepthModel:
     ) -> None:
         if values not in DEPTH_INPUTS:
             raise InputError(
-                f"depth network values '{values}' are unknown; use one of {', '.join(DEPTH_INPUTS)}"
+                Argument("values", values), f": unknown; use one of {', '.join(DEPTH_INPUTS)}"
             )
         file = read_tflite(path)
-        entry = file.tensors[file.inputs[0]].shape
-        results = [file.tensors[index].shape for index in file.outputs]
-        image = len(entry) == 4 and entry[0] == 1 and 3 in (entry[1], entry[3])
-        maps = [i for i, shape in enumerate(results) if len([n for n in shape if n != 1]) == 2]
-        if len(file.inputs) != 1 or not image or len(maps) != 1:
-            there = " and ".join(str(list(shape)) for shape in results)
+        input_shape = file.tensors[file.inputs[0]].shape
+        output_shapes = [file.tensors[index].shape for index in file.outputs]
+        takes_image = (
+            len(input_shape) == 4 and input_shape[0] == 1 and 3 in (input_shape[1], input_shape[3])
+        )
+        maps = [
+            i for i, shape in enumerate(output_shapes) if len([n for n in shape if n != 1]) == 2
+        ]
+        if len(file.inputs) != 1 or not takes_image or len(maps) != 1:
+            found = " and ".join(str(list(shape)) for shape in output_shapes)
             raise InputError(
-                f"{path}: not from one image to one map ({list(entry)} to {there}); "
-                "give a monocular depth network"
+                f"{path}: does not map one image to one depth map "
+                f"({list(input_shape)} to {found}); give a monocular depth network"
             )
-        self._channels_first = entry[3] != 3
-        self._height, self._width = entry[2:4] if self._channels_first else entry[1:3]
+        self._channels_first = input_shape[3] != 3
+        self._height, self._width = input_shape[2:4] if self._channels_first else input_shape[1:3]
         self._offset, self._factor = DEPTH_INPUTS[values]
         self._far_is_bright = far_is_bright
         self.identity = {
@@ -85,19 +91,26 @@ class DepthModel:
         )
 
     def run(self, pixels: Pixels) -> FloatImage:
-        """Returns inverse depth, [rows, columns, 1] in [0, 1], of the whole photo.
+        """Estimates the inverse depth of a photo.
 
         Args:
-            pixels: uint8 or uint16 [height, width, 3].
+            pixels: uint8 or uint16 [height, width, 3], RGB. It is resized to the network's input
+                without keeping its aspect ratio.
+
+        Returns:
+            float32 [network height, network width, 1] in [0, 1], near is 1.
+
+        Raises:
+            InputError: If the interpreter fails on the file, or the model is closed.
         """
-        seen = scale(pixels, self._height, self._width)
-        image = as_float((seen - self._offset) * self._factor)
+        resized = scale(pixels, self._height, self._width)
+        image = as_float((resized - self._offset) * self._factor)
         if self._channels_first:
             image = image.transpose(2, 0, 1)
         depth = np.squeeze(self._model.run(np.ascontiguousarray(image)))[..., np.newaxis]
-        # Turned before it is stretched: what is not finite is far either way.
+        # Negated before it is normalized, since that maps values that are not finite to far.
         return normalize_depth(-depth if self._far_is_bright else depth)
 
     def close(self) -> None:
-        """Releases the network's memory; it cannot run any more."""
+        """Releases the network's memory. The model cannot run afterwards."""
         self._model.close()

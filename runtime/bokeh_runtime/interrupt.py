@@ -1,4 +1,4 @@
-"""Keeps a Ctrl-C from being lost in a library."""
+"""Handles Ctrl-C reliably while native libraries run."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ INTERRUPTED = 130
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """Remembers a Ctrl-C that a library swallows.
+    """Remembers a Ctrl-C, so that it takes effect even if a library swallows it.
 
-    Python raises KeyboardInterrupt wherever the program happens to be. Libraries lose it: in a bare
-    `except` around an optional import, in a module's C code, in a finalizer. TensorFlow's import
-    has all of these. So it is raised at once, as always, and remembered: the yielded function
-    raises it again, and an error that leaves the block after it counts as its consequence.
+    Python raises KeyboardInterrupt wherever the program happens to be. Libraries swallow it: in a
+    bare `except` around an optional import, in C code, or in a finalizer. TensorFlow's import does
+    all three. Here it is raised as usual and also remembered. The yielded function raises it again,
+    and if the block then fails with any error, KeyboardInterrupt replaces that error.
 
-    Outside the main thread, where Python delivers no signals, and where SIGINT is ignored, as for
-    what a shell starts in the background, the block runs as it is.
+    Nothing changes outside the main thread, where Python delivers no signals, and where SIGINT is
+    ignored, as in background jobs of a shell.
 
     Yields:
-        Call it between the steps of the work, and before anything that cannot be undone.
+        A function that raises KeyboardInterrupt if Ctrl-C was pressed. Call it between the steps of
+        a task, and before anything that cannot be undone.
 
     Raises:
         KeyboardInterrupt: If Ctrl-C was pressed within the block.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
         yield lambda: None
         return
     pressed = False
@@ -52,17 +53,17 @@ def interruptible() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt from error
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager
 def defer_interrupt() -> Iterator[None]:
-    """Holds a Ctrl-C back until the end of the block, which must be short.
+    """Delays a Ctrl-C until the end of the block, which must be short.
 
-    For what would be lost half-made, such as a child process that nobody knows of yet.
+    For steps that must not be interrupted, such as storing the handle of a new child process.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield
         return
     pressed = []
@@ -70,6 +71,6 @@ def defer_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
         if pressed:
             signal.raise_signal(signal.SIGINT)

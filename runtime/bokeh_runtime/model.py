@@ -1,4 +1,4 @@
-"""The library call: a model, a photo in, a photo out."""
+"""The library interface: opens a bokeh model and renders photos with it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ SHIPPED_MODEL = "demo_pynet_float16.tflite"
 
 @dataclass(frozen=True)
 class Rendering:
-    """A finished picture.
+    """A rendered photo.
 
     Attributes:
-        pixels: [height, width, 3] of the photo's type and size, or of the network's size.
-        timings: Milliseconds of each stage: `prepare_ms`, `infer_ms`, `fuse_ms`.
+        pixels: [height, width, 3] RGB, with the dtype and range of the photo. The size is that of
+            the photo, or of the network's output with `network_resolution`.
+        timings: Duration of each stage in milliseconds: `prepare_ms`, `infer_ms`, `fuse_ms`.
         placement: Where the network ran.
     """
 
@@ -43,35 +44,36 @@ class Rendering:
 
 
 class BokehModel:
-    """A bokeh network, ready to render. Thread-safe: inferences wait for each other.
+    """A bokeh network that is ready to render. Thread-safe: inferences run one after the other.
 
         with BokehModel.open("model_int8.tflite") as model:
             rendering = model.render(photo)
 
     Attributes:
-        path: Of the file.
-        sha256: Of the file, in hex.
-        metadata: What the file says of itself; None if it was not made by bokeh-convert.
-        engine: What runs the network alone, from its input tensor to its output tensor.
-        placement: Where it runs.
-        input_shape: Height and width in pixels, and channels: 3 (RGB) or 4 (RGB + depth).
-        notes: What the user should know, in a line each.
+        path: Path of the .tflite file.
+        sha256: Hash of the file, in hex.
+        metadata: Metadata of the file. None if bokeh-convert did not write the file.
+        engine: Runs the network alone, from input tensor to output tensor.
+        placement: Where the network runs.
+        input_shape: Height and width in pixels, and number of channels: 3 (RGB) or 4 (RGB and
+            depth).
+        notes: Notes for the user, one line each.
     """
 
-    def __init__(self, file: TfliteFile, request: EngineOptions) -> None:
+    def __init__(self, file: TfliteFile, options: EngineOptions) -> None:
         self.path = file.path
         self.sha256 = file.sha256
         self.metadata = metadata_of(file)
         self.input_shape = input_image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
         _check_agreement(file, self.metadata, self.input_shape)
-        self.engine = open_engine(file, request)
+        self.engine = open_engine(file, options)
         self._lock, self._closed = threading.Lock(), False
         self.placement = self.engine.placement
         self.notes = list(self.placement.notes)
         if self.metadata is None:
             self.notes.append(
-                f"{file.path}: does not say what it is; taken as RGB in [0, 1] to bokeh in [0, 1]"
+                f"{file.path}: has no metadata; input and output are taken as RGB in [0, 1]"
             )
 
     @classmethod
@@ -85,31 +87,33 @@ class BokehModel:
         delegate_library: str | Path | None = None,
         allow_partial: bool = False,
     ) -> BokehModel:
-        """Opens a .tflite file of an image-to-image network.
+        """Opens the .tflite file of an image-to-image network.
 
         Args:
-            path: The file; None takes the demo model that ships with the package.
+            path: Path of the file. None opens the demo model that ships with the package.
             delegate: "auto", "cpu", "gpu", "nnapi" or "npu".
-            threads: Of the CPU; None takes all cores.
-            interpreter: "ai-edge-litert" or "tflite-runtime"; None takes the first installed.
+            threads: Number of CPU threads. None uses all cores.
+            interpreter: "ai-edge-litert" or "tflite-runtime". None uses the first that is
+                installed.
             delegate_library: Shared library of an external delegate.
-            allow_partial: The CPU may run what the delegate does not take.
+            allow_partial: Whether the CPU may run operators that the delegate does not support.
 
         Raises:
-            InputError: If the file is missing, damaged, or not from image to image.
-            HardwareError: If the delegate is not here, or does not take the whole model.
+            InputError: If the file is missing, damaged, or does not map one image to one image.
+            HardwareError: If the delegate is not available or does not support the whole model.
         """
-        request = EngineOptions(
+        options = EngineOptions(
             delegate,
             threads,
             interpreter,
             None if delegate_library is None else Path(delegate_library),
             allow_partial,
         )
-        return cls(read_tflite(shipped_model() if path is None else Path(path)), request)
+        return cls(read_tflite(shipped_model() if path is None else Path(path)), options)
 
     @property
     def takes_depth(self) -> bool:
+        """Whether the network needs a depth map."""
         return self.input_shape[2] == 4
 
     def render(
@@ -121,47 +125,53 @@ class BokehModel:
         network_resolution: bool = False,
         in_place: bool = False,
     ) -> Rendering:
-        """Draws a photo with a shallow depth of field.
+        """Renders a photo with a shallow depth of field.
 
         Args:
-            image: uint8, uint16 or float32 (in [0, 1]) [height, width, 3], RGB, upright.
-            depth: [any height, any width, 1] in [0, 1], inverse depth (near is bright), of the
-                whole photo; for models that take depth.
-            strength: 1 draws what the network does, 0 the photo, between them their mixture.
-            network_resolution: Return the network's own picture instead of one of the photo's size.
-            in_place: Write the result into `image`, which saves its memory (not for float32).
+            image: [height, width, 3], RGB, upright: uint8, uint16, or float32 in [0, 1].
+            depth: Inverse depth (near is 1) of the whole photo, float [any height, any width, 1] in
+                [0, 1]. Required by models that take depth, and not allowed for others.
+            strength: Weight of the network's output in the result, 0 (the photo) to 1.
+            network_resolution: Whether to return the network's output at its own resolution.
+            in_place: Whether to write the result into `image`, which saves memory. Has no effect
+                for float32 images.
 
         Raises:
-            InputError: If the image has another shape or type or is not finite, depth is missing,
-                not wanted or not finite, the network's output is not finite, or the model is
-                closed.
+            InputError: If an argument has another shape, dtype or range, is not finite, or a depth
+                map is missing or not allowed; if the network's output is not finite; or if the
+                model is closed.
+            HardwareError: If the delegate fails.
         """
         pixels = _checked(image)
         if not 0 <= strength <= 1:
-            raise InputError(f"strength {strength} is outside 0 to 1")
+            raise InputError(Argument("strength", strength), ": must be between 0 and 1")
         start = time.perf_counter()
         network = self.input_shape[:2]
         frame = Frame.within((pixels.shape[0], pixels.shape[1]), network)
-        seen = scale(pixels, frame.height, frame.width, self._resampling)
-        tensor = frame.pad(self._with_depth(seen, depth), network)
+        network_input = scale(pixels, frame.height, frame.width, self._resampling)
+        tensor = frame.pad(self._with_depth(network_input, depth), network)
         prepared = time.perf_counter()
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.path}: is closed; open it again")
             output = self.engine.run(tensor)
         inferred = time.perf_counter()
-        # Before anything is clipped or cut away: infinity would become white.
+        # Checked before the output is clipped and cropped, since infinity would become white.
         if not np.isfinite(output).all():
-            raise InputError(f"{self.path}: draws NaN or infinity; convert it again")
-        drawn = np.clip(frame.scaled(output.shape[0] / network[0]).crop(output), 0, 1)
+            raise InputError(f"{self.path}: outputs NaN or infinity; convert it again")
+        network_output = np.clip(frame.scaled(output.shape[0] / network[0]).crop(output), 0, 1)
         if network_resolution:
             if strength < 1:
-                own = scale(pixels, *drawn.shape[:2]) if drawn.shape != seen.shape else seen
-                drawn = strength * drawn + (1 - strength) * own
-            result = from_unit(drawn, pixels.dtype)
+                resized_photo = (
+                    scale(pixels, *network_output.shape[:2])
+                    if network_output.shape != network_input.shape
+                    else network_input
+                )
+                network_output = strength * network_output + (1 - strength) * resized_photo
+            result = from_unit(network_output, pixels.dtype)
         else:
             out = pixels if in_place else None
-            result = fuse_detail(pixels, drawn, seen, strength=strength, out=out)
+            result = fuse_detail(pixels, network_output, network_input, strength=strength, out=out)
         end = time.perf_counter()
         if image.dtype.kind == "f":
             result = (result / np.float32(65535)).astype(np.float32)
@@ -173,7 +183,7 @@ class BokehModel:
         return Rendering(result, {k: v * 1000 for k, v in stages.items()}, self.placement)
 
     def close(self) -> None:
-        """Releases the device; the model cannot render any more."""
+        """Releases the device. The model cannot render afterwards."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -191,24 +201,29 @@ class BokehModel:
         self.close()
 
     def check_depth(self, *, given: bool) -> None:
-        """Checks that a depth map is given if the model takes one, and only then.
+        """Checks that a depth map is given if and only if the model takes one.
+
+        Args:
+            given: Whether a depth map is given.
 
         Raises:
-            InputError: If not.
+            InputError: If a depth map is missing or not allowed.
         """
         if self.takes_depth and not given:
             raise InputError(f"{self.path}: needs a depth map", remedy=("give ", Argument("depth")))
         if given and not self.takes_depth:
-            raise InputError(f"{self.path}: takes no depth map; leave it out")
+            raise InputError(
+                f"{self.path}: takes no depth map", remedy=("omit ", Argument("depth"))
+            )
 
-    def _with_depth(self, seen: FloatImage, depth: FloatImage | None) -> FloatImage:
+    def _with_depth(self, network_input: FloatImage, depth: FloatImage | None) -> FloatImage:
         self.check_depth(given=depth is not None)
         if depth is None:
-            return seen
+            return network_input
         if not np.isfinite(depth).all():
-            raise InputError("the depth map holds NaN or infinity; give one that is finite")
-        height, width = seen.shape[:2]
-        return np.concatenate([seen, resize_depth(depth, height, width)], axis=2)
+            raise InputError("the depth map contains NaN or infinity; give finite values")
+        height, width = network_input.shape[:2]
+        return np.concatenate([network_input, resize_depth(depth, height, width)], axis=2)
 
 
 def shipped_model(name: str = SHIPPED_MODEL) -> Path:
@@ -217,34 +232,36 @@ def shipped_model(name: str = SHIPPED_MODEL) -> Path:
 
 
 def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:
-    """Returns height and width in pixels, and channels, of the input of an image-to-image network.
+    """Returns the input shape of an image-to-image network.
+
+    Returns:
+        Height and width in pixels, and number of channels (3 or 4).
 
     Raises:
-        InputError: If the file is of another kind, or leaves open which of its graphs or outputs
-            is meant.
+        InputError: If the file is not such a network, or has several graphs or image outputs.
     """
     if len(file.signatures) > 1:
         raise InputError(
-            f"{file.path}: holds several graphs, {' and '.join(file.signatures)}; "
-            "write a file with the one that is to run"
+            f"{file.path}: has several signatures, {' and '.join(file.signatures)}; "
+            "export only the one to run"
         )
     if len(file.inputs) == 1:
-        entry = file.tensors[file.inputs[0]]
+        input_tensor = file.tensors[file.inputs[0]]
         result = file.tensors[file.outputs[file.image_output_index]]
-        types = {entry.dtype, result.dtype} <= {"float32", "int8", "uint8", "int16"}
-        if len(entry.shape) == 4 and len(result.shape) == 4 and types:
-            batch, height, width, channels = entry.shape
+        supported = {input_tensor.dtype, result.dtype} <= {"float32", "int8", "uint8", "int16"}
+        if len(input_tensor.shape) == 4 and len(result.shape) == 4 and supported:
+            batch, height, width, channels = input_tensor.shape
             factor = result.shape[1] / max(1, height)
-            same_form = result.shape[2] == round(width * factor) and result.shape[1] > 0
-            if batch == 1 and channels in (3, 4) and result.shape[3] == 3 and same_form:
+            same_shape = result.shape[2] == round(width * factor) and result.shape[1] > 0
+            if batch == 1 and channels in (3, 4) and result.shape[3] == 3 and same_shape:
                 return height, width, channels
     shapes = " to ".join(
         " and ".join(str(list(file.tensors[i].shape)) for i in side)
         for side in (file.inputs, file.outputs)
     )
     raise InputError(
-        f"{file.path}: not from one image to one image ({shapes}); "
-        "give one with [1, height, width, 3 or 4] in and [1, height, width, 3] out"
+        f"{file.path}: does not map one image to one image ({shapes}); give a network with input "
+        "[1, height, width, 3 or 4] and output [1, height, width, 3]"
     )
 
 
@@ -253,12 +270,12 @@ def _check_agreement(
 ) -> None:
     if metadata is None:
         return
-    said = (
+    described = (
         metadata.input_height,
         metadata.input_width,
         {"rgb": 3, "rgbd": 4}.get(metadata.input_channels),
     )
-    if said != shape or tuple(metadata.value_range) != (0.0, 1.0):
+    if described != shape or tuple(metadata.value_range) != (0.0, 1.0):
         raise InputError(
             f"{file.path}: its metadata and its graph contradict each other; convert it again"
         )
@@ -266,11 +283,11 @@ def _check_agreement(
 
 def _checked(image: npt.NDArray[Any]) -> Pixels:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"a photo is [height, width, 3], not {list(image.shape)}; reshape it")
+        raise InputError(f"a photo must be [height, width, 3], not {list(image.shape)}; reshape it")
     if image.dtype == np.float32:
         if not np.isfinite(image).all():
-            raise InputError("the photo holds NaN or infinity; give one that is finite")
+            raise InputError("the photo contains NaN or infinity; give finite values")
         return from_unit(image, np.dtype(np.uint16))
     if image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"a photo is uint8, uint16 or float32, not {image.dtype}; cast it")
+        raise InputError(f"a photo must be uint8, uint16 or float32, not {image.dtype}; cast it")
     return np.ascontiguousarray(image)

@@ -26,18 +26,18 @@ from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render_jobs import Job, comparison_path
 
-_COMPARISON_HEIGHT, _GAP = 1080, 8  # px
+_COMPARISON_HEIGHT_PX, _COMPARISON_GAP_PX = 1080, 8
 
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """How to render.
+    """Rendering options.
 
     Attributes:
-        strength: 1 draws what the network does, 0 the photo.
-        network_resolution: Write the network's own picture.
-        compare: Write a picture of before and after beside each result.
-        quality: Of JPEG, WebP, AVIF and HEIC, 1 to 100.
+        strength: Weight of the network's output in the result, 0 (the photo) to 1.
+        network_resolution: Whether to write the network's output at its own resolution.
+        compare: Whether to write a side-by-side picture of photo and result, too.
+        quality: Encoder quality of JPEG, WebP, AVIF and HEIC, 1 to 100.
     """
 
     strength: float = 1.0
@@ -48,14 +48,15 @@ class RenderOptions:
 
 @dataclass(frozen=True)
 class RenderedFile:
-    """One finished file.
+    """A photo that was rendered to a file.
 
     Attributes:
-        photo, output: Their paths.
-        height, width: Of the output, in pixels.
-        timings: Milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`, `fuse_ms`, `encode_ms`.
+        photo, output: Paths of the photo and of the result.
+        height, width: Size of the result in pixels.
+        timings: Duration of each stage in milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`,
+            `fuse_ms`, `encode_ms`.
         placement: Where the network ran.
-        notes: Of the photo; see `Photo.notes`.
+        notes: Notes about the photo; see `Photo.notes`.
     """
 
     photo: Path
@@ -68,7 +69,7 @@ class RenderedFile:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _DecodedPhoto:
     photo: Photo
     depth: FloatImage | None
     decode_ms: float
@@ -77,12 +78,13 @@ class _Opened:
 def render_file(
     model: BokehModel, job: Job, options: RenderOptions, depth_model: DepthModel | None = None
 ) -> RenderedFile:
-    """Renders one photo.
+    """Renders one photo and writes the result.
 
     Raises:
         InputError: If the photo cannot be read, or the result cannot be written.
+        HardwareError: If the delegate fails.
     """
-    return _finish(model, job, _open(job), options, depth_model)
+    return _render_decoded(model, job, _decode(job), options, depth_model)
 
 
 def render_files(
@@ -91,49 +93,49 @@ def render_files(
     options: RenderOptions,
     depth_model: DepthModel | None = None,
 ) -> Iterator[RenderedFile | InputError]:
-    """Renders photos one after the other, while a thread reads the next one.
+    """Renders photos one after the other, while a thread decodes the next one.
 
-    At most two photos are in memory, however many there are.
+    At most two photos are in memory at a time.
 
     Yields:
-        For each job, in order, what came out, or why nothing did.
+        For each job, in order, the rendered file, or the error if it failed.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="decoder") as decoder:
-        ahead = [decoder.submit(_open, job) for job in jobs[:1]]
+        pending = [decoder.submit(_decode, job) for job in jobs[:1]]
         for i, job in enumerate(jobs):
-            opening = ahead.pop()
+            decoding = pending.pop()
             try:
-                opened = opening.result()
+                decoded = decoding.result()
             except InputError as error:
-                opened, failure = None, error
-            ahead = [decoder.submit(_open, later) for later in jobs[i + 1 : i + 2]]
-            if opened is None:
+                decoded, failure = None, error
+            pending = [decoder.submit(_decode, later) for later in jobs[i + 1 : i + 2]]
+            if decoded is None:
                 yield failure
                 continue
             try:
-                yield _finish(model, job, opened, options, depth_model)
+                yield _render_decoded(model, job, decoded, options, depth_model)
             except InputError as error:
                 yield error
 
 
-def _open(job: Job) -> _Opened:
+def _decode(job: Job) -> _DecodedPhoto:
     start = time.perf_counter()
     photo = read_photo(job.photo)
     depth = None if job.depth is None else open_depth(job.depth)
-    return _Opened(photo, depth, (time.perf_counter() - start) * 1000)
+    return _DecodedPhoto(photo, depth, (time.perf_counter() - start) * 1000)
 
 
-def _finish(
+def _render_decoded(
     model: BokehModel,
     job: Job,
-    opened: _Opened,
+    decoded: _DecodedPhoto,
     options: RenderOptions,
     depth_model: DepthModel | None,
 ) -> RenderedFile:
-    photo, depth = opened.photo, opened.depth
+    photo, depth = decoded.photo, decoded.depth
     if depth is None and depth_model is not None:
         depth = depth_model.run(photo.pixels)
-    before = _reduced(photo.pixels) if options.compare else None
+    before = _downscaled_for_comparison(photo.pixels) if options.compare else None
     rendering = model.render(
         photo.pixels,
         depth,
@@ -149,15 +151,15 @@ def _finish(
     encode_ms = (time.perf_counter() - start) * 1000
     if before is not None:
         after = from_unit(scale(rendering.pixels, *before.shape[:2]), before.dtype)
-        gap = np.full((before.shape[0], _GAP, 3), 255, np.uint8)
+        gap = np.full((before.shape[0], _COMPARISON_GAP_PX, 3), 255, np.uint8)
         write_photo(comparison_path(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
-    timings = {"decode_ms": opened.decode_ms, **rendering.timings, "encode_ms": encode_ms}
+    timings = {"decode_ms": decoded.decode_ms, **rendering.timings, "encode_ms": encode_ms}
     placement = rendering.placement
     return RenderedFile(job.photo, job.output, height, width, timings, placement, photo.notes)
 
 
-def _reduced(pixels: Pixels) -> Pixels:
+def _downscaled_for_comparison(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
-    rows = min(height, _COMPARISON_HEIGHT)
-    frame = Frame.within((height, width), (rows, 4 * _COMPARISON_HEIGHT))
+    rows = min(height, _COMPARISON_HEIGHT_PX)
+    frame = Frame.within((height, width), (rows, 4 * _COMPARISON_HEIGHT_PX))
     return from_unit(scale(pixels, frame.height, frame.width), np.dtype(np.uint8))

@@ -1,4 +1,4 @@
-"""Finds what is to be rendered: which photos, where each result goes, and which depth map."""
+"""Finds the photos to render, the path of each result, and each depth map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHER_OUTPUT = ("choose another ", Argument("output"))
 
 @dataclass(frozen=True)
 class Job:
-    """A photo, where its result goes, and its depth map if it has one in a file."""
+    """Paths of a photo, of its result, and of its depth map if that is in a file."""
 
     photo: Path
     output: Path
@@ -26,16 +26,16 @@ class Job:
 
 
 def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[list[Job], list[str]]:
-    """Returns a job for a photo, or for each photo of a folder, and notes.
+    """Returns a job for a photo, or for each photo of a folder, and notes for the user.
 
     Args:
-        photo: A photo or a folder of them.
-        output: The result's file, or a folder for it; for a folder of photos a folder, which is
-            made if missing. Without it, `NAME.bokeh.jpg` beside the photo.
-        depth: Its depth map; for a folder of photos, the folder of theirs.
+        photo: A photo or a folder of photos.
+        output: Path of the result, or a folder for it. For a folder of photos it must be a folder,
+            which is created if it does not exist. None writes `NAME.bokeh.jpg` next to the photo.
+        depth: The depth map. For a folder of photos, a folder of depth maps with the same names.
 
     Raises:
-        InputError: If there is no such photo, or a result cannot be where it should.
+        InputError: If the photo does not exist, or a result cannot be written to its path.
     """
     if not photo.exists():
         raise InputError(f"{photo}: no such photo or folder; check the path")
@@ -51,7 +51,7 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
             remedy=("give the folder for the results with ", Argument("output")),
         )
     if depth is not None and not depth.is_dir():
-        raise InputError(f"{depth}: not a folder; give one map for each photo of {photo}")
+        raise InputError(f"{depth}: not a folder; give a folder with a depth map for each photo")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is not a folder", remedy=_OTHER_OUTPUT)
     if output.exists() and output.samefile(photo):
@@ -68,74 +68,76 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
 
 
 def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[list[Job], list[str]]:
-    """Returns a job for each photo of a folder, in the order of their names, and notes.
+    """Returns a job for each photo of a folder, sorted by name, and notes for the user.
 
-    Depth maps and masks that lie between the photos are passed over; see `list_photos`.
+    Depth maps and masks among the photos are skipped; see `list_photos`.
 
     Raises:
-        InputError: If the folder holds no photo, or two whose results would have one name.
+        InputError: If the folder has no photo, or two results would have the same name.
     """
     found = list_photos(folder)
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(
-            f"{folder}: holds no photo; give a folder of JPEG, PNG, WebP, AVIF or TIFF files"
+            f"{folder}: has no photos; give a folder of JPEG, PNG, WebP, AVIF or TIFF files"
         )
     named: dict[str, Path] = {}
     for photo in photos:
-        other = named.setdefault(result_name(photo), photo)
-        if other != photo:
+        earlier = named.setdefault(result_name(photo), photo)
+        if earlier != photo:
             raise InputError(
-                f"{photo}: its result would have the name of {other.name}'s; rename one of them"
+                f"{photo}: its result would have the name of {earlier.name}'s; rename one of them"
             )
     jobs = [Job(photo, output / name, _depth_of(photo, depth)) for name, photo in named.items()]
     return jobs, found.notes
 
 
 def check_case_collisions(jobs: Sequence[Job]) -> None:
-    """Refuses results that a folder takes for one file, not telling upper from lower case.
+    """Checks that no two results are the same file on a file system that ignores case.
 
     Raises:
-        InputError: If there are such.
+        InputError: If two are.
     """
     named: dict[str, Job] = {}
     for job in jobs:
-        other = named.setdefault(job.output.name.casefold(), job)
-        if other != job and not _tells_case(job.output.parent):
+        earlier = named.setdefault(job.output.name.casefold(), job)
+        if earlier != job and not _is_case_sensitive(job.output.parent):
             raise InputError(
-                f"{job.photo}: {job.output.parent} does not tell its name from "
-                f"{other.photo.name}, upper and lower case being one there; rename one of them"
+                f"{job.photo}: {job.output.parent} ignores case, so its result would replace "
+                f"that of {earlier.photo.name}; rename one of them"
             )
 
 
 def result_name(photo: Path) -> str:
-    """Returns the photo's name; `NAME.heic.jpg` where its format cannot be written."""
+    """Returns the photo's name; with ".jpg" appended if its format cannot be written."""
     return photo.name if can_write(photo) else f"{photo.name}.jpg"
 
 
 def check_job(job: Job) -> None:
-    """Checks what can be checked before the work.
+    """Checks the path of a result before the photo is rendered.
 
     Raises:
-        InputError: If the output is the photo itself, its format cannot be written, or its folder
-            is missing.
+        InputError: If the result would replace the photo, its format cannot be written, or its
+            folder does not exist.
     """
     if not can_write(job.output):
-        raise InputError(f"{job.output}: no picture format of that suffix; use .jpg or .png")
+        raise InputError(f"{job.output}: its suffix is no image format; use .jpg or .png")
     if not job.output.parent.is_dir():
-        raise InputError(f"{job.output}: there is no folder {job.output.parent}; make it first")
+        raise InputError(
+            f"{job.output}: folder {job.output.parent} does not exist; create it first"
+        )
     for path in (job.output, comparison_path(job)):
         if path.exists() and job.photo.exists() and path.samefile(job.photo):
             raise InputError(f"{path}: is the photo itself", remedy=_OTHER_OUTPUT)
 
 
 def comparison_path(job: Job) -> Path:
-    """Returns where the picture of before and after goes."""
-    # With the suffix: a.jpg and a.png of one folder have one each.
+    """Returns the path of the side-by-side picture of photo and result."""
+    # The name keeps the suffix, so that a.jpg and a.png do not share a comparison.
     return job.output.with_name(job.output.name + COMPARISON_SUFFIX)
 
 
-def _tells_case(folder: Path) -> bool:
+def _is_case_sensitive(folder: Path) -> bool:
     with tempfile.TemporaryDirectory(prefix=".case-", dir=folder) as name:
         path = Path(name)
         return not path.with_name(path.name.upper()).exists()
@@ -145,6 +147,6 @@ def _depth_of(photo: Path, folder: Path | None) -> Path | None:
     if folder is None:
         return None
     candidates = [folder / f"{photo.stem}{suffix}" for suffix in DEPTH_SUFFIXES]
-    # A missing one is told when its photo is due, so that the others are rendered.
-    there = (path for path in candidates if path.is_file() and path != photo)
-    return next(there, candidates[0])
+    existing = (path for path in candidates if path.is_file() and path != photo)
+    # A missing map is reported when its photo is rendered, so that the others are rendered too.
+    return next(existing, candidates[0])

@@ -1,4 +1,4 @@
-"""Records what made each result of a folder, so that a later run knows which are up to date."""
+"""Records the inputs of each result in a folder, so that a later run skips what is up to date."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_jobs import Job, comparison_path
 
 RECORD = ".bokeh-render.json"
-SCHEMA = "bokeh-tflite/render-record/1"
+SCHEMA = "bokeh-tflite/render-record/2"
+_SCHEMA_PREFIX = SCHEMA.rpartition("/")[0]
 _SAVE_EVERY_S = 1.0
-_CAUSES = {
-    "photo": "the photo was changed",
-    "model": "another model",
-    "depth": "another depth map or network",
-    "options": "other options",
-    "placement": "another delegate or device",
-    "version": "another version of bokeh-tflite",
-    "comparison": "no comparison picture",
+_REASONS = {
+    "photo": "the photo changed",
+    "model": "the model changed",
+    "depth": "the depth map or depth model changed",
+    "options": "the options changed",
+    "placement": "the delegate or device changed",
+    "version": "the version of bokeh-tflite changed",
+    "comparison": "the comparison picture is missing",
 }
 
 Provenance = Mapping[str, Any]
+"""Everything that determines the pixels of a result, as JSON; see `result_provenance`."""
 
 
 class RenderRecord:
-    """The file `.bokeh-render.json` of an output folder: one entry for each result that is there.
+    """The file `.bokeh-render.json` of an output folder, with one entry for each existing result.
 
-    A file of photo, depth map or result counts as unchanged if its size and its time of change are.
-    What a damaged or missing record does not hold is rendered again, and so is a result that was
-    changed since.
+    A photo, depth map or result counts as unchanged if its size and modification time are. A result
+    is rendered again if the record lacks it, or if it was modified after it was rendered.
 
     Args:
         folder: The output folder.
@@ -48,80 +49,81 @@ class RenderRecord:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._added: dict[str, Any] = {}
-        self._entries = _read(folder)
-        self._saved_at = self._save_took = 0.0
+        self._entries, self._missing_reason = _read_record(folder)
+        self._last_saved_s = self._save_duration_s = 0.0
 
-    def outstanding(
+    def find_outdated(
         self, jobs: Sequence[Job], provenance: Mapping[Job, Provenance]
     ) -> tuple[list[Job], Counter[str]]:
-        """Returns the jobs that are to be done.
+        """Returns the jobs whose results are missing or not up to date.
 
         Args:
-            jobs: Of this folder.
-            provenance: What each job's result is to be made from; see `result_provenance`.
+            jobs: Jobs whose results are in this folder.
+            provenance: For each job, what its result would be rendered from now.
 
         Returns:
-            The jobs, and for those whose result is there but not up to date, how many are done
-            again for which cause.
+            The jobs to render, and how many of them replace an existing result, by reason.
         """
-        todo, again = [], Counter[str]()
+        outdated, reasons = [], Counter[str]()
         for job in jobs:
             if not job.output.is_file():
-                todo.append(job)
-            elif cause := self._cause(job, provenance[job]):
-                todo.append(job)
-                again[cause] += 1
-        return todo, again
+                outdated.append(job)
+            elif reason := self._rerender_reason(job, provenance[job]):
+                outdated.append(job)
+                reasons[reason] += 1
+        return outdated, reasons
 
     def add(self, job: Job, provenance: Provenance) -> None:
-        """Takes down a result that was written; saves if the last time was a while ago."""
-        self._added[job.output.name] = {**provenance, "output": _stamp(job.output)}
-        # The whole record is written each time: of a large one, less often.
-        if time.monotonic() - self._saved_at > max(_SAVE_EVERY_S, 20 * self._save_took):
+        """Adds a result that was written. Saves the record if that was not done recently."""
+        self._added[job.output.name] = {**provenance, "output": _file_stamp(job.output)}
+        # Saving writes the whole record, so a large record is saved less often.
+        if time.monotonic() - self._last_saved_s > max(_SAVE_EVERY_S, 20 * self._save_duration_s):
             self.save()
 
     def save(self) -> None:
-        """Writes the record; what another run into the folder took down meanwhile is kept.
+        """Writes the record. Entries that another run added meanwhile are kept.
 
-        A record that cannot be written costs nothing but another rendering.
+        An error is ignored, since without the record the photos are only rendered again.
         """
-        began = time.monotonic()
-        entries = {**self._entries, **_read(self._folder), **self._added}
-        there = {name: entry for name, entry in entries.items() if (self._folder / name).is_file()}
-        data = {"schema": SCHEMA, "results": there}
-        with contextlib.suppress(InputError), AtomicOutput(self._folder) as staging:
-            staging.path(RECORD).write_text(json.dumps(data, indent=0), encoding="utf-8")
-            staging.commit()
-        self._saved_at = time.monotonic()
-        self._save_took = self._saved_at - began
+        start = time.monotonic()
+        entries = {**self._entries, **_read_record(self._folder)[0], **self._added}
+        existing = {
+            name: entry for name, entry in entries.items() if (self._folder / name).is_file()
+        }
+        data = {"schema": SCHEMA, "results": existing}
+        with contextlib.suppress(InputError), AtomicOutput(self._folder) as output:
+            output.path(RECORD).write_text(json.dumps(data, indent=0), encoding="utf-8")
+            output.commit()
+        self._last_saved_s = time.monotonic()
+        self._save_duration_s = self._last_saved_s - start
 
-    def _cause(self, job: Job, provenance: Provenance) -> str:
-        """Says why a result that is there is not up to date; "" if it is."""
+    def _rerender_reason(self, job: Job, provenance: Provenance) -> str:
+        """Returns why an existing result is not up to date; "" if it is."""
         entry = self._entries.get(job.output.name)
         if not isinstance(entry, dict):
-            return "no record of what they were made from"
-        if entry.get("output") != _stamp(job.output):
-            return "the result was changed"
-        differs = [
-            name for name in _CAUSES if name in provenance if provenance[name] != entry.get(name)
+            return self._missing_reason
+        if entry.get("output") != _file_stamp(job.output):
+            return "the result was modified"
+        changed = [
+            name for name in _REASONS if name in provenance if provenance[name] != entry.get(name)
         ]
-        if "model" in differs and "placement" in differs:
-            differs.remove("placement")  # a delegate takes other operators of another model
-        if not differs and "comparison" in provenance and not comparison_path(job).is_file():
-            differs = ["comparison"]
-        return " and ".join(_CAUSES[name] for name in differs)
+        if "model" in changed and "placement" in changed:
+            changed.remove("placement")  # the model determines which operators are delegated
+        if not changed and "comparison" in provenance and not comparison_path(job).is_file():
+            changed = ["comparison"]
+        return " and ".join(_REASONS[name] for name in changed)
 
 
 def result_provenance(
     job: Job, model: BokehModel, options: RenderOptions, depth_model: DepthModel | None
 ) -> dict[str, Any]:
-    """Returns all that decides a result's pixels, as JSON holds it."""
+    """Returns everything that determines the pixels of a job's result, as JSON."""
     placement = model.placement
     depth = depth_model.identity if depth_model else None
     provenance: dict[str, Any] = {
-        "photo": _stamp(job.photo),
+        "photo": _file_stamp(job.photo),
         "model": model.sha256,
-        "depth": _stamp(job.depth) if job.depth is not None else depth,
+        "depth": _file_stamp(job.depth) if job.depth is not None else depth,
         "options": {
             "strength": options.strength,
             "network_resolution": options.network_resolution,
@@ -131,30 +133,32 @@ def result_provenance(
             "delegate": placement.delegate,
             "device": placement.device,
             "precision": placement.precision,
-            "nodes_left": (
-                None
-                if placement.nodes_placed is None
-                else placement.nodes_total - placement.nodes_placed
-            ),
+            "delegated_ops": placement.delegated_ops,
         },
         "version": _version(),
     }
-    # A result that has one is up to date for a run that does not ask for it.
+    # A run without comparisons keeps results that have one.
     return {**provenance, "comparison": True} if options.compare else provenance
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _read_record(folder: Path) -> tuple[dict[str, Any], str]:
+    """Returns the entries of a record, and the reason to render a result that has no entry."""
+    no_entry = f"not listed in {RECORD}"
     try:
         data = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        return {}
-    results = data.get("results")
-    return results if isinstance(results, dict) else {}
+        return {}, no_entry
+    if not isinstance(data, dict):
+        return {}, no_entry
+    schema, results = data.get("schema"), data.get("results")
+    if schema == SCHEMA:
+        return (results if isinstance(results, dict) else {}), no_entry
+    if isinstance(schema, str) and schema.startswith(f"{_SCHEMA_PREFIX}/"):
+        return {}, f"{RECORD} was written by another version of bokeh-tflite"
+    return {}, no_entry
 
 
-def _stamp(path: Path) -> dict[str, int] | None:
+def _file_stamp(path: Path) -> dict[str, int] | None:
     try:
         status = path.stat()
     except OSError:

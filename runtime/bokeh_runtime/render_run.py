@@ -20,19 +20,19 @@ from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, rende
 from bokeh_runtime.render_jobs import Job, find_jobs
 from bokeh_runtime.render_record import RenderRecord, result_provenance
 
-SCHEMA = "bokeh-tflite/render/1"
+SCHEMA = "bokeh-tflite/render/2"
 
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """What was asked for.
+    """The arguments of one run.
 
     Attributes:
-        photo, output, depth: As `find_jobs` takes them; a photo must be given.
-        options: How to render.
+        photo, output, depth: Paths, see `find_jobs`. `photo` must not be None.
+        options: Rendering options.
         open_model: Opens the model.
-        open_depth_model: Opens the depth network; None if none is used.
-        overwrite: In a folder, render what is up to date too.
+        open_depth_model: Opens the depth model; None if none is used.
+        overwrite: Whether to render results of a folder again that are up to date.
     """
 
     photo: Path | None
@@ -46,34 +46,34 @@ class RenderRequest:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of the photos.
+    """The result of a run.
 
     Attributes:
-        results: Of those that were rendered.
-        failures: Those that were not, and why.
-        done: How many were up to date.
-        again: How many were rendered again, for which cause.
+        results: The photos that were rendered.
+        failures: The photos that could not be rendered, and why.
+        up_to_date: Number of photos whose result was up to date.
+        rerendered: Number of photos whose existing result was replaced, by reason.
     """
 
     results: Sequence[RenderedFile]
     failures: Sequence[tuple[Job, str]] = ()
-    done: int = 0
-    again: Mapping[str, int] = field(default_factory=dict)
+    up_to_date: int = 0
+    rerendered: Mapping[str, int] = field(default_factory=dict)
 
 
 def render_photos(
     request: RenderRequest, console: Console, check: Callable[[], None]
 ) -> dict[str, Any]:
-    """Renders, shows what came out, and returns the report.
+    """Renders photos, prints a summary, and returns the report as JSON.
 
     Args:
-        request: What was asked for.
-        console: Where to show it.
-        check: Ends the work if a Ctrl-C was lost.
+        request: The arguments of the run.
+        console: Where to print the progress and the summary.
+        check: Raises KeyboardInterrupt if a library swallowed a Ctrl-C.
 
     Raises:
-        InputError: If a path or the model is wrong, or the only photo cannot be rendered.
-        HardwareError: If the model does not run where it should.
+        InputError: If a path or the model is invalid, or a single photo cannot be rendered.
+        HardwareError: If the requested delegate cannot run the model.
     """
     if request.photo is None:
         raise InputError("no photo given; give a photo or a folder of photos")
@@ -97,7 +97,7 @@ def render_photos(
             click.echo(f"note: {note}", file=console.file)
         if request.photo.is_dir():
             outcome = _render_folder(request, jobs, model, depth_model, console, check)
-            show_summary(console, outcome.results, outcome.failures, outcome.done)
+            show_summary(console, outcome.results, outcome.failures, outcome.up_to_date)
         else:
             with spinner(console, f"rendering {jobs[0].photo.name}"):
                 outcome = _Outcome([render_file(model, jobs[0], request.options, depth_model)])
@@ -106,7 +106,7 @@ def render_photos(
 
 
 def _check_depth(model: BokehModel, *, given: bool) -> None:
-    if model.takes_depth and not given:  # unlike the library, the command has two options for it
+    if model.takes_depth and not given:  # the command has two options for it
         raise InputError(
             f"{model.path}: needs a depth map",
             remedy=("give ", Argument("depth"), " or ", Argument("depth_model")),
@@ -122,20 +122,21 @@ def _render_folder(
     console: Console,
     check: Callable[[], None],
 ) -> _Outcome:
-    """Renders the photos that are not up to date; one that fails stops no other."""
+    """Renders the photos whose results are not up to date. A failure does not stop the others."""
     record = RenderRecord(jobs[0].output.parent)
     provenance = {job: result_provenance(job, model, request.options, depth_model) for job in jobs}
-    todo, again = jobs, Counter[str]()
+    outdated, rerendered = jobs, Counter[str]()
     if not request.overwrite:
-        todo, again = record.outstanding(jobs, provenance)
-    for cause, count in again.items():
-        click.echo(f"rendering {count} again: {cause}", file=console.file)
+        outdated, rerendered = record.find_outdated(jobs, provenance)
+    for reason, count in rerendered.items():
+        photos = "1 photo" if count == 1 else f"{count} photos"
+        click.echo(f"rendering {photos} again: {reason}", file=console.file)
     results: list[RenderedFile] = []
     failures: list[tuple[Job, str]] = []
-    with progress_bar(console, len(todo)) as advance:
-        outcomes = render_files(model, todo, request.options, depth_model)
+    with progress_bar(console, len(outdated)) as advance:
+        outcomes = render_files(model, outdated, request.options, depth_model)
         try:
-            for job, outcome in zip(todo, outcomes, strict=True):
+            for job, outcome in zip(outdated, outcomes, strict=True):
                 if isinstance(outcome, InputError):
                     failures.append((job, str(outcome)))
                 else:
@@ -145,7 +146,7 @@ def _render_folder(
                 check()
         finally:
             record.save()
-    return _Outcome(results, failures, len(jobs) - len(todo), again)
+    return _Outcome(results, failures, len(jobs) - len(outdated), rerendered)
 
 
 def _report(model: BokehModel, notes: Sequence[str], outcome: _Outcome) -> dict[str, Any]:
@@ -165,9 +166,9 @@ def _report(model: BokehModel, notes: Sequence[str], outcome: _Outcome) -> dict[
             }
             for rendered in outcome.results
         ],
-        "failures": [{"photo": str(job.photo), "cause": cause} for job, cause in outcome.failures],
-        "done_already": outcome.done,
-        "rendered_again": [
-            {"cause": cause, "photos": count} for cause, count in outcome.again.items()
+        "failures": [{"photo": str(job.photo), "error": error} for job, error in outcome.failures],
+        "up_to_date": outcome.up_to_date,
+        "rerendered": [
+            {"reason": reason, "photos": count} for reason, count in outcome.rerendered.items()
         ],
     }

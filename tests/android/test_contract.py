@@ -14,6 +14,7 @@ from bokeh_bench.devices import android
 from bokeh_bench.measure.cases import BenchmarkCase
 from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report
+from helpers.schemas import check_format
 from offline_build import fetch, kotlin
 
 
@@ -50,6 +51,7 @@ class Phone:
         return "1"
 
     def _start(self, request: str, result: str) -> None:
+        check_format(json.loads((self.local(request) / "request.json").read_text()))
         spec = importlib.util.find_spec("ai_edge_litert")
         assert spec is not None
         assert spec.submodule_search_locations
@@ -68,6 +70,9 @@ class Phone:
             check=True,
             capture_output=True,
         )
+        for name in ("status.json", "result.json"):
+            written = self.local(f"{android.WRITTEN}/{result}") / name
+            check_format(json.loads(written.read_text()))
 
 
 def test_the_apps_benchmark_and_ours_understand_each_other(
@@ -90,7 +95,7 @@ def test_the_apps_benchmark_and_ours_understand_each_other(
     assert one.latency is not None
     assert len(one.latency.runs_ms) == 5
     assert one.placement is not None
-    assert one.placement.nodes_total == 38
+    assert one.placement.total_ops == 38
     fidelity = one.fidelity_to("full_model")
     assert fidelity is not None
     assert fidelity.psnr_db_worst > 130

@@ -84,7 +84,7 @@ def test_a_crash_keeps_the_rows_that_were_done(
         content["rows"] = content["rows"][:1]
         (request / "request.json").write_text(json.dumps(content))
         benchmark_activity(request, result)
-        (result / "status.json").write_text('{"doing": "2 of 2: on gpu", "finished": false}')
+        (result / "status.json").write_text('{"progress": "2 of 2: on gpu", "finished": false}')
 
     phone.activity = crashing
     done = bench(
@@ -102,12 +102,12 @@ def test_an_app_of_another_version_is_reported(
     def newer(request: Path, result: Path) -> None:
         benchmark_activity(request, result)
         text = (result / "result.json").read_text()
-        (result / "result.json").write_text(text.replace("android-result/1", "android-result/2"))
+        (result / "result.json").write_text(text.replace("android-result/2", "android-result/3"))
 
     phone.activity = newer
     done = bench(data / "small_int8.tflite", "-dcpu", "--device=android", cwd=tmp_path)
     assert done.returncode == 3
-    assert "android-result/2, this version reads bokeh-tflite/android-result/1" in done.stderr
+    assert "android-result/3, this version reads bokeh-tflite/android-result/2" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["../pushed/request.json", "/etc/hostname"])

@@ -98,7 +98,7 @@ def test_without_the_environment_the_exit_code_is_3(data: Path, pack: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("content", "cause"), [(None, "no such file"), (b"PK\3\4", "is no reference pack")]
+    ("content", "cause"), [(None, "no such file"), (b"PK\3\4", "is not a reference pack")]
 )
 def test_what_is_no_pack_is_refused(content: bytes | None, cause: str, tmp_path: Path) -> None:
     if content is not None:

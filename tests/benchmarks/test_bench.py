@@ -38,7 +38,7 @@ def test_a_row_has_latency_fidelity_and_placement(data: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == report(tmp_path)
     (row,) = report(tmp_path)["rows"]
-    assert row["placement"]["nodes_placed"] == row["placement"]["nodes_total"] == 38
+    assert row["placement"]["delegated_ops"] == row["placement"]["total_ops"] == 38
     assert row["placement"]["partitions"] == 1
     latency = row["latency"]
     assert len(latency["runs_ms"]) == 5

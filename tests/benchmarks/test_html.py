@@ -32,7 +32,9 @@ def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
         ModelFile(name, "ab" * 32, 1_500_000, "int8", "32 x 48 RGB"),
         "cpu",
         threads=2,
-        placement=Placement("cpu", "cpu", "a CPU", 9, 10, left=["ADD"], reasons={"ADD": "why not"}),
+        placement=Placement(
+            "cpu", "cpu", "a CPU", 9, 10, unsupported_ops=["ADD"], reasons={"ADD": "why not"}
+        ),
         latency=Latency(100, 30, 6, list(20 + rng.random(20))),
         peak_rss_bytes=300_000_000,
         fidelity=[PerceptualFidelity([compare_perceptually("a photo", output, full, border_px=0)])],

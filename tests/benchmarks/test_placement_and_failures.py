@@ -28,9 +28,9 @@ from bokeh_runtime import HardwareError, InputError, Placement
 from bokeh_runtime.tflite.reference_pack import Reference
 from helpers import commands
 
-UNKNOWN = Placement("gpu", "gpu", "a GPU", None, 43, left=None)
-PARTLY = replace(UNKNOWN, nodes_placed=40, left=["ADD"], reasons={"ADD": "why"})
-WHOLE = replace(UNKNOWN, nodes_placed=43, left=[], partitions=1)
+UNKNOWN = Placement("gpu", "gpu", "a GPU", None, 43, unsupported_ops=None)
+PARTLY = replace(UNKNOWN, delegated_ops=40, unsupported_ops=["ADD"], reasons={"ADD": "why"})
+WHOLE = replace(UNKNOWN, delegated_ops=43, unsupported_ops=[], partitions=1)
 
 
 def report(placement: Placement) -> Report:
@@ -62,7 +62,10 @@ def test_every_output_reports_the_same_placement(
     assert page.count("on the CPU)") == bool(left)
     assert "None" not in page
     data = json.loads(json.dumps(written.to_data(), allow_nan=False))["rows"][0]["placement"]
-    assert (data["nodes_placed"], data["left"]) == (placement.nodes_placed, placement.left)
+    assert (data["delegated_ops"], data["unsupported_ops"]) == (
+        placement.delegated_ops,
+        placement.unsupported_ops,
+    )
 
 
 def broken(value: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -173,8 +176,9 @@ def read_result(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
         row: dict[str, Any] = {
             "failure": "", "load_ms": 1.0, "first_inference_ms": 2.0, "warm_up_runs": 2,
             "runs_ms": [2.0] * 5, "outputs": None,
-            "placement": {"asked": "gpu", "delegate": "gpu", "device": "a GPU", "nodes_placed": 43,
-                          "nodes_total": 43, "left": [], "notes": [], **placement},
+            "placement": {"requested": "gpu", "delegate": "gpu", "device": "a GPU",
+                          "delegated_ops": 43, "total_ops": 43, "unsupported_ops": [],
+                          "notes": [], **placement},
         }  # fmt: skip
         if outputs is not None:
             outputs.tofile(tmp_path / "0.f32")
@@ -190,14 +194,14 @@ def read_result(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
 
 
 def test_an_unknown_share_of_a_phone_stays_unknown(read_result: Callable[..., list[Row]]) -> None:
-    (row,) = read_result(nodes_placed=None, left=None)
+    (row,) = read_result(delegated_ops=None, unsupported_ops=None)
     assert row.placement is not None
-    assert (row.placement.share, row.placement.unsupported) == ("unknown of 43", "unknown")
+    assert (row.placement.share, row.placement.unsupported_text) == ("unknown of 43", "unknown")
     assert len(row.fidelity) == 1
 
 
 @pytest.mark.parametrize(
-    "contradiction", [{"nodes_placed": 44}, {"nodes_placed": -1}, {"delegate": "cpu"}]
+    "contradiction", [{"delegated_ops": 44}, {"delegated_ops": -1}, {"delegate": "cpu"}]
 )
 def test_an_inconsistent_result_of_a_phone_is_refused(
     contradiction: dict[str, Any], read_result: Callable[..., list[Row]]

@@ -68,7 +68,7 @@ def test_an_rgb_model_is_not_fed_the_depth_maps_of_its_folder(photos: Path) -> N
     every = [*split.calibration, *split.verification]
     assert {sample.photo.name for sample in every} == sharp
     assert split.notes == [
-        f"{photos}: 4 grey pictures beside a photo of that name passed over as depth map or mask"
+        f"{photos}: skipped 4 grey pictures named after a photo (depth maps or masks)"
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_folder_of_one_photo_and_its_map_is_too_few(photos: Path) -> None:
         if photo.name != "a.jpg":
             photo.unlink()
     cv2.imwrite(str(photos / "a.png"), np.full((50, 70), 9, np.uint8))
-    with pytest.raises(InputError, match=r"1 different photos .*1 grey picture beside a photo"):
+    with pytest.raises(InputError, match=r"1 different photos .*skipped 1 grey picture"):
         split_dataset(photos, channels=3, count=10, seed=0)
 
 

@@ -136,7 +136,7 @@ def test_a_full_disk_is_reported_and_nothing_changed(small_keras: Path, tmp_path
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)),
     )
     assert done.returncode == 2, done.stderr
-    assert "writing failed (File too large); nothing was changed there" in done.stderr
+    assert "writing failed (File too large); no file was changed" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["small_float32.tflite"]
     assert (tmp_path / "small_float32.tflite").read_text() == "good"
 

@@ -244,7 +244,7 @@ def test_a_photo_that_does_not_decode_is_skipped_and_reported(
     report = converted.report
     (skipped,) = report.skipped_photos
     assert skipped["photo"] == photo.name
-    assert "does not decode" in skipped["cause"]
+    assert "is not an image of a supported format" in skipped["cause"]
     assert report.calibration is not None
     assert report.fidelity is not None
     assert photo.name not in report.calibration["photos"]
@@ -258,7 +258,7 @@ def test_too_few_photos_that_decode_are_refused(
 ) -> None:
     for photo in sorted(photos.iterdir())[1:]:
         photo.write_bytes(b"no picture" + photo.name.encode())
-    with pytest.raises(InputError, match=r"too few readable photos.*does not decode"):
+    with pytest.raises(InputError, match=r"too few readable photos.*is not an image"):
         convert(
             small_keras,
             quant=["int16x8"],
@@ -279,7 +279,7 @@ def test_a_calibration_photo_that_lacks_its_end_is_used_and_noted(
         "--representative-dataset", photos, "-o", tmp_path / "out", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"note: {photo}: its end is missing" in done.stderr
+    assert f"note: {photo}: its end marker is missing" in done.stderr
     assert "skipped" not in done.stderr
 
 

@@ -17,11 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.devices.android import ACTIVITY, PACKAGE, REQUEST_SCHEMA, RESULT_SCHEMA
+from bokeh_bench.devices.android import (
+    ACTIVITY,
+    PACKAGE,
+    REQUEST_SCHEMA,
+    RESULT_SCHEMA,
+    STATUS_SCHEMA,
+)
 from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.errors import HardwareError
 from bokeh_runtime.imaging.photo import to_unit
 from bokeh_runtime.tflite.file import read_tflite
+from helpers.schemas import check_format
 
 VERSION, MOST_BYTES = 0x01000000, 4096
 
@@ -89,15 +96,19 @@ def benchmark_activity(request_folder: Path, result: Path) -> None:
     result.mkdir(parents=True)
     request = json.loads((request_folder / "request.json").read_text())
     assert request["schema"] == REQUEST_SCHEMA
+    check_format(request)
     rows = []
     for i, row in enumerate(request["rows"]):
-        _write(result / "status.json", {"doing": f"{i + 1}: {row['model']}", "finished": False})
+        _write(
+            result / "status.json",
+            {"schema": STATUS_SCHEMA, "progress": f"{i + 1}: {row['model']}", "finished": False},
+        )
         try:
             rows.append(_measured(request_folder, request, row, result, i))
         except HardwareError as error:
             rows.append({**row, "failure": str(error)})
         _write(result / "result.json", _result(rows))
-    _write(result / "status.json", {"doing": "", "finished": True})
+    _write(result / "status.json", {"schema": STATUS_SCHEMA, "progress": "", "finished": True})
 
 
 def _result(rows: list[dict]) -> dict:
@@ -112,7 +123,7 @@ def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> d
     load_ms = (time.perf_counter() - start) * 1000
     shape = file.tensors[file.inputs[0]].shape[1:]
     times = []
-    for _ in range(request["runs"] + 1):
+    for _ in range(request["min_runs"] + 1):
         start = time.perf_counter()
         engine.run(np.zeros(shape, np.float32))
         times.append((time.perf_counter() - start) * 1000)
@@ -121,9 +132,10 @@ def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> d
         **row,
         "failure": "",
         "placement": {
-            "asked": place.asked, "delegate": place.delegate, "device": "Fake GPU",
-            "nodes_placed": place.nodes_placed, "nodes_total": place.nodes_total,
-            "left": list(place.left), "precision": place.precision, "notes": list(place.notes),
+            "requested": place.requested, "delegate": place.delegate, "device": "Fake GPU",
+            "delegated_ops": place.delegated_ops, "total_ops": place.total_ops,
+            "unsupported_ops": list(place.unsupported_ops),
+            "precision": place.precision, "notes": list(place.notes),
         },
         "load_ms": load_ms, "first_inference_ms": times[0], "warm_up_runs": 1,
         "runs_ms": times[1:], "peak_rss_bytes": None, "temperature_c": [30.0, 31.0],
@@ -140,6 +152,7 @@ def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> d
 
 def _write(path: Path, data: dict) -> None:
     whole = path.with_suffix(".part")
+    check_format(data)
     whole.write_text(json.dumps(data))
     whole.rename(path)
 

@@ -1,4 +1,4 @@
-"""What LiteRT says and writes becomes a placement, or a refusal; without any accelerator."""
+"""The placement, or an error, from what LiteRT reports and logs. Needs no accelerator."""
 
 from __future__ import annotations
 
@@ -53,27 +53,27 @@ def with_cpu(alone: Outcome, helped: Outcome) -> Callable[[Accelerator, bool], O
     return lambda accelerators, _: helped if Accelerator.CPU in accelerators else alone
 
 
-def test_a_model_that_litert_takes_for_the_gpu_alone_is_whole(
+def test_a_model_that_litert_accepts_for_the_gpu_alone_is_fully_accelerated(
     file: TfliteFile, litert: FakeLitert
 ) -> None:
-    model = AcceleratedModel(file, "gpu", partial=True)
+    model = AcceleratedModel(file, "gpu", allow_partial=True)
     assert litert.asked == [Accelerator.GPU]
-    assert model.whole
-    assert (model.nodes_placed, model.partitions, model.left) == (TOTAL, 1, [])
+    assert model.fully_accelerated
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (TOTAL, 1, [])
     assert (model.device.name, model.device.software) == ("Test GPU", False)
     image = np.full((64, 96, 3), 0.25, np.float32)
     expected = TfliteModel(file.content, threads=1).run(image)
     np.testing.assert_allclose(model.run(image), expected, atol=2e-4)
 
 
-def test_a_cpu_that_imitates_a_gpu_is_told(file: TfliteFile, litert: FakeLitert) -> None:
+def test_a_software_gpu_is_reported(file: TfliteFile, litert: FakeLitert) -> None:
     litert.on = lambda *_: Outcome(adapter("llvmpipe (LLVM 15)", "CPU / Software"))
     device = AcceleratedModel(file, "gpu").device
     assert (device.name, device.software, device.backend) == ("llvmpipe (LLVM 15)", True, "Vulkan")
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "message"),
     [
         # LiteRT itself says that it is not whole, and its log cannot be read.
         (Outcome(adapter(), accelerated=False), "does not report which .*allow_partial=True"),
@@ -101,11 +101,11 @@ def test_a_cpu_that_imitates_a_gpu_is_told(file: TfliteFile, litert: FakeLitert)
         (Outcome(adapter() + "E0000 a.cc:7] INTERNAL: no memory\n"), "INTERNAL: no memory"),
     ],
 )
-def test_what_is_not_whole_is_refused_and_nothing_stays_open(
-    outcome: Outcome, said: str, file: TfliteFile, litert: FakeLitert
+def test_a_model_that_is_not_fully_accelerated_is_refused_and_closed(
+    outcome: Outcome, message: str, file: TfliteFile, litert: FakeLitert
 ) -> None:
     litert.on = lambda *_: outcome
-    with pytest.raises(HardwareError, match=said):
+    with pytest.raises(HardwareError, match=message):
         AcceleratedModel(file, "gpu")
     assert litert.asked == [Accelerator.GPU]
     assert litert.closed == litert.opened
@@ -136,21 +136,21 @@ def test_a_refused_model_is_exit_code_3(
         (gpu_shares(40, 3) + gpu_shares(42, 1), None, None),
     ],
 )
-def test_a_part_is_what_the_log_says_and_unknown_where_it_does_not(
+def test_delegated_ops_are_read_from_the_log_or_unknown(
     log: str, placed: int | None, left: list[str] | None, file: TfliteFile, litert: FakeLitert
 ) -> None:
     # With the CPU's help LiteRT calls everything accelerated that XNNPACK runs.
     helped = Outcome(adapter() + log + XNNPACK, accelerated=True)
     litert.on = with_cpu(Outcome(adapter(), NOT_ALL), helped)
-    model = AcceleratedModel(file, "gpu", partial=True)
-    assert not model.whole
-    assert (model.nodes_placed, model.left, model.partitions) == (placed, left, None)
+    model = AcceleratedModel(file, "gpu", allow_partial=True)
+    assert not model.fully_accelerated
+    assert (model.delegated_ops, model.unsupported_ops, model.partitions) == (placed, left, None)
     assert dict(model.reasons) == dict.fromkeys(left or [], "Operation is not supported.")
     model.close()
     assert litert.closed == litert.opened == 1
 
 
-def test_an_unknown_part_is_unknown_wherever_it_is_told(
+def test_unknown_delegated_ops_are_reported_as_unknown(
     data: Path, litert: FakeLitert, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     litert.on = with_cpu(Outcome(adapter(), NOT_ALL), Outcome(adapter()))
@@ -160,29 +160,29 @@ def test_an_unknown_part_is_unknown_wherever_it_is_told(
     done = CliRunner().invoke(cli.main, list(map(str, asked)))
     assert done.exit_code == 0, done.output
     placement = json.loads(done.stdout)["placement"]
-    assert (placement["nodes_placed"], placement["nodes_total"]) == (None, TOTAL)
-    assert placement["left"] is None
+    assert (placement["delegated_ops"], placement["total_ops"]) == (None, TOTAL)
+    assert placement["unsupported_ops"] is None
     with BokehModel.open(data / "small_float16.tflite", "gpu", allow_partial=True) as model:
         assert str(model.placement) == f"gpu (Test GPU), unknown of {TOTAL} operators"
-        assert model.placement.unsupported == "unknown"
+        assert model.placement.unsupported_text == "unknown"
 
 
-def test_without_a_gpu_the_cpu_does_not_run_it_in_its_name(
+def test_without_a_gpu_the_model_is_refused_with_allow_partial_too(
     file: TfliteFile, litert: FakeLitert
 ) -> None:
     litert.on = with_cpu(Outcome(NO_ADAPTER, NOT_ALL), Outcome(NO_ADAPTER + XNNPACK))
     with pytest.raises(HardwareError, match="no Vulkan device found"):
-        AcceleratedModel(file, "gpu", partial=True)
+        AcceleratedModel(file, "gpu", allow_partial=True)
     assert litert.opened == litert.closed == 0
 
 
-def test_an_npu_is_whole_where_its_plugin_took_every_operator(
+def test_a_model_is_fully_accelerated_if_the_npu_plugin_accepts_every_operator(
     file: TfliteFile, litert: FakeLitert
 ) -> None:
     litert.on = lambda *_: Outcome(npu(TOTAL, TOTAL))
     model = AcceleratedModel(file, "npu")
-    assert model.whole
-    assert (model.nodes_placed, model.partitions, model.left) == (TOTAL, 1, [])
+    assert model.fully_accelerated
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (TOTAL, 1, [])
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -195,65 +195,69 @@ def test_an_npu_without_evidence_of_a_plugin_is_refused(
     # What LiteRT says once the CPU runs everything.
     litert.on = lambda *_: Outcome(log, accelerated=True)
     with pytest.raises(HardwareError, match="npu: no vendor library accepts the model"):
-        AcceleratedModel(file, "npu", partial=partial)
+        AcceleratedModel(file, "npu", allow_partial=partial)
     assert litert.closed == litert.opened
 
 
-def test_what_an_npu_leaves_is_named(file: TfliteFile, litert: FakeLitert) -> None:
+def test_operators_that_an_npu_does_not_support_are_named(
+    file: TfliteFile, litert: FakeLitert
+) -> None:
     log = npu(42, TOTAL, refused=(SPACE_TO_DEPTH, SPACE_TO_DEPTH))
     litert.on = with_cpu(Outcome(log, NOT_ALL), Outcome(log + XNNPACK, accelerated=True))
     with pytest.raises(HardwareError, match="the npu does not support SPACE_TO_DEPTH"):
         AcceleratedModel(file, "npu")
-    model = AcceleratedModel(file, "npu", partial=True)
-    assert not model.whole
-    assert (model.nodes_placed, model.partitions, model.left) == (42, 1, ["SPACE_TO_DEPTH"])
+    model = AcceleratedModel(file, "npu", allow_partial=True)
+    assert not model.fully_accelerated
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (
+        42,
+        1,
+        ["SPACE_TO_DEPTH"],
+    )
 
 
-def test_an_npu_that_does_not_tell_its_part_is_unknown(
+def test_delegated_ops_of_an_npu_without_a_log_line_are_unknown(
     file: TfliteFile, litert: FakeLitert
 ) -> None:
     log = "INFO: 1 compiler plugins were applied successfully: a plugin\n"
     litert.on = with_cpu(Outcome(log, NOT_ALL), Outcome(log))
-    model = AcceleratedModel(file, "npu", partial=True)
-    assert (model.nodes_placed, model.partitions, model.left) == (None, None, None)
+    model = AcceleratedModel(file, "npu", allow_partial=True)
+    assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (None, None, None)
 
 
-def test_an_npu_that_gives_up_with_the_cpus_help_is_refused(
+def test_an_npu_that_fails_with_the_cpus_help_is_refused(
     file: TfliteFile, litert: FakeLitert
 ) -> None:
     litert.on = with_cpu(Outcome(npu(42, TOTAL), NOT_ALL), Outcome(npu(42, TOTAL, applied=0)))
     with pytest.raises(HardwareError, match="no vendor library accepts"):
-        AcceleratedModel(file, "npu", partial=True)
+        AcceleratedModel(file, "npu", allow_partial=True)
     assert litert.closed == litert.opened == 1
 
 
-def test_what_was_compiled_ahead_of_time_needs_no_plugin(
-    file: TfliteFile, litert: FakeLitert
-) -> None:
+def test_a_precompiled_model_needs_no_plugin(file: TfliteFile, litert: FakeLitert) -> None:
     dispatched = Operator("DISPATCH_OP", file.inputs, file.outputs)
     litert.on = lambda *_: Outcome("")
-    assert AcceleratedModel(replace(file, operators=[dispatched]), "npu").nodes_placed == 1
+    assert AcceleratedModel(replace(file, operators=[dispatched]), "npu").delegated_ops == 1
     litert.on = with_cpu(Outcome("", NOT_ALL), Outcome(XNNPACK))
     beside = replace(file, operators=[dispatched, file.operators[0]])
-    model = AcceleratedModel(beside, "npu", partial=True)
-    assert (model.nodes_placed, model.left) == (1, [file.operators[0].name])
+    model = AcceleratedModel(beside, "npu", allow_partial=True)
+    assert (model.delegated_ops, model.unsupported_ops) == (1, [file.operators[0].name])
 
 
 @pytest.mark.skipif(
     "ai-edge-litert" not in installed_interpreters(), reason=f"{ELSEWHERE}no LiteRT"
 )
-def test_the_real_litert_has_no_npu_here_though_it_says_fully_accelerated(
+def test_litert_without_an_npu_is_refused_although_it_reports_full_acceleration(
     file: TfliteFile,
 ) -> None:
     with pytest.raises(HardwareError, match="npu: no vendor library accepts the model"):
-        AcceleratedModel(file, "npu", partial=True)
+        AcceleratedModel(file, "npu", allow_partial=True)
 
 
 @pytest.mark.parametrize(
     "method", ["create_input_buffers", "create_output_buffers", "is_fully_accelerated"]
 )
 @pytest.mark.parametrize("failure", [RuntimeError("broken"), KeyboardInterrupt(), ValueError("x")])
-def test_what_fails_after_compiling_is_closed(
+def test_a_model_that_fails_after_compiling_is_closed(
     method: str, failure: BaseException, file: TfliteFile, litert: FakeLitert
 ) -> None:
     litert.on = lambda *_: Outcome(adapter(), fails_at=method, failure=failure)
@@ -263,7 +267,9 @@ def test_what_fails_after_compiling_is_closed(
     assert (litert.opened, litert.closed) == (1, 1)
 
 
-def test_a_device_that_fails_while_it_runs_is_told(file: TfliteFile, litert: FakeLitert) -> None:
+def test_a_device_failure_during_inference_is_reported(
+    file: TfliteFile, litert: FakeLitert
+) -> None:
     failure = RuntimeError("ERROR: [a.cc:1]\n└ device lost")
     litert.on = lambda *_: Outcome(adapter(), fails_at="run_by_index", failure=failure)
     model = AcceleratedModel(file, "gpu")
@@ -271,7 +277,9 @@ def test_a_device_that_fails_while_it_runs_is_told(file: TfliteFile, litert: Fak
         model.run(np.zeros((64, 96, 3), np.float32))
 
 
-def test_a_closed_model_says_so_and_closes_once(file: TfliteFile, litert: FakeLitert) -> None:
+def test_a_closed_model_raises_an_error_and_closes_once(
+    file: TfliteFile, litert: FakeLitert
+) -> None:
     model = AcceleratedModel(file, "gpu")
     model.close()
     model.close()
@@ -280,7 +288,7 @@ def test_a_closed_model_says_so_and_closes_once(file: TfliteFile, litert: FakeLi
         model.run(np.zeros((64, 96, 3), np.float32))
 
 
-def test_auto_closes_what_it_does_not_take(data: Path, litert: FakeLitert) -> None:
+def test_auto_closes_models_that_it_does_not_use(data: Path, litert: FakeLitert) -> None:
     litert.on = lambda accelerators, _: (
         Outcome(adapter("llvmpipe", "CPU")) if Accelerator.GPU in accelerators else Outcome("")
     )

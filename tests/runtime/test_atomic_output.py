@@ -17,7 +17,7 @@ from bokeh_runtime import atomic_output as module
 from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.errors import InputError
 
-NOTHING = "nothing was changed there"
+NOTHING = "no file was changed"
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -26,10 +26,10 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def write(folder: Path, **files: str) -> None:
-    with AtomicOutput(folder) as staging:
+    with AtomicOutput(folder) as output:
         for name, text in files.items():
-            staging.path(name).write_text(text)
-        staging.commit()
+            output.path(name).write_text(text)
+        output.commit()
 
 
 def python(program: str, *arguments: object, before: tuple[str, ...] = ()) -> list[str]:
@@ -37,29 +37,29 @@ def python(program: str, *arguments: object, before: tuple[str, ...] = ()) -> li
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
-    with AtomicOutput(tmp_path / "new" / "folder") as staging:
-        staging.path("a.txt").write_text("a")
-        staging.path("b.txt").write_text("b")
+    with AtomicOutput(tmp_path / "new" / "folder") as output:
+        output.path("a.txt").write_text("a")
+        output.path("b.txt").write_text("b")
         assert not (tmp_path / "new" / "folder" / "a.txt").exists()
-        staging.commit()
+        output.commit()
     assert contents(tmp_path / "new" / "folder") == {"a.txt": "a", "b.txt": "b"}
 
 
 def test_several_commits_of_one_run(tmp_path: Path) -> None:
-    with AtomicOutput(tmp_path) as staging:
+    with AtomicOutput(tmp_path) as output:
         for text in ("first", "second"):
-            staging.path("a").write_text(text)
-            staging.path("b").write_text(text)
-            staging.commit()
+            output.path("a").write_text(text)
+            output.path("b").write_text(text)
+            output.commit()
     assert contents(tmp_path) == {"a": "second", "b": "second"}
 
 
-def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+def test_an_error_leaves_the_previous_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("good")
 
     def fail() -> None:
-        with AtomicOutput(tmp_path) as staging:
-            staging.path("a.txt").write_text("half")
+        with AtomicOutput(tmp_path) as output:
+            output.path("a.txt").write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -67,19 +67,19 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a.txt": "good"}
 
 
-def test_a_file_whose_name_a_folder_has_stops_all(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_a_file_stops_the_commit(tmp_path: Path) -> None:
     write(tmp_path, a="old", b="old")
-    with AtomicOutput(tmp_path) as staging:
-        staging.path("a").write_text("new")
-        staging.path("b").write_text("new")
+    with AtomicOutput(tmp_path) as output:
+        output.path("a").write_text("new")
+        output.path("b").write_text("new")
         (tmp_path / "b").unlink()
         (tmp_path / "b" / "inner").mkdir(parents=True)
-        with pytest.raises(InputError, match=r"b: is a folder.*move it away"):
-            staging.commit()
+        with pytest.raises(InputError, match=r"b: is a folder.*move the folder away"):
+            output.commit()
     assert contents(tmp_path) == {"a": "old", "b": ""}
     # Told before the work where the name is known then.
-    with AtomicOutput(tmp_path) as staging, pytest.raises(InputError, match="b: is a folder"):
-        staging.path("b")
+    with AtomicOutput(tmp_path) as output, pytest.raises(InputError, match="b: is a folder"):
+        output.path("b")
 
 
 # One process forks a child for each step of a run: the child ends, or is stopped, right before it.
@@ -113,12 +113,12 @@ if not links:
     os.link = no_link
 
 def write(text):
-    with AtomicOutput(folder) as staging:
+    with AtomicOutput(folder) as output:
         for name in NAMES:
-            staging.path(name).write_text(text)
-        staging.commit()
+            output.path(name).write_text(text)
+        output.commit()
 
-def seen():
+def contents():
     return {p.name: p.read_text() for p in folder.iterdir() if p.is_file()}
 
 old = {"a": "old", "b": "old"}  # c is new
@@ -137,7 +137,7 @@ while True:
             write("new")
         except InputError as error:
             code = 1
-            if "nothing was changed" not in str(error) and "cannot be written" not in str(error):
+            if "no file was changed" not in str(error) and "cannot be written" not in str(error):
                 sys.stderr.write(f"{error}\\n")
                 code = 3
         except KeyboardInterrupt:
@@ -153,22 +153,25 @@ while True:
     if how == "killed":
         assert code == -1
     else:
-        assert {k: v for k, v in seen().items() if k in NAMES} in (old, new), (steps, code, seen())
+        found = {name: text for name, text in contents().items() if name in NAMES}
+        assert found in (old, new), (steps, code, contents())
     if code == 1:
-        assert seen() == old, (steps, seen())
+        assert contents() == old, (steps, contents())
     with AtomicOutput(folder):  # the next run
         pass
     names = sorted(path.name for path in folder.iterdir())
-    assert seen() in (old, new), (steps, code, seen())
+    assert contents() in (old, new), (steps, code, contents())
     assert not [name for name in names if name not in NAMES], (steps, code, names)
-    outcomes.add("new" if seen() == new else "old")
+    outcomes.add("new" if contents() == new else "old")
 print(steps, *sorted(outcomes))
 """
 
 
 @pytest.mark.parametrize("links", ["links", "no links"])
 @pytest.mark.parametrize("how", ["killed", "interrupted", "failing"])
-def test_stopped_at_any_step_a_run_mixes_nothing(tmp_path: Path, how: str, links: str) -> None:
+def test_a_run_that_is_stopped_at_any_step_mixes_no_files(
+    tmp_path: Path, how: str, links: str
+) -> None:
     ended = subprocess.run(
         python(AT_EACH_STEP, tmp_path, how, links), capture_output=True, text=True, check=False
     )
@@ -183,8 +186,8 @@ def test_a_killed_run_is_finished_or_removed_by_the_next(tmp_path: Path) -> None
     program = (
         "import sys, pathlib, os, signal\n"
         "from bokeh_runtime.atomic_output import AtomicOutput\n"
-        "with AtomicOutput(pathlib.Path(sys.argv[1])) as staging:\n"
-        "    staging.path('a').write_text('half')\n"
+        "with AtomicOutput(pathlib.Path(sys.argv[1])) as output:\n"
+        "    output.path('a').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run(python(program, tmp_path), check=False)
@@ -195,7 +198,7 @@ def test_a_killed_run_is_finished_or_removed_by_the_next(tmp_path: Path) -> None
     assert contents(tmp_path) == {"a": "old", "b": "new"}
 
 
-def test_files_of_a_killed_run_that_cannot_be_put_in_place_are_kept_and_told(
+def test_files_of_a_killed_run_that_cannot_be_renamed_are_kept_and_reported(
     tmp_path: Path,
 ) -> None:
     run = tmp_path / ".bokeh-tflite-run-01234567"
@@ -203,7 +206,7 @@ def test_files_of_a_killed_run_that_cannot_be_put_in_place_are_kept_and_told(
     (run / "whole" / "a").write_text("new")
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "inner").touch()
-    with pytest.raises(InputError, match=r"a: an earlier run was killed before .*mend that"):
+    with pytest.raises(InputError, match=r"a: an earlier run was killed before .*fix the cause"):
         AtomicOutput(tmp_path)
     assert (run / "whole" / "a").read_text() == "new"
     shutil.rmtree(tmp_path / "a")
@@ -211,7 +214,7 @@ def test_files_of_a_killed_run_that_cannot_be_put_in_place_are_kept_and_told(
     assert contents(tmp_path) == {"a": "new", "b": "b"}
 
 
-def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+def test_other_folders_are_not_touched(tmp_path: Path) -> None:
     for name in (".part-of-my-life", ".bokeh-tflite-run-notes", ".bokeh-tflite-run-0123456"):
         (tmp_path / name).mkdir()
     write(tmp_path, a="new")
@@ -229,23 +232,23 @@ def namespaces() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same machine", "PID namespace"])
-def test_the_files_of_a_run_that_lives_are_left_alone(tmp_path: Path, elsewhere: bool) -> None:
+def test_the_files_of_a_running_process_are_not_touched(tmp_path: Path, elsewhere: bool) -> None:
     before = namespaces() if elsewhere else ()
     program = (
         "import sys, pathlib\n"
         "from bokeh_runtime.atomic_output import AtomicOutput\n"
-        "with AtomicOutput(pathlib.Path(sys.argv[1])) as staging:\n"
-        "    staging.path('b').write_text('other')\n"
-        "    staging.commit()\n"
+        "with AtomicOutput(pathlib.Path(sys.argv[1])) as output:\n"
+        "    output.path('b').write_text('other')\n"
+        "    output.commit()\n"
     )
-    with AtomicOutput(tmp_path) as staging:
-        staging.path("a").write_text("ours")
+    with AtomicOutput(tmp_path) as output:
+        output.path("a").write_text("ours")
         # In a new namespace our process id names nobody.
         other = subprocess.run(
             python(program, tmp_path, before=before), capture_output=True, text=True, check=False
         )
         assert other.returncode == 0, other.stderr
-        staging.commit()
+        output.commit()
     assert contents(tmp_path) == {"a": "ours", "b": "other"}
 
 
@@ -254,10 +257,10 @@ def test_runs_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
         "import sys, pathlib\n"
         "from bokeh_runtime.atomic_output import AtomicOutput\n"
         "for i in range(30):\n"
-        "    with AtomicOutput(pathlib.Path(sys.argv[1])) as staging:\n"
+        "    with AtomicOutput(pathlib.Path(sys.argv[1])) as output:\n"
         "        for name in 'ab':\n"
-        "            staging.path(name).write_text(f'{sys.argv[2]} {i}')\n"
-        "        staging.commit()\n"
+        "            output.path(name).write_text(f'{sys.argv[2]} {i}')\n"
+        "        output.commit()\n"
     )
     runs = [subprocess.Popen(python(program, tmp_path, tag)) for tag in ("x", "y", "z")]
     assert [run.wait() for run in runs] == [0, 0, 0]
@@ -266,11 +269,11 @@ def test_runs_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
     assert found["a"] == found["b"]
 
 
-def test_a_folder_that_another_run_holds_is_told(
+def test_a_folder_locked_by_another_run_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WAIT_S", 0.1)
-    with module._locked(tmp_path), pytest.raises(InputError, match="another run"):
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT_S", 0.1)
+    with module._commit_lock(tmp_path), pytest.raises(InputError, match="another run"):
         AtomicOutput(tmp_path)
     write(tmp_path, a="new")
     assert contents(tmp_path) == {"a": "new"}
@@ -291,15 +294,15 @@ def test_a_folder_without_locks_is_written_to(
     assert contents(tmp_path) == {"a": "a", "b": "b"}
 
 
-def test_a_full_disk_is_said_and_nothing_changed(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path, a="old")
     least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill() -> None:
-        with AtomicOutput(tmp_path) as staging:
-            staging.path("b").write_text("new")
-            staging.path("a").write_bytes(bytes(1 << 20))
-            staging.commit()
+        with AtomicOutput(tmp_path) as output:
+            output.path("b").write_text("new")
+            output.path("a").write_bytes(bytes(1 << 20))
+            output.commit()
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, most))
     try:
@@ -310,15 +313,15 @@ def test_a_full_disk_is_said_and_nothing_changed(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": "old"}
 
 
-def test_what_was_changed_is_told_where_something_was(tmp_path: Path) -> None:
+def test_files_written_by_an_earlier_commit_are_reported(tmp_path: Path) -> None:
     def fail_late() -> None:
-        with AtomicOutput(tmp_path) as staging:
-            staging.path("a").write_text("new")
-            staging.commit()
-            staging.path("b").write_text("half")
+        with AtomicOutput(tmp_path) as output:
+            output.path("a").write_text("new")
+            output.commit()
+            output.path("b").write_text("half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(InputError, match="a had been put in place before"):
+    with pytest.raises(InputError, match="already written: a"):
         fail_late()
     assert contents(tmp_path) == {"a": "new"}
 
@@ -328,7 +331,7 @@ def test_an_error_about_another_file_names_that_file(tmp_path: Path) -> None:
         with AtomicOutput(tmp_path / "out"):
             (tmp_path / "photo.jpg").read_bytes()
 
-    with pytest.raises(InputError, match=r"photo\.jpg: No such file .*out: nothing was changed"):
+    with pytest.raises(InputError, match=r"photo\.jpg: No such file .*out: no file was changed"):
         read()
 
 
@@ -344,14 +347,16 @@ def test_a_name_may_be_as_long_as_the_file_system_lets_it(tmp_path: Path, length
         assert contents(tmp_path) == {}
 
 
-def test_names_that_the_folder_does_not_tell_apart_are_refused(tmp_path: Path) -> None:
-    with AtomicOutput(tmp_path) as staging:
-        staging.path("a.txt").write_text("new")
+def test_names_that_differ_only_in_case_are_refused_if_the_folder_ignores_case(
+    tmp_path: Path,
+) -> None:
+    with AtomicOutput(tmp_path) as output:
+        output.path("a.txt").write_text("new")
         # What a folder without upper and lower case does with a second name.
-        if not staging.path("A.txt").exists():
-            staging.path("A.txt").hardlink_to(staging.path("a.txt"))
-        with pytest.raises(InputError, match=r"a\.txt and A\.txt are one file there"):
-            staging.commit()
+        if not output.path("A.txt").exists():
+            output.path("A.txt").hardlink_to(output.path("a.txt"))
+        with pytest.raises(InputError, match=r"a\.txt and A\.txt are the same file"):
+            output.commit()
     assert contents(tmp_path) == {}
 
 
@@ -369,13 +374,13 @@ def unchangeable(path: Path) -> Iterator[None]:
         subprocess.run(["chattr", "-i", path], check=True)
 
 
-def test_a_file_that_cannot_be_replaced_stops_all(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_replaced_stops_the_commit(tmp_path: Path) -> None:
     write(tmp_path, a="old", b="old")
 
     with (
         unchangeable(tmp_path / "b"),
         pytest.raises(
-            InputError, match=f"b: cannot be put in place .Operation not permitted.; {NOTHING}"
+            InputError, match=f"b: cannot be replaced .Operation not permitted.; {NOTHING}"
         ),
     ):
         write(tmp_path, a="new", b="new", c="new")
@@ -397,7 +402,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
-def test_a_folder_in_which_no_file_can_be_made_is_refused() -> None:
+def test_a_folder_in_which_no_file_can_be_created_is_refused() -> None:
     # Not even by root, and the system gives another reason than missing rights.
     with pytest.raises(InputError, match="cannot be written to"):
         AtomicOutput(Path("/proc/self/fd"))
@@ -408,7 +413,7 @@ def test_a_folder_in_which_no_file_can_be_made_is_refused() -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):
         AtomicOutput(tmp_path / "file" / "folder")

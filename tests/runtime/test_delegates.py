@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from bokeh_runtime import BokehModel, HardwareError, InputError, cli, probe
 from bokeh_runtime.backends import delegates
 from bokeh_runtime.backends.interpreter import INTERPRETERS, TfliteModel, installed_interpreters
-from bokeh_runtime.backends.placement import nodes_left
+from bokeh_runtime.backends.placement import unsupported_operators
 from bokeh_runtime.tflite.file import read_tflite
 
 
@@ -35,7 +35,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_unknown_delegate_is_refused(small: Path) -> None:
-    with pytest.raises(InputError, match="delegate 'tpu' is unknown"):
+    with pytest.raises(InputError, match="delegate='tpu': unknown"):
         BokehModel.open(small, "tpu")
 
 
@@ -71,35 +71,37 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
 
     monkeypatch.setattr(delegates, "AcceleratedModel", missing)
     model = BokehModel.open(small, "auto")
-    assert (model.placement.asked, model.placement.delegate) == ("auto", "cpu")
+    assert (model.placement.requested, model.placement.delegate) == ("auto", "cpu")
     if "ai-edge-litert" in installed_interpreters():
         assert list(model.placement.notes) == ["npu: not here", "gpu: not here"]
     assert model.render(scene).placement.delegate == "cpu"
 
 
-def test_a_library_that_takes_nothing_is_an_error_unless_allowed(
+def test_a_library_that_supports_no_operator_is_an_error_unless_partial_is_allowed(
     small: Path, library: Path, scene: np.ndarray
 ) -> None:
     with pytest.raises(HardwareError, match=r"does not support .*CONV_2D x 3.*allow_partial=True"):
         BokehModel.open(small, "gpu", delegate_library=library)
     model = BokehModel.open(small, "gpu", delegate_library=library, allow_partial=True)
-    assert model.placement.nodes_placed == 0
-    assert "CONV_2D x 3" in model.placement.left
+    assert model.placement.delegated_ops == 0
+    assert "CONV_2D x 3" in model.placement.unsupported_ops
     plain = BokehModel.open(small, "cpu").render(scene).pixels.astype(int)
     assert np.abs(model.render(scene).pixels - plain).max() <= 2
 
 
-def test_what_is_no_delegate_library_is_refused(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such delegate library"):
+def test_a_file_that_is_not_a_delegate_library_is_refused(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file; give the shared library"):
         BokehModel.open(small, "gpu", delegate_library=tmp_path / "missing.so")
     (tmp_path / "text.so").write_text("no library")
-    with pytest.raises(HardwareError, match="does not load as a delegate"):
+    with pytest.raises(HardwareError, match="cannot be loaded as a delegate"):
         BokehModel.open(small, "gpu", delegate_library=tmp_path / "text.so")
-    with pytest.raises(InputError, match="delegate='gpu', nnapi or npu"):
+    with pytest.raises(
+        InputError, match="hardware of a delegate library must be given; use delegate='gpu'"
+    ):
         BokehModel.open(small, "auto", delegate_library=tmp_path / "text.so")
 
 
-def test_a_library_without_the_entry_is_refused(small: Path, tmp_path: Path) -> None:
+def test_a_library_without_the_entry_point_is_refused(small: Path, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
@@ -142,13 +144,13 @@ def test_a_file_that_the_interpreter_cannot_run_gets_a_clear_error(
         BokehModel.open(tmp_path / "newer.tflite", "cpu")
 
 
-def test_what_a_delegate_left_is_what_its_nodes_do_not_reach(data: Path) -> None:
+def test_unsupported_operators_are_those_that_no_delegate_node_replaces(data: Path) -> None:
     file = read_tflite(data / "tiny_float16.tflite")
-    assert nodes_left(file, []) == list(file.operators)
+    assert unsupported_operators(file, []) == list(file.operators)
     whole = [(file.inputs, file.outputs)]
-    assert nodes_left(file, whole) == []
+    assert unsupported_operators(file, whole) == []
     last = file.operators[-1]
-    assert nodes_left(file, [(last.inputs, last.outputs)]) == list(file.operators[:-1])
+    assert unsupported_operators(file, [(last.inputs, last.outputs)]) == list(file.operators[:-1])
 
 
 def without_details(model: TfliteModel) -> None:
@@ -180,7 +182,7 @@ def with_other_nodes(model: TfliteModel) -> None:
 @pytest.mark.parametrize(
     "change", [without_details, with_other_keys, with_fewer_nodes, with_other_nodes]
 )
-def test_an_interpreter_that_does_not_tell_what_xnnpack_took_is_unknown(
+def test_delegated_ops_are_unknown_if_the_interpreter_does_not_report_them(
     change: Callable[[TfliteModel], None],
     small: Path,
     library: Path,
@@ -196,8 +198,8 @@ def test_an_interpreter_that_does_not_tell_what_xnnpack_took_is_unknown(
     monkeypatch.setattr(TfliteModel, "__init__", open_changed)
     with BokehModel.open(small, "cpu") as model:
         placement = model.render(scene).placement
-    assert (placement.nodes_placed, placement.left, placement.partitions) == (None, None, None)
-    assert str(placement).endswith(f"unknown of {placement.nodes_total} operators")
+    assert placement.delegated_ops is placement.unsupported_ops is placement.partitions is None
+    assert str(placement).endswith(f"unknown of {placement.total_ops} operators")
     assert "XNNPACK" not in placement.device
     # Of a library it is no proof that it runs the whole model.
     with pytest.raises(
@@ -205,7 +207,7 @@ def test_an_interpreter_that_does_not_tell_what_xnnpack_took_is_unknown(
     ):
         BokehModel.open(small, "gpu", delegate_library=library)
     partial = BokehModel.open(small, "gpu", delegate_library=library, allow_partial=True)
-    assert partial.placement.nodes_placed is None
+    assert partial.placement.delegated_ops is None
 
 
 def test_a_depth_network_that_fails_to_open_closes_the_model(

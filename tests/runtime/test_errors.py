@@ -32,7 +32,7 @@ def test_an_argument_has_two_forms(
 
 
 @pytest.mark.parametrize("kind", [InputError, HardwareError])
-def test_a_remedy_is_told_apart_from_the_cause(kind: type[UserError]) -> None:
+def test_cause_and_remedy_are_separate(kind: type[UserError]) -> None:
     error = kind(
         "gpu: no device found",
         remedy=("use ", Argument("delegate", "npu"), " or ", Argument("delegate", "cpu")),
@@ -62,7 +62,7 @@ def test_a_wrapped_error_keeps_both_forms() -> None:
     assert outer.in_options({"depth": "--depth"}) == ("photo.jpg: takes no depth map; omit --depth")
 
 
-def test_an_error_survives_the_way_between_processes() -> None:
+def test_an_error_can_be_pickled() -> None:
     error = HardwareError("gpu: none", remedy=("use ", Argument("delegate", "cpu")))
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error)

@@ -1,4 +1,4 @@
-"""The GPU path on a real Vulkan device, be it in software; skipped, with the reason, without."""
+"""Models on a Vulkan device, which may be emulated. Skipped without one."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from helpers.skips import ELSEWHERE
 pytestmark = pytest.mark.usefixtures("vulkan")
 
 
-# Least PSNR from the CPU's picture. The GPU computes in float what the file has in integers, so
-# integer activations give a picture of their own.
+# Least PSNR from the CPU's output. The GPU computes in float what the file has in integers, so
+# integer activations give a output of their own.
 @pytest.mark.parametrize(
     ("scheme", "from_cpu"), [("float32", 90), ("float16", 90), ("int8", 40), ("full-integer", 20)]
 )
-def test_the_gpu_draws_the_whole_model(scheme: str, from_cpu: float, data: Path) -> None:
+def test_the_gpu_runs_the_whole_model(scheme: str, from_cpu: float, data: Path) -> None:
     file = read_tflite(data / f"small_{scheme}.tflite")
     pack = find_reference(file.path, metadata_of(file))
     assert pack is not None
     model = AcceleratedModel(file, "gpu")
-    assert model.nodes_placed == len(file.operators)
+    assert model.delegated_ops == len(file.operators)
     interpreter = TfliteModel(file.content)
     worst = {"gpu": np.inf, "cpu": np.inf}
     for photo, full in zip(pack.inputs, pack.outputs, strict=True):
         tensor = photo / np.float32(255)
-        drawn, expected = (np.clip(m.run(tensor), 0, 1) for m in (model, interpreter))
-        assert not np.array_equal(drawn, expected), "bit for bit the CPU's: it did not run there"
-        assert psnr(drawn, expected, border_px=0) > from_cpu
-        for name, picture in (("gpu", drawn), ("cpu", expected)):
-            worst[name] = min(worst[name], psnr(picture, full, border_px=0))
-    # Not further from the full model than the CPU's picture, whatever their distance.
+        gpu_output, expected = (np.clip(m.run(tensor), 0, 1) for m in (model, interpreter))
+        assert not np.array_equal(gpu_output, expected), "identical to the CPU's output"
+        assert psnr(gpu_output, expected, border_px=0) > from_cpu
+        for name, output in (("gpu", gpu_output), ("cpu", expected)):
+            worst[name] = min(worst[name], psnr(output, full, border_px=0))
+    # Not further from the full model than the CPU's output, whatever their distance.
     assert worst["gpu"] > worst["cpu"] - 1.0
     model.close()
 
 
-def test_a_rendering_carries_the_proof(data: Path, scene: np.ndarray) -> None:
+def test_a_rendering_has_its_placement(data: Path, scene: np.ndarray) -> None:
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         rendering = model.render(scene)
     placement = rendering.placement
@@ -54,45 +54,45 @@ def test_a_rendering_carries_the_proof(data: Path, scene: np.ndarray) -> None:
     (probed,) = (found for found in probe() if found.delegate == "gpu")
     assert probed.device is not None
     assert probed.device.startswith(placement.device)
-    assert placement.nodes_placed == placement.nodes_total
+    assert placement.delegated_ops == placement.total_ops
     plain = BokehModel.open(data / "small_float16.tflite", "cpu").render(scene).pixels
     assert np.abs(rendering.pixels.astype(int) - plain).max() <= 1
 
 
-def test_operators_that_would_not_go_are_named(data: Path, scene: np.ndarray) -> None:
+def test_operators_that_the_gpu_does_not_support_are_named(data: Path, scene: np.ndarray) -> None:
     with pytest.raises(HardwareError, match="does not support COMPLEX_ABS, RFFT2D; use allow"):
         BokehModel.open(data / "fourier.tflite", "gpu")
     with BokehModel.open(data / "fourier.tflite", "gpu", allow_partial=True) as model:
-        assert set(model.placement.left) == {"COMPLEX_ABS", "RFFT2D"}
-        assert 0 < model.placement.nodes_placed < model.placement.nodes_total
-        drawn = model.render(scene).pixels.astype(int)
+        assert set(model.placement.unsupported_ops) == {"COMPLEX_ABS", "RFFT2D"}
+        assert 0 < model.placement.delegated_ops < model.placement.total_ops
+        gpu_output = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "fourier.tflite", "cpu").render(scene).pixels
-    assert np.abs(drawn - plain).max() <= 1
+    assert np.abs(gpu_output - plain).max() <= 1
 
 
 def test_a_device_in_software_is_not_chosen_by_auto(data: Path) -> None:
-    if "imitates" not in (next(p for p in probe() if p.delegate == "gpu").device or ""):
+    if "emulated" not in (next(p for p in probe() if p.delegate == "gpu").device or ""):
         pytest.skip(f"{ELSEWHERE}this device is a real GPU")
     model = BokehModel.open(data / "small_float16.tflite", "auto")
     assert model.placement.delegate == "cpu"
-    assert any("imitates a GPU" in note for note in model.notes)
+    assert any("emulated by the CPU" in note for note in model.notes)
 
 
 class HalfWrong(AcceleratedModel):
-    """A GPU that loses the picture in half precision; else the real one."""
+    """The real GPU, but its output is wrong in half precision."""
 
-    opened: list[bool]  # float32 or not, in the order of opening
+    opened: list[bool]  # `force_float32` of each opened model
 
-    def __init__(self, *arguments: object, float32: bool = False, **options: object) -> None:
-        super().__init__(*arguments, float32=float32, **options)  # type: ignore[arg-type]
-        self._wrong = not float32
-        self.opened.append(float32)
+    def __init__(self, *arguments: object, force_float32: bool = False, **options: object) -> None:
+        super().__init__(*arguments, force_float32=force_float32, **options)  # type: ignore[arg-type]
+        self._wrong = not force_float32
+        self.opened.append(force_float32)
 
     def run(self, image: np.ndarray) -> np.ndarray:
         return super().run(image) * (0.5 if self._wrong else 1)
 
 
-def test_a_wrong_picture_in_half_precision_turns_to_float32(
+def test_a_wrong_output_in_half_precision_switches_to_float32(
     data: Path, monkeypatch: pytest.MonkeyPatch, scene: np.ndarray
 ) -> None:
     HalfWrong.opened = []
@@ -100,19 +100,19 @@ def test_a_wrong_picture_in_half_precision_turns_to_float32(
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"
         assert any("runs in float32" in note for note in model.notes)
-        drawn = model.render(scene).pixels.astype(int)
+        gpu_output = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "small_float16.tflite", "cpu").render(scene).pixels
-    assert np.abs(drawn - plain).max() <= 1
+    assert np.abs(gpu_output - plain).max() <= 1
     assert HalfWrong.opened == [False, True]
-    # Known from now on: the picture is not drawn again to find out.
-    monkeypatch.setattr(gpu_check, "_distance", lambda *_: pytest.fail("checked twice"))
+    # The verdict is cached, so the output is not checked again.
+    monkeypatch.setattr(gpu_check, "judge", lambda *_: pytest.fail("checked twice"))
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"
     (entry,) = json.loads(gpu_check._cache().read_text()).values()
     assert entry == "float32"
 
 
-def test_a_picture_that_is_wrong_in_float32_too_is_an_error(
+def test_an_output_that_is_wrong_in_float32_too_is_an_error(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wrong(AcceleratedModel):
@@ -124,7 +124,9 @@ def test_a_picture_that_is_wrong_in_float32_too_is_an_error(
         BokehModel.open(data / "small_float16.tflite", "gpu")
 
 
-def test_the_cpus_own_picture_is_no_proof(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_identical_to_the_cpus_is_refused(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = read_tflite(data / "small_float16.tflite")
 
     class Pretender(AcceleratedModel):
@@ -136,7 +138,7 @@ def test_the_cpus_own_picture_is_no_proof(data: Path, monkeypatch: pytest.Monkey
         BokehModel.open(file.path, "gpu", threads=2)
 
 
-def test_a_broken_cache_is_no_obstacle(data: Path) -> None:
+def test_a_damaged_cache_is_ignored(data: Path) -> None:
     gpu_check._cache().parent.mkdir(parents=True)
     gpu_check._cache().write_text("{broken")
     BokehModel.open(data / "small_float16.tflite", "gpu").close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,17 @@ from bokeh_runtime import BokehModel, HardwareError, InputError
 from bokeh_runtime.backends import gpu_check
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.backends.vulkan import driver_identity
+from bokeh_runtime.contract.constants import GPU_CHECK
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.reference_pack import Reference, load_reference, save_reference
-from helpers.fake_litert import NOT_ALL, Accelerator, FakeLitert, Outcome, adapter
+from helpers.fake_litert import (
+    NOT_ALL,
+    Accelerator,
+    FakeLitert,
+    Outcome,
+    adapter,
+    gpu_shares,
+)
 
 
 @pytest.fixture
@@ -50,12 +59,12 @@ def checks(litert: FakeLitert, path: Path, *, allow_partial: bool = False) -> bo
     return litert.runs > before
 
 
-def test_a_verdict_is_kept(path: Path, litert: FakeLitert) -> None:
+def test_a_verdict_is_cached(path: Path, litert: FakeLitert) -> None:
     assert checks(litert, path)
     assert not checks(litert, path)
 
 
-def test_float32_is_kept_too(path: Path, litert: FakeLitert) -> None:
+def test_a_float32_verdict_is_cached_too(path: Path, litert: FakeLitert) -> None:
     half_wrong(litert)
     for _ in range(2):
         with BokehModel.open(path, "gpu") as model:
@@ -74,11 +83,13 @@ def other_device(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> N
 
 
 def newer_check(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(gpu_check, "CHECK_VERSION", gpu_check.CHECK_VERSION + 1)
+    newer = replace(GPU_CHECK, version=GPU_CHECK.version + 1)
+    patch.setattr(gpu_check, "GPU_CHECK", newer)
 
 
 def other_limit(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(gpu_check, "SAME_PICTURE_DB", gpu_check.SAME_PICTURE_DB + 1)
+    stricter = replace(GPU_CHECK, same_picture_db=GPU_CHECK.same_picture_db + 1)
+    patch.setattr(gpu_check, "GPU_CHECK", stricter)
 
 
 def newer_litert(litert: FakeLitert, path: Path, patch: pytest.MonkeyPatch) -> None:
@@ -121,14 +132,16 @@ def test_what_a_verdict_depends_on_is_checked_again(
     assert not checks(litert, path)
 
 
-def test_a_verdict_on_a_part_is_none_on_the_whole(path: Path, litert: FakeLitert) -> None:
+def test_verdicts_with_and_without_allow_partial_are_separate(
+    path: Path, litert: FakeLitert
+) -> None:
     assert checks(litert, path, allow_partial=True)
     assert checks(litert, path, allow_partial=False)
     assert not checks(litert, path, allow_partial=True)
 
 
 @pytest.mark.parametrize("log", ["", adapter().replace("Vulkan", "Metal")])
-def test_without_the_drivers_version_nothing_is_kept(
+def test_without_the_driver_version_nothing_is_cached(
     log: str, path: Path, litert: FakeLitert
 ) -> None:
     litert.on = lambda *_: Outcome(log)
@@ -146,20 +159,39 @@ def test_a_driver_that_vulkan_does_not_know_is_unknown(
     assert checks(litert, path)
 
 
-def test_the_cpus_own_picture_is_no_proof(path: Path, litert: FakeLitert) -> None:
+def test_an_output_identical_to_the_cpus_is_refused(path: Path, litert: FakeLitert) -> None:
     litert.like_the_cpu(read_tflite(path), off_by=0)
     with pytest.raises(HardwareError, match="bit-identical to the CPU"):
         BokehModel.open(path, "gpu", threads=1)
     assert litert.closed == litert.opened == 1
-    # With a part left to the CPU, all that differs may be there.
-    litert.on = lambda accelerators, _: (
-        Outcome(adapter()) if Accelerator.CPU in accelerators else Outcome(adapter(), NOT_ALL)
-    )
-    assert checks(litert, path, allow_partial=True)
+
+
+@pytest.mark.parametrize(("log", "accepted"), [("", False), (gpu_shares(40, 3), True)])
+def test_the_cpus_own_picture_is_right_where_a_known_part_ran_on_the_gpu(
+    log: str, accepted: bool, path: Path, litert: FakeLitert
+) -> None:
+    """With a part left to the CPU, all that a GPU rounds otherwise may be there."""
+    litert.like_the_cpu(read_tflite(path), off_by=0)
+    helped, alone = Outcome(adapter() + log), Outcome(adapter(), NOT_ALL)
+    litert.on = lambda accelerators, _: helped if Accelerator.CPU in accelerators else alone
+    if accepted:
+        assert checks(litert, path, allow_partial=True)
+    else:
+        with pytest.raises(HardwareError, match="bit-identical to the CPU"):
+            BokehModel.open(path, "gpu", threads=1, allow_partial=True)
+    assert litert.closed == litert.opened
+
+
+def test_a_gpu_that_runs_nothing_is_refused(path: Path, litert: FakeLitert) -> None:
+    helped, alone = Outcome(adapter() + gpu_shares(0, 43)), Outcome(adapter(), NOT_ALL)
+    litert.on = lambda accelerators, _: helped if Accelerator.CPU in accelerators else alone
+    with pytest.raises(HardwareError, match="runs 0 of 43 operators"):
+        BokehModel.open(path, "gpu", allow_partial=True)
+    assert litert.closed == litert.opened == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_gpus_picture_that_is_not_finite_is_wrong(
+def test_a_gpu_output_that_is_not_finite_is_wrong(
     value: float, path: Path, litert: FakeLitert
 ) -> None:
     right = litert.draw
@@ -179,7 +211,7 @@ def test_a_gpus_picture_that_is_not_finite_is_wrong(
     assert litert.closed == litert.opened
 
 
-def test_whatever_goes_wrong_the_gpu_is_closed(
+def test_the_gpu_is_closed_after_any_error(
     path: Path, litert: FakeLitert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -198,14 +230,12 @@ def test_whatever_goes_wrong_the_gpu_is_closed(
     assert (litert.opened, litert.closed) == (2, 2)
 
     path.with_name("small.reference.npz").write_bytes(b"no pack")
-    with pytest.raises(InputError, match="is no reference pack"):
+    with pytest.raises(InputError, match="is not a reference pack"):
         BokehModel.open(path, "gpu")
     assert (litert.opened, litert.closed) == (3, 3)
 
 
-def test_a_float32_model_that_does_not_open_or_run_leaves_nothing_open(
-    path: Path, litert: FakeLitert
-) -> None:
+def test_a_float32_model_that_fails_leaves_nothing_open(path: Path, litert: FakeLitert) -> None:
     half_wrong(litert)
     litert.on = lambda _, float32: Outcome(adapter(), "no memory" if float32 else "")
     with pytest.raises(HardwareError, match="no memory"):

@@ -1,4 +1,4 @@
-"""`.tflite` files and reference packs of strangers: an error in one line, or a picture."""
+"""Hostile `.tflite` files and reference packs give an error of one line, or run."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _entry(data: Path, change: Callable[[dict[str, Any]], Any]) -> TfliteFile:
         lambda values: b"",
     ],
 )
-def test_metadata_that_is_none_is_refused(change, data: Path) -> None:
+def test_invalid_metadata_is_refused(change, data: Path) -> None:
     with pytest.raises(InputError, match=r"small_float16\.tflite: ") as refusal:
         metadata_of(_entry(data, change))
     assert str(refusal.value).isprintable()
@@ -146,12 +146,12 @@ class _Code:
         lambda path: _pack(path, names=np.array(["a", "b"])),
     ],
 )
-def test_a_pack_that_is_none_is_refused(
+def test_an_invalid_reference_pack_is_refused(
     make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.reference.npz"
     make(path)
-    with pytest.raises(InputError, match="is no reference pack"):
+    with pytest.raises(InputError, match="is not a reference pack"):
         load_reference(path)
     assert "was run" not in capsys.readouterr().out
 
@@ -162,13 +162,13 @@ def test_a_depth_map_of_endless_digits_is_refused(tmp_path: Path) -> None:
         open_depth(tmp_path / "x.pfm")
 
 
-def test_what_a_stranger_wrote_stays_in_its_line(data: Path) -> None:
+def test_control_characters_of_a_file_are_escaped(data: Path) -> None:
     error = InputError("model.tflite: \x1b]0;owned\x07 \n\rsecond\tline \u202e ü 写真")
     assert str(error) == (r"model.tflite: \x1b]0;owned\x07 \n\rsecond\tline \u202e ü 写真")
     assert str(HardwareError("\x1b[2J")) == r"\x1b[2J"
 
 
-def test_a_whole_file_runs(data: Path) -> None:
+def test_a_valid_file_runs(data: Path) -> None:
     """What the damaged ones above are made from."""
     assert metadata_of(_entry(data, lambda values: None)) is not None
     model = TfliteModel(read_tflite(data / "tiny_float16.tflite").content)

@@ -19,7 +19,7 @@ def lose_ctrl_c() -> None:
     pytest.fail("the interrupt was not raised at once")
 
 
-def test_a_lost_ctrl_c_ends_the_work_at_the_next_check() -> None:
+def test_a_swallowed_ctrl_c_takes_effect_at_the_next_check() -> None:
     def work() -> None:
         with interruptible() as check:
             check()
@@ -33,7 +33,7 @@ def test_a_lost_ctrl_c_ends_the_work_at_the_next_check() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_error_that_an_interrupt_became_is_an_interrupt() -> None:
+def test_an_error_after_an_interrupt_is_an_interrupt() -> None:
     def work() -> None:
         with interruptible():
             lose_ctrl_c()
@@ -43,26 +43,26 @@ def test_an_error_that_an_interrupt_became_is_an_interrupt() -> None:
         work()
 
 
-def test_an_error_without_an_interrupt_stays_what_it_is() -> None:
+def test_an_error_without_an_interrupt_is_unchanged() -> None:
     with pytest.raises(ImportError), interruptible():
         raise ImportError("numpy.core failed to import")
 
 
-def test_outside_the_main_thread_nothing_is_touched() -> None:
-    before, seen = signal.getsignal(signal.SIGINT), []
+def test_outside_the_main_thread_nothing_changes() -> None:
+    before, handlers = signal.getsignal(signal.SIGINT), []
 
     def work() -> None:
         with interruptible() as check:
             check()
-            seen.append(signal.getsignal(signal.SIGINT))
+            handlers.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [before]
+    assert handlers == [before]
 
 
-def test_a_program_that_ignores_ctrl_c_goes_on_ignoring_it() -> None:
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
     program = (
         "import signal\n"
         "from bokeh_runtime.interrupt import defer_interrupt, interruptible\n"
@@ -74,7 +74,7 @@ def test_a_program_that_ignores_ctrl_c_goes_on_ignoring_it() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_deferred_ctrl_c_comes_at_the_end_of_the_block() -> None:
+def test_a_deferred_ctrl_c_is_raised_at_the_end_of_the_block() -> None:
     done = []
 
     def work() -> None:

@@ -22,7 +22,7 @@ def drawn_by_keras(data: Path):
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("tiny_float16", 0.002), ("tiny_integer", 0.06)])
-def test_a_file_draws_what_keras_drew(
+def test_a_file_gives_the_output_of_keras(
     name: str, tolerance: float, data: Path, drawn_by_keras
 ) -> None:
     photo, expected = drawn_by_keras
@@ -48,14 +48,16 @@ def test_metadata_is_read_from_the_file(data: Path) -> None:
         (b"PK\3\4 something else", "not a .tflite file"),
     ],
 )
-def test_what_is_no_model_is_refused(content: bytes | None, cause: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_refused(
+    content: bytes | None, cause: str, tmp_path: Path
+) -> None:
     if content is not None:
         (tmp_path / "model.tflite").write_bytes(content)
     with pytest.raises(InputError, match=cause):
         read_metadata(tmp_path / "model.tflite")
 
 
-def test_a_file_of_another_tool_does_not_say_what_it_is(data: Path) -> None:
+def test_a_file_of_another_tool_has_no_metadata(data: Path) -> None:
     with pytest.raises(InputError, match="no metadata entry 'bokeh_tflite'"):
         read_metadata(data / "tiny_integer.tflite")
 
@@ -81,7 +83,7 @@ def test_the_runtime_needs_neither_tensorflow_nor_keras(data: Path) -> None:
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_gpu_is_not_held_against_another_models_pictures(
+def test_a_gpu_is_not_compared_with_the_reference_of_another_model(
     same: bool, data: Path, tmp_path: Path
 ) -> None:
     for name in ("small_float32.tflite", "small.reference.npz"):

@@ -1,4 +1,4 @@
-"""The process's standard output and error are what they were, whatever overlaps."""
+"""Redirections restore standard output and standard error, however they overlap."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def program(text: str, **how: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_native_code_writes_is_held_back_and_read() -> None:
+def test_output_of_native_code_is_captured() -> None:
     before = files()
     with capture_native_log() as log:
         os.write(2, b"one\n")
@@ -51,7 +51,7 @@ def test_what_native_code_writes_is_held_back_and_read() -> None:
     assert files() == before
 
 
-def test_overlapping_threads_leave_the_descriptors_as_they_were() -> None:
+def test_overlapping_threads_restore_the_descriptors() -> None:
     before = files()
     entered, leave = threading.Event(), threading.Event()
     logs: list[str] = []
@@ -129,7 +129,7 @@ def test_two_threads_may_open_models_and_none_loses_a_line(
     assert "a line of LiteRT's" not in err
 
 
-def test_the_programs_own_output_is_passed_on() -> None:
+def test_the_programs_own_output_is_forwarded() -> None:
     done = program(
         "from bokeh_runtime.backends.native_log import capture_native_log\n"
         "print('before')\n"
@@ -158,9 +158,7 @@ def test_the_programs_own_output_is_passed_on() -> None:
         "os.close(0); os.close(1); os.close(2); sys.stdin = sys.stdout = sys.stderr = None",
     ],
 )
-def test_a_process_without_standard_streams_reads_the_log_all_the_same(
-    without: str, tmp_path: Path
-) -> None:
+def test_the_log_is_captured_without_standard_streams(without: str, tmp_path: Path) -> None:
     done = program(
         "from bokeh_runtime.backends.native_log import capture_native_log, hide_native_log\n"
         "def open_ones():\n"
@@ -172,25 +170,25 @@ def test_a_process_without_standard_streams_reads_the_log_all_the_same(
         "            pass\n"
         "    return found\n"
         f"{without}\n"
-        "before, seen = open_ones(), []\n"
+        "before, captured = open_ones(), []\n"
         "for _ in range(2):\n"
         "    with hide_native_log(False) as stderr:\n"
-        "        stderr.write('told')\n"
+        "        stderr.write('shown')\n"
         "        with capture_native_log() as log:\n"
         "            os.write(2, b'native')\n"
-        "            seen.append(log())\n"
+        "            captured.append(log())\n"
         "with hide_native_log(True):\n"
         "    pass\n"
         "after = open_ones()\n"
-        f"with open({str(tmp_path / 'seen')!r}, 'w') as file:\n"
-        "    file.write(f'{seen} {after == before}')\n"
+        f"with open({str(tmp_path / 'captured')!r}, 'w') as file:\n"
+        "    file.write(f'{captured} {after == before}')\n"
     )
     # A closed stream that Python would flush at its end is this program's doing.
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "seen").read_text() == "['native', 'native'] True"
+    assert (tmp_path / "captured").read_text() == "['native', 'native'] True"
 
 
-def test_silence_at_the_end_is_asked_for_once() -> None:
+def test_the_exit_handler_is_registered_once() -> None:
     done = program(
         "import atexit\n"
         "from bokeh_runtime.backends.native_log import hide_native_log\n"
@@ -204,13 +202,13 @@ def test_silence_at_the_end_is_asked_for_once() -> None:
     assert done.stdout == "1\n", done.stderr
 
 
-def test_an_unforeseen_error_shows_what_was_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unexpected_error_shows_the_hidden_messages(capfd: pytest.CaptureFixture[str]) -> None:
     def fails() -> None:
         with hide_native_log(verbose=False) as stderr:
-            stderr.write("told\n")
+            stderr.write("shown\n")
             os.write(2, b"why\n")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
-    assert capfd.readouterr().err == "told\nwhy\n"
+    assert capfd.readouterr().err == "shown\nwhy\n"

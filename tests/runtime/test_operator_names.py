@@ -16,7 +16,7 @@ def test_the_names_are_those_of_the_installed_schema() -> None:
     )
 
 
-def test_names_stand_at_the_numbers_of_the_file_format() -> None:
+def test_names_are_indexed_by_the_numbers_of_the_file_format() -> None:
     # From schema.fbs; numbers of a file format never change.
     for number, name in ((0, "ADD"), (3, "CONV_2D"), (67, "TRANSPOSE_CONV"), (150, "GELU")):
         assert BUILTIN_OPERATORS[number] == name

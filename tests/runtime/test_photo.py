@@ -56,9 +56,7 @@ def test_eight_bits_are_scaled_to_one(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_photo_is_read_upright_and_not_turned_again(
-    suffix: str, orientation: int, tmp_path: Path
-) -> None:
+def test_the_orientation_is_applied_once(suffix: str, orientation: int, tmp_path: Path) -> None:
     decoder_or_skip(suffix)
     upright = smooth()
     # How a camera held so would have stored it; Pillow is the oracle on the way back.
@@ -88,7 +86,7 @@ def _oracle(image: Image.Image, orientation: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_profile_and_exif_are_carried_over(suffix: str, tmp_path: Path) -> None:
+def test_icc_profile_and_exif_are_kept(suffix: str, tmp_path: Path) -> None:
     decoder_or_skip(suffix)
     path, again = tmp_path / f"photo{suffix}", tmp_path / f"again{suffix}"
     Image.fromarray(smooth()).save(path, exif=camera_exif(6), icc_profile=SRGB)
@@ -103,7 +101,7 @@ def test_profile_and_exif_are_carried_over(suffix: str, tmp_path: Path) -> None:
         assert details[ExifTags.Base.ExifImageWidth] == written.size[0]
 
 
-def test_the_thumbnail_which_shows_the_old_picture_is_dropped(tmp_path: Path) -> None:
+def test_the_outdated_thumbnail_is_dropped(tmp_path: Path) -> None:
     thumbnail = io.BytesIO()
     Image.fromarray(smooth()).save(thumbnail, "JPEG")
     exif = camera_exif()
@@ -139,7 +137,7 @@ def test_sixteen_bits_stay_sixteen_bits(
         assert reread.icc == SRGB
 
 
-def test_sixteen_bits_carry_what_their_format_holds(tmp_path: Path) -> None:
+def test_metadata_of_16_bit_photos_is_kept_as_far_as_the_format_allows(tmp_path: Path) -> None:
     exif = camera_exif().tobytes().removeprefix(b"Exif\0\0")
     photo = Photo(smooth().astype(np.uint16) * 257, icc=SRGB, exif=exif)
     write_photo(tmp_path / "deep.png", photo)
@@ -154,7 +152,7 @@ def test_sixteen_bits_carry_what_their_format_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_alpha_stays_where_the_format_has_it(suffix: str, tmp_path: Path) -> None:
+def test_alpha_is_kept_by_formats_with_alpha(suffix: str, tmp_path: Path) -> None:
     alpha = np.linspace(0, 255, 16 * 32).reshape(16, 32).astype(np.uint8)
     path, again = tmp_path / f"alpha{suffix}", tmp_path / f"again{suffix}"
     options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
@@ -165,7 +163,7 @@ def test_alpha_stays_where_the_format_has_it(suffix: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(read_photo(again).alpha, alpha, atol=2)
 
 
-def test_alpha_goes_onto_white_where_the_format_has_none(tmp_path: Path) -> None:
+def test_alpha_is_blended_on_white_for_formats_without_alpha(tmp_path: Path) -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     alpha = np.zeros((16, 16), np.uint8)
     alpha[8:] = 255
@@ -205,7 +203,7 @@ def test_a_profile_of_other_channels_is_not_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
-def test_a_photo_cut_short_is_refused(
+def test_a_truncated_photo_is_refused(
     suffix: str, share: float, tmp_path: Path, scene: np.ndarray
 ) -> None:
     decoder_or_skip(suffix)
@@ -218,7 +216,7 @@ def test_a_photo_cut_short_is_refused(
         read_photo(path)
 
 
-def test_a_deep_photo_cut_short_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_truncated_16_bit_photo_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     deep = rng.integers(0, 65536, (64, 64, 3)).astype(np.uint16)
     for suffix in LOSSLESS:
         content = cv2.imencode(suffix, deep)[1].tobytes()
@@ -231,13 +229,13 @@ def test_a_deep_photo_cut_short_is_refused(tmp_path: Path, rng: np.random.Genera
     ("content", "cause"),
     [
         (None, "cannot be read"),
-        (b"", "does not decode"),
-        (b"no picture", "does not decode"),
-        (b"GIF89a" + bytes(40), "does not decode"),
-        (b"\xff\xd8\xff\xd9", "does not decode|cut short"),
+        (b"", "is not an image of a supported format"),
+        (b"no picture", "is not an image of a supported format"),
+        (b"GIF89a" + bytes(40), "is not an image of a supported format"),
+        (b"\xff\xd8\xff\xd9", "is not an image of|truncated|cannot be decoded"),
     ],
 )
-def test_what_is_no_photo_is_refused(content: bytes | None, cause: str, tmp_path: Path) -> None:
+def test_an_invalid_photo_is_refused(content: bytes | None, cause: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -245,7 +243,7 @@ def test_what_is_no_photo_is_refused(content: bytes | None, cause: str, tmp_path
         open_photo(path)
 
 
-def test_large_photos_are_read_without_a_warning_and_absurd_ones_refused(tmp_path: Path) -> None:
+def test_large_photos_are_read_without_a_warning_and_huge_ones_refused(tmp_path: Path) -> None:
     Image.new("L", (10_000, 10_000)).save(tmp_path / "large.png")  # 100 megapixels
     assert read_photo(tmp_path / "large.png").pixels.shape == (10_000, 10_000, 3)
     Image.new("1", (20_000, 20_000)).save(tmp_path / "absurd.png")
@@ -293,21 +291,21 @@ def test_png_of_sixteen_bits(
     assert again.grey == (photo.grey and photo.alpha is None)  # grey with alpha is written as RGBA
 
 
-@pytest.mark.parametrize(("primaries", "transfer", "told"), [(1, 13, 0), (9, 16, 1)])
+@pytest.mark.parametrize(("primaries", "transfer", "note_count"), [(1, 13, 0), (9, 16, 1)])
 def test_a_colour_space_that_is_not_kept_is_noted(
-    primaries: int, transfer: int, told: int, tmp_path: Path
+    primaries: int, transfer: int, note_count: int, tmp_path: Path
 ) -> None:
     chunk = png_chunk(b"cICP", bytes([primaries, transfer, 0, 1]))
     content = deep_png(np.zeros((4, 4, 3), np.uint16), 2, chunk)
     (tmp_path / "photo.png").write_bytes(content)
-    assert len(read_photo(tmp_path / "photo.png").notes) == told
+    assert len(read_photo(tmp_path / "photo.png").notes) == note_count
 
 
 @pytest.mark.parametrize(
     ("suffix", "options"),
     [(".png", {}), (".webp", {"lossless": True}), (".avif", {"quality": 100}), (".tif", {})],
 )
-def test_of_several_pictures_the_first_is_read(
+def test_the_first_of_several_images_is_read(
     suffix: str, options: dict[str, object], tmp_path: Path
 ) -> None:
     decoder_or_skip(suffix)
@@ -318,15 +316,18 @@ def test_of_several_pictures_the_first_is_read(
     tolerance = TOLERANCE.get(suffix, 0) if suffix == ".avif" else 0
     np.testing.assert_allclose(photo.pixels.astype(int), smooth(), atol=tolerance)
     (note,) = photo.notes
-    assert note.startswith("has several p")
+    assert note.startswith("has several ")
     assert note.endswith("the first is read")
 
 
 @pytest.mark.parametrize(
     ("brand", "missing", "remedy"),
-    [(b"avif", "AVIF", "AVIF needs a Pillow"), (b"heic", "HEIF", "bokeh-tflite\\[heic\\]")],
+    [
+        (b"avif", "AVIF", "AVIF needs a Pillow with AVIF support"),
+        (b"heic", "HEIF", "bokeh-tflite\\[heic\\]"),
+    ],
 )
-def test_a_format_whose_decoder_is_missing_says_how_to_have_it(
+def test_a_missing_decoder_is_reported_with_the_package_to_install(
     brand: bytes, missing: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = tuple(name for name in formats._FORMATS if name != missing)
@@ -353,17 +354,17 @@ def test_several_threads_may_read(tmp_path: Path, scene: np.ndarray) -> None:
             np.testing.assert_array_equal(photo.pixels, scene)
 
 
-def test_saving_and_opening_keeps_the_picture(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_saving_and_opening_keeps_the_pixels(tmp_path: Path, rng: np.random.Generator) -> None:
     image = (rng.integers(0, 256, (4, 5, 3)) / 255).astype(np.float32)
     save_photo(tmp_path / "ü.png", image)
     np.testing.assert_allclose(open_photo(tmp_path / "ü.png"), image, atol=1e-6)
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_photo_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     photo = Photo(smooth())
-    with pytest.raises(InputError, match="no picture format"):
+    with pytest.raises(InputError, match="no image format"):
         write_photo(tmp_path / "photo.xyz", photo)
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="does not exist; create it first"):
         write_photo(tmp_path / "missing" / "photo.jpg", photo)
     if os.getuid() != 0:  # root may write anywhere
         tmp_path.chmod(0o500)
@@ -371,5 +372,5 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
             write_photo(tmp_path / "photo.jpg", photo)
 
 
-def test_the_formats_that_the_readme_names_are_here() -> None:
+def test_the_formats_in_the_readme_are_supported() -> None:
     assert features.check("webp")

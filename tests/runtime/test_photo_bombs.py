@@ -1,4 +1,4 @@
-"""Photos made to fill memory: small files that unpack to a gigabyte."""
+"""Decompression bombs: small photo files that unpack to a gigabyte."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SMALL = zlib.compress(bytes(65 * 64), 9)
     ],
     ids=["png", "tiff", "png pixels", "tiff strip", "text", "unicode text", "profile"],
 )
-def test_a_bomb_does_not_go_off(
+def test_a_decompression_bomb_is_refused(
     make, must_be_refused: bool, gigabyte: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "bomb").write_bytes(make(gigabyte))
@@ -84,6 +84,6 @@ def test_a_bomb_does_not_go_off(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said, megabytes = done.stdout.splitlines()
-    assert said == "refused" or (said == "64 64 3" and not must_be_refused)
+    outcome, megabytes = done.stdout.splitlines()
+    assert outcome == "refused" or (outcome == "64 64 3" and not must_be_refused)
     assert int(megabytes) < MOST_MEGABYTES

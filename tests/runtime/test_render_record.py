@@ -1,4 +1,4 @@
-"""What of a folder is rendered again, and what is not."""
+"""Which photos of a folder are rendered again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def render(cwd: Path, *arguments: object) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
-    return {**report, "said": done.stderr}
+    return {**report, "stderr": done.stderr}
 
 
 def rendered(report: dict[str, Any]) -> list[str]:
@@ -53,13 +53,13 @@ def test_another_model_renders_the_folder_again(photos: Path, data: Path, tmp_pa
     assert rendered(render(tmp_path, "-m", float16)) == list(NAMES)
     first = read_photo(tmp_path / "out" / "b.png").pixels
     again = render(tmp_path, "-m", float16)
-    assert (rendered(again), again["done_already"], again["rendered_again"]) == ([], 3, [])
-    assert "0 rendered, 3 done already, 0 failed" in again["said"]
+    assert (rendered(again), again["up_to_date"], again["rerendered"]) == ([], 3, [])
+    assert "0 rendered, 3 up to date, 0 failed" in again["stderr"]
 
     other = render(tmp_path, "-m", int8)
     assert rendered(other) == list(NAMES)
-    assert other["rendered_again"] == [{"cause": "another model", "photos": 3}]
-    assert "rendering 3 again: another model" in other["said"]
+    assert other["rerendered"] == [{"reason": "the model changed", "photos": 3}]
+    assert "rendering 3 photos again: the model changed" in other["stderr"]
     assert (read_photo(tmp_path / "out" / "b.png").pixels != first).any()
     # By content: a copy of the model is the same one.
     shutil.copy(int8, tmp_path / "copy.tflite")
@@ -84,7 +84,7 @@ class Folder:
         jobs, _ = jobs_for_folder(self.photos, self.output, depth)
         record = RenderRecord(self.output)
         provenance = {job: result_provenance(job, self.model, options, depth_model) for job in jobs}
-        todo, again = record.outstanding(jobs, provenance)
+        todo, again = record.find_outdated(jobs, provenance)
         for job, outcome in zip(
             todo, render_files(self.model, todo, options, depth_model), strict=True
         ):
@@ -112,18 +112,18 @@ def folder(photos: Path, tmp_path: Path, data: Path) -> Folder:
     ids=["strength", "network resolution", "quality"],
 )
 def test_other_options_render_again(folder: Folder, options: RenderOptions) -> None:
-    assert folder.run(options) == {"rendered": 3, "other options": 3}
+    assert folder.run(options) == {"rendered": 3, "the options changed": 3}
     assert folder.run(options) == {"rendered": 0}
-    assert folder.run() == {"rendered": 3, "other options": 3}
+    assert folder.run() == {"rendered": 3, "the options changed": 3}
 
 
-def test_a_comparison_that_is_missing_is_made(folder: Folder) -> None:
+def test_a_missing_comparison_is_written(folder: Folder) -> None:
     compare = RenderOptions(compare=True)
-    assert folder.run(compare) == {"rendered": 3, "no comparison picture": 3}
+    assert folder.run(compare) == {"rendered": 3, "the comparison picture is missing": 3}
     assert folder.run(compare) == {"rendered": 0}
     assert folder.run() == {"rendered": 0}
     (folder.output / f"a.jpg{COMPARISON_SUFFIX}").unlink()
-    assert folder.run(compare) == {"rendered": 1, "no comparison picture": 1}
+    assert folder.run(compare) == {"rendered": 1, "the comparison picture is missing": 1}
 
 
 def touch(folder: Folder) -> None:
@@ -141,12 +141,12 @@ def lose_result(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("change", "causes"),
     [
-        (touch, {"the photo was changed": 1}),
-        (edit_result, {"the result was changed": 1}),
+        (touch, {"the photo changed": 1}),
+        (edit_result, {"the result was modified": 1}),
         (lose_result, {}),
     ],
 )
-def test_what_changed_is_rendered_again(
+def test_changed_files_are_rendered_again(
     folder: Folder, change: Callable[[Folder], None], causes: dict[str, int]
 ) -> None:
     change(folder)
@@ -161,7 +161,17 @@ def test_what_changed_is_rendered_again(
 )
 def test_a_damaged_record_renders_again(folder: Folder, content: str) -> None:
     (folder.output / RECORD).write_text(content)
-    assert folder.run() == {"rendered": 3, "no record of what they were made from": 3}
+    assert folder.run() == {"rendered": 3, "not listed in .bokeh-render.json": 3}
+    assert folder.run() == {"rendered": 0}
+
+
+@pytest.mark.parametrize("number", ["1", "99"])
+def test_a_record_of_another_version_renders_again(folder: Folder, number: str) -> None:
+    record = json.loads((folder.output / RECORD).read_text())
+    record["schema"] = f"{record['schema'].rpartition('/')[0]}/{number}"
+    (folder.output / RECORD).write_text(json.dumps(record))
+    reason = ".bokeh-render.json was written by another version of bokeh-tflite"
+    assert folder.run() == {"rendered": 3, reason: 3}
     assert folder.run() == {"rendered": 0}
 
 
@@ -174,7 +184,7 @@ def test_a_damaged_entry_renders_its_photo_again(folder: Folder) -> None:
     assert folder.run() == {"rendered": 0}
 
 
-def test_a_record_holds_what_is_there_alone(folder: Folder) -> None:
+def test_a_record_lists_only_existing_results(folder: Folder) -> None:
     for name in NAMES[:2]:
         (folder.photos / name).unlink()
         (folder.output / name).unlink()
@@ -189,8 +199,8 @@ def test_another_version_or_device_renders_again(folder: Folder) -> None:
     (folder.output / RECORD).write_text(json.dumps(record))
     assert folder.run() == {
         "rendered": 2,
-        "another version of bokeh-tflite": 1,
-        "another delegate or device": 1,
+        "the version of bokeh-tflite changed": 1,
+        "the delegate or device changed": 1,
     }
 
 
@@ -206,7 +216,7 @@ def test_another_depth_renders_again(photos: Path, tmp_path: Path, data: Path) -
     assert made.run(depth=maps) == {"rendered": 2}
     assert made.run(depth=maps) == {"rendered": 0}
     os.utime(maps / "a.png", ns=(1, 1))
-    cause = "another depth map or network"
+    cause = "the depth map or depth model changed"
     assert made.run(depth=maps) == {"rendered": 1, cause: 1}
     for settings in ({}, {"values": "0..1"}, {"far_is_bright": True}):
         network = DepthModel(data / "depth_last.tflite", **settings)
@@ -214,7 +224,7 @@ def test_another_depth_renders_again(photos: Path, tmp_path: Path, data: Path) -
         assert made.run(depth_model=network) == {"rendered": 0}
 
 
-def test_a_killed_run_is_gone_on_with(photos: Path, tmp_path: Path, data: Path) -> None:
+def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, data: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from bokeh_runtime import render_record\n"
@@ -236,10 +246,10 @@ def test_a_killed_run_is_gone_on_with(photos: Path, tmp_path: Path, data: Path) 
     assert (tmp_path / "out" / "b.png").exists()
     report = render(tmp_path, "-m", model)
     assert rendered(report) == ["b.png", "c.webp"]
-    assert report["done_already"] == 1
+    assert report["up_to_date"] == 1
 
 
-def test_photos_of_one_stem_have_a_comparison_each(
+def test_photos_with_the_same_stem_have_separate_comparisons(
     photos: Path, tmp_path: Path, scene: np.ndarray, data: Path
 ) -> None:
     write_photo(photos / "a.png", Photo(scene))
@@ -252,7 +262,7 @@ def test_photos_of_one_stem_have_a_comparison_each(
     assert compared == [(100, 248, 3), (300, 808, 3)]
 
 
-def test_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_results_with_the_same_name_are_refused(photos: Path, tmp_path: Path) -> None:
     for name in ("d.heic", "d.heic.jpg"):
         (photos / name).touch()
     if can_write(Path("d.heic")):
@@ -263,15 +273,15 @@ def test_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
             jobs_for_folder(photos, tmp_path / "out", None)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_names_that_differ_in_case_alone_need_a_folder_that_tells_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+@pytest.mark.parametrize("case_sensitive", [True, False])
+def test_names_that_differ_only_in_case_need_a_case_sensitive_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case_sensitive: bool
 ) -> None:
     jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("A.jpg", "a.jpg")]
     (tmp_path / "out").mkdir()
-    if not told:
-        monkeypatch.setattr("bokeh_runtime.render_jobs._tells_case", lambda folder: False)
-        with pytest.raises(InputError, match=r"a\.jpg: .*does not tell its name from A\.jpg"):
+    if not case_sensitive:
+        monkeypatch.setattr("bokeh_runtime.render_jobs._is_case_sensitive", lambda folder: False)
+        with pytest.raises(InputError, match=r"a\.jpg: .* ignores case, .* that of A\.jpg"):
             check_case_collisions(jobs)
     elif (tmp_path / "OUT").exists():
         pytest.skip("no upper and lower case here")

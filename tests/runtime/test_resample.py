@@ -38,7 +38,7 @@ def test_a_small_photo_is_scaled_up_within_range(scene: np.ndarray) -> None:
 
 
 def test_an_unknown_method_is_refused(scene: np.ndarray) -> None:
-    with pytest.raises(InputError, match="resampling 'nearest' is unknown"):
+    with pytest.raises(InputError, match="resampling='nearest': unknown"):
         scale(scene, 10, 10, "nearest")
 
 
@@ -53,13 +53,11 @@ def test_an_unknown_method_is_refused(scene: np.ndarray) -> None:
         ((1, 100_000), Frame(127, 0, 1, 384)),
     ],
 )
-def test_the_whole_photo_lies_in_the_frame_undistorted(
-    photo: tuple[int, int], frame: Frame
-) -> None:
+def test_the_frame_holds_the_whole_photo_undistorted(photo: tuple[int, int], frame: Frame) -> None:
     assert Frame.within(photo, (256, 384)) == frame
 
 
-def test_margins_mirror_the_photo(scene: np.ndarray) -> None:
+def test_the_padding_mirrors_the_photo(scene: np.ndarray) -> None:
     frame = Frame.within((300, 400), (64, 96))
     small = scale(scene, frame.height, frame.width)
     filled = frame.pad(small, (64, 96))

@@ -55,7 +55,7 @@ print(refused, ran)
 """
 
 
-def test_the_structure_is_the_interpreters_own(data: Path) -> None:
+def test_the_structure_matches_the_interpreter(data: Path) -> None:
     file = read_tflite(data / "tiny_float16.tflite")
     model = TfliteModel(file.content)
     nodes = model.interpreter._get_ops_details()
@@ -71,7 +71,7 @@ def test_the_structure_is_the_interpreters_own(data: Path) -> None:
         assert tensor.shape == tuple(details[index]["shape"])
 
 
-def test_the_quantization_is_the_interpreters_own(data: Path) -> None:
+def test_the_quantization_matches_the_interpreter(data: Path) -> None:
     file = read_tflite(data / "tiny_integer.tflite")
     entry = TfliteModel(file.content).interpreter.get_input_details()[0]
     assert file.tensors[file.inputs[0]].dtype == "int8"
@@ -79,7 +79,7 @@ def test_the_quantization_is_the_interpreters_own(data: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [8, 40, 1000, 9000, 16000])
-def test_a_file_cut_short_is_refused(length: int, data: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(length: int, data: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.tflite"
     path.write_bytes((data / "tiny_float16.tflite").read_bytes()[:length])
     with pytest.raises(InputError, match=r"cut.tflite: damaged .tflite file"):
@@ -90,7 +90,7 @@ def test_a_file_cut_short_is_refused(length: int, data: Path, tmp_path: Path) ->
     "ai-edge-litert" not in installed_interpreters(), reason=f"{ELSEWHERE}2.14 has no more releases"
 )
 @pytest.mark.parametrize("name", ["tiny_float16", "tiny_integer"])
-def test_no_damage_ends_the_process(name: str, data: Path, tmp_path: Path) -> None:
+def test_no_damage_crashes_the_process(name: str, data: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FUZZ, data / f"{name}.tflite", tmp_path / "damaged.tflite", "300"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""TIFF files in the forms that cameras, scanners and editors write."""
+"""TIFF files: kinds that cameras, scanners and editors write."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FORMS = {
 @pytest.mark.parametrize("dtype", [EIGHT, SIXTEEN])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("planar", [False, True])
-def test_colour_is_what_was_written(planar: bool, form: str, dtype: type, read, rng) -> None:
+def test_colour_is_read_as_written(planar: bool, form: str, dtype: type, read, rng) -> None:
     pixels = noise(rng, dtype, 3)
     options = dict(FORMS[form])
     stored = pixels
@@ -66,7 +66,7 @@ def test_colour_is_what_was_written(planar: bool, form: str, dtype: type, read, 
 @pytest.mark.parametrize("dtype", [EIGHT, SIXTEEN])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("white", [False, True])
-def test_grey_is_what_was_written(white: bool, form: str, dtype: type, read, rng) -> None:
+def test_grey_is_read_as_written(white: bool, form: str, dtype: type, read, rng) -> None:
     pixels = noise(rng, dtype, 1)
     stored = np.iinfo(dtype).max - pixels if white else pixels
     photo = read(tiff(stored[..., 0], "miniswhite" if white else "minisblack", **FORMS[form]))
@@ -114,7 +114,7 @@ def test_alpha_is_kept(photometric: str, channels: int, dtype: type, read, rng) 
 
 
 @pytest.mark.parametrize("dtype", [EIGHT, SIXTEEN])
-def test_associated_alpha_is_taken_out_of_the_colours(dtype: type, read, rng) -> None:
+def test_colours_are_divided_by_associated_alpha(dtype: type, read, rng) -> None:
     top = np.iinfo(dtype).max
     colour, alpha = noise(rng, dtype, 3), noise(rng, dtype, 1) // 2 + top // 2
     multiplied = np.rint(colour * (alpha / top)).astype(dtype)
@@ -123,7 +123,7 @@ def test_associated_alpha_is_taken_out_of_the_colours(dtype: type, read, rng) ->
     np.testing.assert_array_equal(photo.alpha, alpha[..., 0])
 
 
-def test_a_channel_that_is_no_alpha_is_left_out_and_noted(read, rng) -> None:
+def test_a_channel_that_is_not_alpha_is_skipped_with_a_note(read, rng) -> None:
     for dtype in (EIGHT, SIXTEEN):
         pixels = noise(rng, dtype, 4)
         photo = read(tiff(pixels, extrasamples=["unspecified"]))
@@ -136,25 +136,25 @@ def test_cmyk_of_sixteen_bits_is_read_with_eight(read, rng) -> None:
     inks = noise(rng, EIGHT, 4)
     eight = read(tiff(inks, "separated"))
     photo = read(tiff(inks.astype(SIXTEEN) * 257, "separated"))
-    assert photo.notes == ("CMYK of 16 bits is read with 8",)
+    assert photo.notes == ("its 16-bit CMYK is read with 8 bits",)
     np.testing.assert_allclose(photo.pixels.astype(int), eight.pixels, atol=1)
     assert eight.notes == ()
     planes = np.ascontiguousarray(inks.transpose(2, 0, 1))
     separate = read(tiff(planes, "separated", planarconfig="separate"))
     np.testing.assert_array_equal(separate.pixels, eight.pixels)
-    with pytest.raises(InputError, match="is a planar CMYK picture of 16 bits; save it as RGB"):
+    with pytest.raises(InputError, match="is a planar 16-bit CMYK image; save it as RGB"):
         read(tiff(planes.astype(SIXTEEN) * 257, "separated", planarconfig="separate"))
 
 
 @pytest.mark.parametrize("dtype", [EIGHT, SIXTEEN])
-def test_of_several_pages_the_first_is_read(dtype: type, read, rng) -> None:
+def test_the_first_of_several_pages_is_read(dtype: type, read, rng) -> None:
     pages = np.stack([noise(rng, dtype, 3), noise(rng, dtype, 3)])
     photo = read(tiff(pages))
     np.testing.assert_array_equal(photo.pixels, pages[0])
-    assert photo.notes == ("has several pages; the first is read",)
+    assert photo.notes == ("has several pages; only the first is read",)
 
 
-def test_a_thumbnail_is_no_page(read, rng, tmp_path: Path) -> None:
+def test_a_thumbnail_does_not_count_as_a_page(read, rng, tmp_path: Path) -> None:
     pixels = noise(rng, SIXTEEN, 3)
     with tifffile.TiffWriter(tmp_path / "two.tif") as file:
         file.write(pixels, photometric="rgb", metadata=None)
@@ -194,15 +194,15 @@ def test_the_orientation_tag_is_applied_once(
 @pytest.mark.parametrize(
     ("dtype", "photometric", "channels", "cause"),
     [
-        (np.float32, "rgb", 3, "float samples of 32 bits"),
-        (np.float32, "minisblack", 1, "float samples of 32 bits"),
-        (np.float16, "rgb", 3, "float samples of 16 bits"),
-        (np.uint32, "minisblack", 1, "samples of 32 bits"),
-        (np.int16, "minisblack", 1, "signed samples of 16 bits"),
-        (np.uint16, "cielab", 3, "CIELAB picture of 16 bits"),
+        (np.float32, "rgb", 3, "32-bit float samples"),
+        (np.float32, "minisblack", 1, "32-bit float samples"),
+        (np.float16, "rgb", 3, "16-bit float samples"),
+        (np.uint32, "minisblack", 1, "32-bit samples"),
+        (np.int16, "minisblack", 1, "16-bit signed samples"),
+        (np.uint16, "cielab", 3, "16-bit CIELAB image"),
     ],
 )
-def test_other_samples_are_refused_by_their_name(
+def test_unsupported_sample_types_are_refused(
     dtype: type, photometric: str, channels: int, cause: str, read
 ) -> None:
     pixels = np.zeros((40, 50, channels), dtype).squeeze()
@@ -213,7 +213,7 @@ def test_other_samples_are_refused_by_their_name(
 @pytest.mark.parametrize("dtype", [EIGHT, SIXTEEN])
 @pytest.mark.parametrize("form", ["plain", "deflate", "tiled", "strips"])
 @pytest.mark.parametrize("planar", [False, True])
-def test_what_is_cut_short_is_refused(planar: bool, form: str, dtype: type, read, rng) -> None:
+def test_a_truncated_tiff_is_refused(planar: bool, form: str, dtype: type, read, rng) -> None:
     pixels = noise(rng, dtype, 3)
     options = dict(FORMS[form])
     if planar:
@@ -227,7 +227,7 @@ def test_what_is_cut_short_is_refused(planar: bool, form: str, dtype: type, read
             read(content[: int(len(content) * left)])
 
 
-def test_a_part_that_unpacks_to_more_than_its_size_is_refused(read, rng) -> None:
+def test_a_segment_that_unpacks_to_more_than_its_size_is_refused(read, rng) -> None:
     pixels = np.zeros((3, 64, 64), SIXTEEN)
     content = tiff(pixels, planarconfig="separate", compression="zlib")
     with tifffile.TiffFile(io.BytesIO(content)) as file:
@@ -239,7 +239,7 @@ def test_a_part_that_unpacks_to_more_than_its_size_is_refused(read, rng) -> None
         read(bytes(changed))
 
 
-def test_a_small_file_that_claims_a_large_picture_is_refused(read) -> None:
+def test_a_small_file_with_a_huge_image_size_is_refused(read) -> None:
     content = tiff(np.zeros((16, 16), SIXTEEN), "minisblack")
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         places = [file.pages.first.tags[tag].valueoffset for tag in (256, 257)]

@@ -38,8 +38,9 @@ from bokeh_runtime.imaging.photo import FloatImage
 PACKAGE = "io.github.bokehtflite"
 ACTIVITY = f"{PACKAGE}/.BenchmarkActivity"
 APK = "build/android/bokeh-demo.apk"
-REQUEST_SCHEMA = "bokeh-tflite/android-request/1"
-RESULT_SCHEMA = "bokeh-tflite/android-result/1"
+REQUEST_SCHEMA = "bokeh-tflite/android-request/2"
+STATUS_SCHEMA = "bokeh-tflite/android-status/2"
+RESULT_SCHEMA = "bokeh-tflite/android-result/2"
 PUSHED = "/data/local/tmp/bokeh-bench"
 INTERRUPTED = "interrupted"
 WRITTEN = f"/sdcard/Android/data/{PACKAGE}/files/bench"
@@ -155,9 +156,9 @@ def _write_request(
             inputs[path.name] = {"file": f"{path.name}.u8", "shape": list(pixels.shape)}
     request = {
         "schema": REQUEST_SCHEMA,
-        "runs": runs,
-        "seconds": seconds,
-        "warm_up_seconds": WARM_UP_SECONDS,
+        "min_runs": runs,
+        "min_seconds": seconds,
+        "max_warm_up_seconds": WARM_UP_SECONDS,
         "rows": [
             {"model": case.model.name, "delegate": case.delegate, "threads": case.threads}
             for case in cases
@@ -182,11 +183,11 @@ def _wait(phone: Adb, written: str, limit: float, progress: Callable[[str], None
             state = {}
         if state.get("finished"):
             return ""
-        progress(printable(f"{phone.serial}: {state.get('doing', 'starting')}"))
+        progress(printable(f"{phone.serial}: {state.get('progress', 'starting')}"))
         gone = 0 if phone.shell(f"pidof {PACKAGE}") else gone + 1
         if gone >= 3:
             return (
-                f"android: the app ended at {state.get('doing', 'its start')}; "
+                f"android: the app ended at {state.get('progress', 'its start')}; "
                 f"adb -s {phone.serial} logcat -b crash shows the reason"
             )
         if time.monotonic() - heard > limit:
@@ -265,7 +266,7 @@ def _placement(row: Row, entry: dict[str, Any]) -> Placement:
     """
     known = {field.name for field in fields(Placement)}
     placement = Placement(**{k: v for k, v in entry.items() if k in known})
-    placed, total = placement.nodes_placed, placement.nodes_total
+    placed, total = placement.delegated_ops, placement.total_ops
     if placed is not None and not 0 <= placed <= total:
         raise ValueError(f"{row.name}: {placed} of {total} ops delegated")
     if row.delegate not in ("auto", placement.delegate):

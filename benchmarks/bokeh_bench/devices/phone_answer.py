@@ -19,7 +19,9 @@ _NUMBER = (int, float)
 
 
 def read_answer(path: Path) -> dict[str, Any]:
-    """Reads a `result.json`; its contract is docs/android-benchmark.md.
+    """Reads a `result.json`; its format is `contract/schemas/android-result-2.json`.
+
+    What would break the report is refused here; keys that this version does not know are not read.
 
     Raises:
         OSError: If it is not there.
@@ -53,18 +55,20 @@ def _plain(value: Any) -> Any:
 
 def _check_row(row: Any, folder: Path) -> None:
     _check("a row", row, lambda one: isinstance(one, dict))
-    _check("failure", row["failure"], lambda one: isinstance(one, str))
+    _check("failure", row["failure"], _is_text)
     if row["failure"]:
         return
     _check("placement", row["placement"], lambda one: isinstance(one, dict))
+    for name, value in row["placement"].items():
+        if name in _PLACEMENT:
+            _check(f"placement {name}", value, _PLACEMENT[name])
     for name in ("load_ms", "first_inference_ms", "warm_up_runs"):
         _check(name, row[name], _is_number)
     _check("runs_ms", row["runs_ms"], _is_numbers)
     _check("peak_rss_bytes", row.get("peak_rss_bytes", 0) or 0, _is_number)
     for one in row.get("temperature_c") or []:
         _check("temperature_c", one or 0, lambda one: isinstance(one, _NUMBER))
-    for one in row.get("notes", []):
-        _check("notes", one, lambda one: isinstance(one, str))
+    _check("notes", row.get("notes", []), _are_texts)
     outputs = row.get("outputs")
     if outputs:
         _check("outputs", outputs, lambda name: _is_beside(name, folder))
@@ -88,8 +92,34 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, list) and all(type(one) is int and one > 0 for one in value)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
 def _is_beside(name: Any, folder: Path) -> bool:
     """Says whether a file lies in the folder that was copied from the phone."""
     if not isinstance(name, str) or name == ".." or Path(name).name != name:
         return False
     return not (folder / name).is_symlink()
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+_PLACEMENT: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("requested", "delegate", "device", "precision"), _is_text),
+    "total_ops": _is_count,
+    **dict.fromkeys(("delegated_ops", "partitions"), _or_none(_is_count)),
+    "unsupported_ops": _or_none(_are_texts),
+    "reasons": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "notes": _are_texts,
+}

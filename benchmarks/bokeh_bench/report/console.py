@@ -158,6 +158,6 @@ def placement_lines(row: Row) -> list[str]:
         return []
     count = placement.partitions
     lines = [f"ran on {placement.device}" + ("" if count in (None, 1) else f", {count} partitions")]
-    if placement.unsupported:
-        lines.append(f"unsupported ops (run on the CPU): {placement.unsupported}")
+    if placement.unsupported_text:
+        lines.append(f"unsupported ops (run on the CPU): {placement.unsupported_text}")
     return lines

@@ -30,7 +30,7 @@ class GpuRow:
     Attributes:
         scheme: Quantization scheme.
         device: Name of the GPU.
-        nodes_placed, nodes_total: Number of delegated ops, and of all ops.
+        delegated_ops, total_ops: Number of delegated ops, and of all ops.
         gpu_vs_cpu_db, gpu_vs_full_model_db, cpu_vs_full_model_db: PSNR in dB, no border crop, peak
             1.0: the mean over the verification photos whose outputs are not identical; infinity if
             all are identical.
@@ -38,8 +38,8 @@ class GpuRow:
 
     scheme: str
     device: str
-    nodes_placed: int
-    nodes_total: int
+    delegated_ops: int
+    total_ops: int
     gpu_vs_cpu_db: float
     gpu_vs_full_model_db: float
     cpu_vs_full_model_db: float
@@ -119,7 +119,7 @@ def table(rows: Sequence[GpuRow]) -> str:
         [
             (
                 row.scheme,
-                f"{row.nodes_placed} of {row.nodes_total}",
+                f"{row.delegated_ops} of {row.total_ops}",
                 psnr_text(row.gpu_vs_cpu_db),
                 psnr_text(row.gpu_vs_full_model_db),
                 psnr_text(row.cpu_vs_full_model_db),

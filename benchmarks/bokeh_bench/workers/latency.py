@@ -32,14 +32,15 @@ import numpy as np
 from bokeh_bench.error_text import error_text
 from bokeh_bench.machine import peak_rss_bytes, temperature_c
 from bokeh_runtime.backends.delegates import Engine, EngineOptions, open_engine
+from bokeh_runtime.contract.constants import BENCHMARK
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.tflite.file import read_tflite
 
-MAX_RUNS = 2000
+MAX_RUNS = BENCHMARK.max_runs
 _ALIVE_SECONDS = 1.0
-_WINDOW, _STEADY = 3, 0.02
-"""Times are steady if the medians of the last 3 runs and of the 3 before differ by at most 2 %."""
+_WINDOW, _STEADY = BENCHMARK.warm_up_window_runs, BENCHMARK.warm_up_tolerance
+"""Times are steady if the medians of the last runs and of those before differ by at most this."""
 
 
 class Measurement:

@@ -100,7 +100,7 @@ def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) 
         # Depth maps are PNGs, so a PNG with the name of a photo of another format is a depth map.
         named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
         photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
-        unused_maps = [path for path in found.maps if path.stem not in named]
+        unused_maps = [path for path in found.skipped_maps if path.stem not in named]
         notes = PhotoListing(folder, photos, unused_maps).notes
     random.Random(seed).shuffle(photos)
     verified = min(MAX_VERIFICATION_PHOTOS, max(1, len(photos) // 5))

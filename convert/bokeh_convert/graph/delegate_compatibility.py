@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bokeh_convert.graph.op_inventory import OperatorSummary, read_operators
+from bokeh_runtime.contract.constants import NNAPI_CONVERSIONS, NNAPI_OPERATORS
 
 # Operators that the GPU delegate supports (tensorflow/lite/tools/versioning/gpu_compatibility.cc).
 # TensorFlow 2.21's own analyzer calls every file compatible, even with TOPK_V2.
@@ -26,42 +27,6 @@ GPU_OPERATORS = frozenset(
     """.split()  # noqa: SIM905
 )
 
-
-_NNAPI_FIRST, _NNAPI_1_1, _NNAPI_1_2, _NNAPI_1_3 = 27, 28, 29, 30
-
-# Lowest Android API level at which the NNAPI delegate supports an operator: with float tensors, and
-# with 8-bit tensors; None is never (tensorflow/lite/delegates/nnapi/nnapi_delegate.cc, `Validate`).
-# Operators that are not listed are unsupported, such as SQUARED_DIFFERENCE.
-NNAPI_LEVELS: dict[str, tuple[int | None, int | None]] = {
-    **dict.fromkeys(
-        ("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "DEPTH_TO_SPACE", "HARD_SWISH", "LOGISTIC",
-         "MAX_POOL_2D", "MUL", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "SOFTMAX",
-         "SPACE_TO_DEPTH"),
-        (_NNAPI_FIRST, _NNAPI_FIRST),
-    ),
-    # Quantized per channel in 8-bit files.
-    **dict.fromkeys(
-        ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TANH", "RESIZE_BILINEAR"),
-        (_NNAPI_FIRST, _NNAPI_1_2),
-    ),
-    **dict.fromkeys(("STRIDED_SLICE", "TRANSPOSE", "SQUEEZE"), (_NNAPI_1_1, _NNAPI_1_1)),
-    **dict.fromkeys(("MEAN", "PAD", "SUB"), (_NNAPI_1_1, _NNAPI_1_2)),
-    **dict.fromkeys(("DIV", "NEG"), (_NNAPI_1_1, None)),
-    **dict.fromkeys(
-        ("EXPAND_DIMS", "GATHER", "LEAKY_RELU", "MAXIMUM", "MINIMUM", "PADV2", "PRELU",
-         "REDUCE_MAX", "REDUCE_MIN", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "TILE", "TOPK_V2",
-         "TRANSPOSE_CONV"),
-        (_NNAPI_1_2, _NNAPI_1_2),
-    ),
-    **dict.fromkeys(("CAST", "SPLIT"), (_NNAPI_1_2, _NNAPI_1_3)),
-    **dict.fromkeys(
-        ("ABS", "EXP", "LOG", "POW", "REDUCE_PROD", "RSQRT", "SIN", "SQRT", "SUM"),
-        (_NNAPI_1_2, None),
-    ),
-    "PACK": (_NNAPI_1_3, _NNAPI_1_3),
-    "ELU": (_NNAPI_1_3, None),
-}  # fmt: skip
-_NNAPI_UINT8_CONVERSIONS = {"QUANTIZE": _NNAPI_1_2, "DEQUANTIZE": _NNAPI_FIRST}
 _MAX_RANK = 4
 
 
@@ -126,10 +91,11 @@ def _nnapi_level(operator: OperatorSummary) -> int | None:
     types = {*operator.types, *operator.constant_types}
     if operator.max_rank > _MAX_RANK or "int16" in types:
         return None
-    if operator.name in _NNAPI_UINT8_CONVERSIONS:
-        if "float16" in types:
-            return None
-        return _NNAPI_1_3 if "int8" in types else _NNAPI_UINT8_CONVERSIONS[operator.name]
-    on_float, on_8_bits = NNAPI_LEVELS.get(operator.name, (None, None))
+    if operator.name in NNAPI_CONVERSIONS:
+        kind = next((kind for kind in ("float16", "int8") if kind in types), "uint8")
+        return NNAPI_CONVERSIONS[operator.name][kind]
+    levels = NNAPI_OPERATORS.get(operator.name)
+    if levels is None:
+        return None
     # Float activations with 8-bit weights need the level of 8-bit tensors.
-    return on_8_bits if types & {"int8", "uint8"} else on_float
+    return levels.on_8_bits if types & {"int8", "uint8"} else levels.on_float

@@ -1,1 +1,1 @@
-"""What runs a model, and the proof of where it ran."""
+"""Interpreters, delegates and accelerators, and on which of them a model runs."""

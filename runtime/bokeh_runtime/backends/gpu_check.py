@@ -1,5 +1,7 @@
 """Holds a GPU's picture against the CPU's, once for each model, device and driver.
 
+The rule is in `gpu_verdict`; here is what it is applied to, and what is remembered.
+
 GPUs may compute in half precision, which can lose a picture (sums that overflow, an epsilon that
 vanishes), and a driver may be wrong in silence.
 """
@@ -10,6 +12,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,21 +21,16 @@ from platformdirs import user_cache_path
 
 from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.backends.accelerator import AcceleratedModel, Device
+from bokeh_runtime.backends.gpu_verdict import Evidence, Verdict, judge
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.backends.vulkan import driver_identity
+from bokeh_runtime.contract.constants import GPU_CHECK
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.metrics.psnr import psnr
 from bokeh_runtime.tflite.file import TfliteFile
 from bokeh_runtime.tflite.metadata import metadata_of
 from bokeh_runtime.tflite.reference_pack import find_reference, find_reference_path
-
-# A float file draws the same to 80 dB and more. A file with int8 activations is computed in float
-# by GPUs, which draws a picture of its own: it may be as far from the full model as the CPU's.
-SAME_PICTURE_DB = 40.0
-MARGIN_DB = 1.0
-CHECK_VERSION = 2
-"""Counted up when this module judges otherwise, so that older verdicts do not hold any more."""
 
 
 def check(
@@ -57,13 +55,16 @@ def check(
 
     Raises:
         InputError: If the pack cannot be read, or the CPU's picture is not finite.
-        HardwareError: If the GPU draws a wrong picture in float32 too, or none of its own.
+        HardwareError: If the GPU draws a wrong picture in float32 too, none of its own, or in part
+            without permission.
     """
     try:
         key = _key(file, model.device, allow_partial=allow_partial)
         precision = None if key is None else _cached(key)
         if precision is None:
-            model, precision = _judged(file, model, in_float32, threads)
+            model, precision = _judged(
+                file, model, in_float32, threads, allow_partial=allow_partial
+            )
             if key is not None:
                 _remember(key, precision)
         elif precision == "float32":
@@ -81,6 +82,8 @@ def _judged(
     model: AcceleratedModel,
     in_float32: Callable[[], AcceleratedModel],
     threads: int,
+    *,
+    allow_partial: bool,
 ) -> tuple[AcceleratedModel, str]:
     image, full = _picture(file)
     by_cpu = TfliteModel(file.content, threads=threads, name=str(file.path))
@@ -88,47 +91,71 @@ def _judged(
     by_cpu.close()
     if not np.isfinite(expected).all():
         raise InputError(f"{file.path}: draws NaN or infinity on the CPU; convert it again")
-    first = model.run(image)
-    # Sums in another order round otherwise; without a convolution, or with a part left to the
-    # CPU, there may be none.
-    summed = any(operator.name == "CONV_2D" for operator in file.operators)
-    if summed and model.whole and np.array_equal(first, expected):
-        raise HardwareError(
-            f"{file.path}: the output is bit-identical to the CPU's, so the model did not run on "
-            f"{model.device.name}",
-            remedy=("use ", Argument("delegate", "cpu")),
-        )
-    if _distance(first, expected, full) is None:
+
+    def verdict_on(model: AcceleratedModel) -> tuple[Verdict, Evidence]:
+        evidence = _evidence(file, model, model.run(image), expected, full, allow_partial)
+        return judge(evidence), evidence
+
+    verdict, evidence = verdict_on(model)
+    if verdict.accepted:
         return model, "default"
+    if not verdict.retry_in_float32:
+        raise _refusal(file, model.device, verdict, evidence)
     model.close()
     model = in_float32()
     try:
-        again = _distance(model.run(image), expected, full)
-        if again is not None:
-            raise HardwareError(
-                f"{file.path}: the output of {model.device.name} is wrong, in float32 too "
-                f"({again:.1f} dB PSNR against the CPU's)",
-                remedy=("use ", Argument("delegate", "cpu")),
-            )
+        verdict, evidence = verdict_on(model)
+        if not verdict.accepted:
+            raise _refusal(file, model.device, verdict, evidence)
     except BaseException:
         model.close()
         raise
     return model, "float32"
 
 
-def _distance(drawn: FloatImage, expected: FloatImage, full: FloatImage | None) -> float | None:
-    """Returns the PSNR from the CPU's picture if it is too low, None if the picture is right."""
-    if not np.isfinite(drawn).all():
-        return 0.0
-    drawn, expected = np.clip(drawn, 0, 1), np.clip(expected, 0, 1)
-    distance = psnr(drawn, expected, border_px=0)
-    if distance >= SAME_PICTURE_DB:
+def _evidence(
+    file: TfliteFile,
+    model: AcceleratedModel,
+    output: FloatImage,
+    expected: FloatImage,
+    full: FloatImage | None,
+    allow_partial: bool,
+) -> Evidence:
+    finite = bool(np.isfinite(output).all())
+    comparable = full is not None and full.shape == expected.shape
+    return Evidence(
+        finite=finite,
+        identical=np.array_equal(output, expected),
+        gpu_vs_cpu_db=_distance(output, expected) if finite else None,
+        gpu_vs_full_model_db=_distance(output, full) if finite and comparable else None,
+        cpu_vs_full_model_db=_distance(expected, full) if comparable else None,
+        float_sums=any(operator.name == "CONV_2D" for operator in file.operators),
+        delegated_ops=model.delegated_ops,
+        total_ops=len(file.operators),
+        allow_partial=allow_partial,
+    )
+
+
+def _distance(image: FloatImage, reference: FloatImage | None) -> float | None:
+    if reference is None:
         return None
-    if full is not None and full.shape == drawn.shape:
-        by_cpu = psnr(expected, full, border_px=0)
-        if psnr(drawn, full, border_px=0) >= by_cpu - MARGIN_DB:
-            return None
-    return distance
+    return psnr(np.clip(image, 0, 1), np.clip(reference, 0, 1), border_px=0)
+
+
+def _refusal(
+    file: TfliteFile, device: Device, verdict: Verdict, evidence: Evidence
+) -> HardwareError:
+    """Returns why a GPU is refused."""
+    if verdict is Verdict.IDENTICAL:
+        why = f"the output is bit-identical to the CPU's, so the model did not run on {device.name}"
+    elif verdict is Verdict.PARTIAL:
+        count = "unknown" if evidence.delegated_ops is None else evidence.delegated_ops
+        why = f"{device.name} runs {count} of {evidence.total_ops} operators"
+    else:
+        distance = evidence.gpu_vs_cpu_db
+        how = "NaN or infinity" if distance is None else f"{distance:.1f} dB PSNR against the CPU's"
+        why = f"the output of {device.name} is wrong, in float32 too ({how})"
+    return HardwareError(f"{file.path}: {why}", remedy=("use ", Argument("delegate", "cpu")))
 
 
 def _picture(file: TfliteFile) -> tuple[FloatImage, FloatImage | None]:
@@ -140,9 +167,10 @@ def _picture(file: TfliteFile) -> tuple[FloatImage, FloatImage | None]:
         if source and reference.source_sha256 and source != reference.source_sha256:
             return to_unit(reference.inputs[0]), None  # another model's pictures
         return to_unit(reference.inputs[0]), reference.outputs[0]
-    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / 16
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / GPU_CHECK.image_period_px
     waves = [np.sin(rows + i) * np.cos(columns * (i + 1)) for i in range(shape[2])]
-    return (0.5 + 0.45 * np.dstack(waves)).astype(np.float32), None
+    image = GPU_CHECK.image_mean + GPU_CHECK.image_amplitude * np.dstack(waves)
+    return image.astype(np.float32), None
 
 
 def _key(file: TfliteFile, device: Device, *, allow_partial: bool) -> str | None:
@@ -156,8 +184,7 @@ def _key(file: TfliteFile, device: Device, *, allow_partial: bool) -> str | None
     pack = find_reference_path(file.path, metadata_of(file))
     return json.dumps(
         {
-            "check": CHECK_VERSION,
-            "limits_db": [SAME_PICTURE_DB, MARGIN_DB],
+            "check": asdict(GPU_CHECK),
             "model": file.sha256,
             "reference": None if pack is None else hashlib.sha256(pack.read_bytes()).hexdigest(),
             "device": device.name,

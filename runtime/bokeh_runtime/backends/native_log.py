@@ -1,8 +1,8 @@
-"""Keeps the log noise of native libraries from the terminal.
+"""Captures and hides the log messages of native libraries.
 
-They write to file descriptors 1 and 2 from C++, past Python's `sys.stdout` and `sys.stderr`, so it
-is the process's descriptors that are redirected. Redirections may be nested and may overlap in
-threads: when the last one ends, in whatever order, the descriptors are what they were.
+TensorFlow and LiteRT write to file descriptors 1 and 2 from C++, bypassing Python's `sys.stdout`
+and `sys.stderr`, so the descriptors of the process are redirected. Redirections may be nested and
+may overlap between threads. When the last one has ended, the descriptors are restored.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-# What LiteRT is known to write to standard output; all else there is the program's own.
-_ON_STDOUT = re.compile(rb"(?:INFO|WARNING|ERROR): [^\n]*OpenCL[^\n]*")
-# A log is read to learn what one model did: two threads that compile must not share it.
-_compiling = threading.RLock()
+# Log lines that LiteRT writes to standard output. All others are output of the program.
+_LITERT_STDOUT_LINE = re.compile(rb"(?:INFO|WARNING|ERROR): [^\n]*OpenCL[^\n]*")
+# A captured log describes one model, so two threads must not capture at the same time.
+_capture_lock = threading.RLock()
 
 
-class _Descriptor:
-    """A file descriptor of the process, and the files that take what is written to it."""
+class _RedirectableDescriptor:
+    """A file descriptor of the process, and the files that it is redirected to."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -35,20 +35,20 @@ class _Descriptor:
         self._real: int | None = None
 
     def redirect(self, target: int) -> None:
-        """Sends what is written to a file until `restore`; the latest redirection holds."""
+        """Redirects the descriptor to a file until `restore`. The latest redirection applies."""
         with self._lock:
             if not self._targets:
-                self._real = _duplicate(self._number)
+                self._real = _duplicate_descriptor(self._number)
             self._targets.append(target)
             os.dup2(target, self._number)
 
     def restore(self, target: int) -> None:
-        """Ends the redirection to a file; another one that has not ended yet holds on."""
+        """Ends the redirection to a file. Other redirections that have not ended still apply."""
         with self._lock:
             self._targets.remove(target)
             if self._targets:
                 os.dup2(self._targets[-1], self._number)
-            elif self._real is None:  # it was closed before
+            elif self._real is None:  # the descriptor was closed before the redirection
                 os.close(self._number)
             else:
                 os.dup2(self._real, self._number)
@@ -56,48 +56,53 @@ class _Descriptor:
                 self._real = None
 
     def real(self) -> int | None:
-        """Returns a copy of the descriptor as it is without redirections; None if it is closed."""
+        """Returns a copy of the descriptor without redirections; None if it is closed."""
         with self._lock:
-            return _duplicate(self._number if self._real is None else self._real)
+            return _duplicate_descriptor(self._number if self._real is None else self._real)
 
 
-_STDOUT, _STDERR = _Descriptor(1), _Descriptor(2)
+_STDOUT, _STDERR = _RedirectableDescriptor(1), _RedirectableDescriptor(2)
 
 
 @contextmanager
 def capture_native_log() -> Iterator[Callable[[], str]]:
-    """Holds back what native libraries write; the yielded function returns it.
+    """Captures what native libraries write to standard output and standard error.
 
-    Safe in threads: a second thread waits until the first has ended. What Python code or other
-    threads write to standard output meanwhile is passed on when the block ends; what they write to
-    standard error is held back with the rest.
+    Thread-safe: a second thread waits until the first has ended. What Python code or other threads
+    write to standard output meanwhile is forwarded when the block ends. What they write to standard
+    error is captured, too.
+
+    Yields:
+        A function that returns what has been captured so far.
     """
-    with _compiling, _held(_STDOUT) as out, _held(_STDERR) as err:
+    with _capture_lock, _redirected_to_file(_STDOUT) as out, _redirected_to_file(_STDERR) as err:
         yield lambda: (out() + err()).decode(errors="replace")
 
 
 @contextmanager
 def hide_native_log(verbose: bool) -> Iterator[TextIO]:
-    """Yields a stream to the real standard error while the libraries' own writes are held back.
+    """Hides what native libraries write to standard error.
 
-    TensorFlow and LiteRT write to file descriptor 2 from C++, past Python's `sys.stderr`. If the
-    block ends in an unforeseen error, what they wrote is shown after all. What they write while the
-    process ends is dropped: they tell there of all that they take down.
+    If the block ends with an error, the hidden messages are shown. Messages that are written while
+    the process exits are dropped, since the libraries log everything that they release.
 
     Args:
-        verbose: Hold nothing back.
+        verbose: Whether to hide nothing.
+
+    Yields:
+        A stream to the terminal's standard error.
     """
     if verbose and sys.stderr is not None and not sys.stderr.closed:
         yield sys.stderr
         return
-    _silence_at_exit()
+    _hide_stderr_at_exit()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     real = _STDERR.real()
     if real is None:  # it is closed
         real = os.open(os.devnull, os.O_WRONLY)
     with (
         os.fdopen(real, "w", encoding="utf-8", errors="replace") as terminal,
-        _held(_STDERR) as log,
+        _redirected_to_file(_STDERR) as log,
     ):
         try:
             yield terminal
@@ -109,12 +114,12 @@ def hide_native_log(verbose: bool) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _held(descriptor: _Descriptor) -> Iterator[Callable[[], bytes]]:
-    """Redirects a descriptor to a file; the yielded function returns what it holds."""
+def _redirected_to_file(descriptor: _RedirectableDescriptor) -> Iterator[Callable[[], bytes]]:
+    """Redirects a descriptor to a temporary file. Yields a function that returns its content."""
     _flush()
     with tempfile.TemporaryFile() as unnamed:
-        # Where a standard descriptor is closed, the file may have got its number.
-        file = _duplicate(unnamed.fileno())
+        # If a standard descriptor is closed, the file may have got its number.
+        file = _duplicate_descriptor(unnamed.fileno())
     assert file is not None
     try:
         descriptor.redirect(file)
@@ -124,7 +129,7 @@ def _held(descriptor: _Descriptor) -> Iterator[Callable[[], bytes]]:
             _flush()
             descriptor.restore(file)
             if descriptor is _STDOUT:
-                _pass_on(_content(file))
+                _forward_to_stdout(_content(file))
     finally:
         os.close(file)
 
@@ -142,44 +147,46 @@ def _content(file: int) -> bytes:
         os.lseek(file, position, os.SEEK_SET)
 
 
-def _pass_on(held: bytes) -> None:
-    """Writes what is not LiteRT's to standard output."""
-    lines = [line for line in held.splitlines(keepends=True) if not _ON_STDOUT.match(line)]
-    # It may be closed, or nobody reads it any more.
+def _forward_to_stdout(captured: bytes) -> None:
+    """Writes all lines but LiteRT's to standard output."""
+    lines = [
+        line for line in captured.splitlines(keepends=True) if not _LITERT_STDOUT_LINE.match(line)
+    ]
+    # Standard output may be closed, or its pipe broken.
     with contextlib.suppress(OSError), open(1, "wb", closefd=False) as stdout:
         stdout.write(b"".join(lines))
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        # None under pythonw; closed by a program that has nothing to say.
+        # None under pythonw. Some programs close it.
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
 
 
-def _duplicate(number: int) -> int | None:
-    """Returns a copy of a descriptor, above the three standard ones; None if it is closed."""
-    low = []
+def _duplicate_descriptor(number: int) -> int | None:
+    """Returns a copy of a descriptor with a number above 2; None if the descriptor is closed."""
+    too_low = []
     try:
         while (copy := os.dup(number)) <= 2:
-            low.append(copy)
+            too_low.append(copy)
     except OSError:
         return None
     finally:
-        for one in low:
+        for one in too_low:
             os.close(one)
     return copy
 
 
 @functools.cache
-def _silence_at_exit() -> None:
-    atexit.register(_silence)
+def _hide_stderr_at_exit() -> None:
+    atexit.register(_redirect_stderr_to_null)
 
 
-def _silence() -> None:
+def _redirect_stderr_to_null() -> None:
     _flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    if nowhere != 2:
-        os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    if null != 2:
+        os.close(null)

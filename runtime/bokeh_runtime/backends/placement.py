@@ -15,27 +15,27 @@ class Placement:
     """Where a model runs.
 
     Attributes:
-        asked: The delegate that was asked for, "auto" included.
+        requested: The delegate that was asked for, "auto" included.
         delegate: The one that runs it: "cpu", "gpu", "nnapi" or "npu".
         device: Name of the device, as its driver gives it.
-        nodes_placed: Operators that the delegate runs; None where it does not tell. It is never
+        delegated_ops: Operators that the delegate runs; None where it does not tell. It is never
             taken for granted that those are all.
-        nodes_total: Operators of the model.
-        left: Names of the operators that run elsewhere (the CPU's own kernels), each once; None
-            where the delegate does not tell.
+        total_ops: Operators of the model.
+        unsupported_ops: Names of the operators that the delegate does not run, each once; None
+            where it does not tell.
         partitions: Parts of the graph that the delegate runs as one; None where it does not tell.
-        reasons: Why operators were left, in the delegate's words, by name; empty where it gives
+        reasons: Why it does not run them, in the delegate's words, by name; empty where it gives
             none (XNNPACK does not).
         precision: "float32" if half precision was ruled out, "default" else.
         notes: What was refused or changed, and why.
     """
 
-    asked: str
+    requested: str
     delegate: str
     device: str
-    nodes_placed: int | None
-    nodes_total: int
-    left: Sequence[str] | None = ()
+    delegated_ops: int | None
+    total_ops: int
+    unsupported_ops: Sequence[str] | None = ()
     partitions: int | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     precision: str = "default"
@@ -44,23 +44,24 @@ class Placement:
     @property
     def share(self) -> str:
         """How many of the operators the delegate runs, as text: "5 of 10", "unknown of 10"."""
-        placed = UNKNOWN if self.nodes_placed is None else self.nodes_placed
-        return f"{placed} of {self.nodes_total}"
+        placed = UNKNOWN if self.delegated_ops is None else self.delegated_ops
+        return f"{placed} of {self.total_ops}"
 
     @property
-    def unsupported(self) -> str:
+    def unsupported_text(self) -> str:
         """What is left to the CPU and why, as text; "" for nothing, "unknown" where it is."""
-        if self.left is None:
+        if self.unsupported_ops is None:
             return UNKNOWN
         return ", ".join(
-            f"{name} ({self.reasons[name]})" if name in self.reasons else name for name in self.left
+            f"{name} ({self.reasons[name]})" if name in self.reasons else name
+            for name in self.unsupported_ops
         )
 
     def __str__(self) -> str:
         return f"{self.delegate} ({self.device}), {self.share} operators"
 
 
-def nodes_left(
+def unsupported_operators(
     file: TfliteFile, delegated: Iterable[tuple[Sequence[int], Sequence[int]]]
 ) -> list[Operator]:
     """Returns the operators that no delegate took.

@@ -1,4 +1,4 @@
-"""Asks the Vulkan loader which driver runs a device.
+"""Queries the Vulkan loader for the driver of a device.
 
 Structures and functions: https://docs.vulkan.org/spec/latest/chapters/devsandqueues.html
 """
@@ -12,7 +12,7 @@ from bokeh_runtime.backends.native_log import capture_native_log
 
 _LIBRARY = "libvulkan.so.1"
 _INSTANCE_CREATE_INFO = 1  # VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO
-_PROPERTIES_BYTES = 4096  # more than VkPhysicalDeviceProperties has
+_PROPERTIES_BYTES = 4096  # larger than VkPhysicalDeviceProperties
 
 
 class _InstanceCreateInfo(ctypes.Structure):
@@ -45,32 +45,32 @@ class _Properties(ctypes.Structure):
 
 
 def driver_identity(device: str) -> str | None:
-    """Returns what tells a device's driver from any other version of it; None if it is not known.
+    """Returns a text that identifies the exact driver of a device; None if it is unknown.
 
-    That is the driver's version, and the identity of its pipeline cache, which a driver changes
-    with each build that compiles shaders otherwise.
+    It contains the driver version and the pipeline cache UUID, which a driver changes with each
+    build that compiles shaders differently.
 
     Args:
-        device: Its name, as the driver gives it.
+        device: Name of the device, as its driver reports it.
     """
-    with capture_native_log():  # the loader tells of drivers that do not load
+    with capture_native_log():  # the loader logs drivers that cannot be loaded
         try:
-            found = sorted(
-                f"{one.vendor:x}:{one.device:x} {one.driver_version:#x} "
-                f"api {one.api_version:#x} {bytes(one.cache_uuid).hex()}"
-                for one in _devices()
-                if one.name.decode(errors="replace") == device
+            identities = sorted(
+                f"{properties.vendor:x}:{properties.device:x} {properties.driver_version:#x} "
+                f"api {properties.api_version:#x} {bytes(properties.cache_uuid).hex()}"
+                for properties in _devices()
+                if properties.name.decode(errors="replace") == device
             )
-        except (OSError, AttributeError):  # no loader, or not Vulkan's
+        except (OSError, AttributeError):  # no Vulkan loader is installed
             return None
-    return ", ".join(found) or None
+    return ", ".join(identities) or None
 
 
 def _devices() -> Iterator[_Properties]:
     library = ctypes.CDLL(_LIBRARY)
     instance = ctypes.c_void_p()
-    asked = _InstanceCreateInfo(type=_INSTANCE_CREATE_INFO)
-    if library.vkCreateInstance(ctypes.byref(asked), None, ctypes.byref(instance)) != 0:
+    create_info = _InstanceCreateInfo(type=_INSTANCE_CREATE_INFO)
+    if library.vkCreateInstance(ctypes.byref(create_info), None, ctypes.byref(instance)) != 0:
         return
     try:
         count = ctypes.c_uint32()

@@ -1,1 +1,1 @@
-"""Photo files: what the formats hold, read and written."""
+"""Reads, writes and resizes photos and depth maps."""

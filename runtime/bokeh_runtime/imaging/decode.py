@@ -1,4 +1,4 @@
-"""Decodes photos: as a camera app shows them, with what they carry."""
+"""Decodes photo files: upright RGB pixels with alpha, ICC profile and EXIF."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from PIL import ExifTags, Image, ImageCms
 
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.encode import DESCRIPTIVE_TAGS
-from bokeh_runtime.imaging.formats import check_size, identify, pillow_quiet
+from bokeh_runtime.imaging.formats import check_size, identify, pillow_warnings_ignored
 from bokeh_runtime.imaging.jpeg import decode_jpeg
 from bokeh_runtime.imaging.picture import Photo, Pixels
-from bokeh_runtime.imaging.png import decode_deep_png, is_deep_png, png_notes
-from bokeh_runtime.imaging.tiff import TiffKind, decode_deep_tiff, is_tiff, tiff_kind
+from bokeh_runtime.imaging.png import decode_16_bit_png, is_16_bit_png, png_notes
+from bokeh_runtime.imaging.tiff import (
+    TiffProperties,
+    decode_16_bit_tiff,
+    is_tiff,
+    read_tiff_properties,
+)
 
-_CROP_ROWS = 256
-# Ultra HDR's and ISO 21496-1's, in a JPEG; Apple's, in a JPEG or HEIC; ISO's in a HEIC or AVIF.
+_STRIP_ROWS = 256
+# Markers of HDR gain maps: Ultra HDR and ISO 21496-1 in JPEG, Apple in JPEG or HEIC, ISO in HEIC or
+# AVIF.
 _GAIN_MAP = re.compile(
     rb"hdrgm:Version|urn:iso:std:iso:ts:21496:-1|urn:com:apple:photo:2020:aux:hdrgainmap"
     rb"|infe[\x02\x03].{7,9}tmap",
@@ -28,38 +34,39 @@ _GAIN_MAP = re.compile(
 
 
 def decode(content: bytes) -> Photo:
-    """Decodes a photo file.
+    """Decodes the content of a photo file.
 
     Raises:
-        InputError: If it is of another format or kind, damaged, cut short, or too large. A decoder
-            may raise anything else for a damaged file.
+        InputError: If the format or pixel type is not supported, or the file is damaged, truncated
+            or too large.
+        Exception: A decoder may raise any other error for a damaged file.
     """
-    kind = tiff_kind(content) if is_tiff(content) else None
-    if kind is not None and kind.deep:
-        return _decode_deep_tiff(content, kind)
-    with pillow_quiet():
+    tiff = read_tiff_properties(content) if is_tiff(content) else None
+    if tiff is not None and tiff.is_16_bit:
+        return _decode_16_bit_tiff(content, tiff)
+    with pillow_warnings_ignored():
         image = identify(content)
         check_size(*image.size)
         orientation, exif = _read_exif(image)
         icc = image.info.get("icc_profile")
-        notes = [*(kind.notes if kind else ()), *_notes(image, content)]
+        notes = [*(tiff.notes if tiff else ()), *_notes(image, content)]
         if image.format != "JPEG":
-            image.load()  # fails where the file is cut short; OpenCV fills the rest
-            if image.format == "PNG" and is_deep_png(content):
-                photo = decode_deep_png(content, image.info.get("transparency"))
+            image.load()  # fails for a truncated file, where OpenCV would fill the rest
+            if image.format == "PNG" and is_16_bit_png(content):
+                photo = decode_16_bit_png(content, image.info.get("transparency"))
             else:
-                # Some of Pillow's decoders turn the picture themselves, and say so here.
+                # Some Pillow decoders apply the orientation themselves and then reset this tag.
                 orientation, exif = _read_exif(image)
-                photo, icc = _from_pillow(image, icc)
+                photo, icc = _photo_from_pillow(image, icc)
     if image.format == "JPEG":
         photo, icc = _decode_jpeg(image, content, icc)
     if exif is None:
-        notes.append("its EXIF is damaged and not kept")
+        notes.append("its EXIF is damaged and is not kept")
     notes = [*photo.notes, *notes]
-    return _finished(photo, orientation, icc, exif, notes, from_tiff=kind is not None)
+    return _to_upright_photo(photo, orientation, icc, exif, notes, from_tiff=tiff is not None)
 
 
-def _finished(
+def _to_upright_photo(
     photo: Photo,
     orientation: int,
     icc: bytes | None,
@@ -68,48 +75,48 @@ def _finished(
     *,
     from_tiff: bool,
 ) -> Photo:
-    if icc and _colour_space(icc) != (b"GRAY" if photo.grey else b"RGB "):
-        icc = None  # it does not describe these channels
-    upright = _turned(photo.pixels, orientation)
+    if icc and _icc_colour_space(icc) != (b"GRAY" if photo.grey else b"RGB "):
+        icc = None  # the profile is for other channels
+    upright = _apply_orientation(photo.pixels, orientation)
     height, width = upright.shape[:2]
-    kept = None if exif is None else _exif_to_keep(exif, height, width, from_tiff=from_tiff)
+    kept = None if exif is None else _serialize_exif(exif, height, width, from_tiff=from_tiff)
     return replace(
         photo,
         pixels=np.ascontiguousarray(upright),
-        alpha=None if photo.alpha is None else _turned(photo.alpha, orientation),
+        alpha=None if photo.alpha is None else _apply_orientation(photo.alpha, orientation),
         icc=icc,
         exif=kept,
         notes=tuple(notes),
     )
 
 
-def _decode_deep_tiff(content: bytes, kind: TiffKind) -> Photo:
-    photo = decode_deep_tiff(content)
+def _decode_16_bit_tiff(content: bytes, tiff: TiffProperties) -> Photo:
+    photo = decode_16_bit_tiff(content)
     exif = None
-    with pillow_quiet():
+    with pillow_warnings_ignored():
         try:
             exif = identify(content).getexif()
-        except Exception:  # Pillow does not know every kind that tifffile reads
+        except Exception:  # tifffile reads some files that Pillow does not
             exif = None
-    notes = list(kind.notes)
-    return _finished(photo, kind.orientation, kind.icc, exif, notes, from_tiff=True)
+    notes = list(tiff.notes)
+    return _to_upright_photo(photo, tiff.orientation, tiff.icc, exif, notes, from_tiff=True)
 
 
 def _read_exif(image: Image.Image) -> tuple[int, Image.Exif | None]:
-    """Returns the orientation, and the EXIF or, if it is damaged, None."""
+    """Returns the EXIF orientation (1 if unknown) and the EXIF, or None if that is damaged."""
     try:
         exif = image.getexif()
         return int(exif.get(ExifTags.Base.Orientation, 1)), exif
-    except Exception:  # Pillow may raise anything for it, and it must not cost the picture
+    except Exception:  # Pillow may raise any error, but the photo itself is readable
         return 1, None
 
 
 def _notes(image: Image.Image, content: bytes) -> list[str]:
     notes = []
     if image.format != "TIFF" and getattr(image, "n_frames", 1) > 1:
-        notes.append("has several pictures; the first is read")
+        notes.append("has several images; only the first is read")
     if image.format in ("JPEG", "HEIF", "AVIF") and _GAIN_MAP.search(content):
-        notes.append("its HDR gain map is not kept; the result is its standard picture")
+        notes.append("its HDR gain map is not kept; the result is the standard-range image")
     if image.format == "PNG":
         notes += png_notes(content)
     return notes
@@ -124,33 +131,33 @@ def _decode_jpeg(
         raise InputError("damaged (its size contradicts its data); copy it again")
     if image.mode == "CMYK":
         inks = Image.frombuffer("CMYK", image.size, pixels, "raw", "CMYK", 0, 1)
-        photo, icc = _from_pillow(inks, icc)
+        photo, icc = _photo_from_pillow(inks, icc)
         return replace(photo, notes=tuple(notes)), icc
     return Photo(pixels, grey=image.mode == "L", notes=tuple(notes)), icc
 
 
-def _from_pillow(image: Image.Image, icc: bytes | None) -> tuple[Photo, bytes | None]:
+def _photo_from_pillow(image: Image.Image, icc: bytes | None) -> tuple[Photo, bytes | None]:
     if image.mode in ("CMYK", "LAB", "YCbCr"):
         if icc and image.mode == "CMYK":
             image = _to_srgb(image, icc)
-        return Photo(_pixels(image)), None
+        return Photo(_rgb_pixels(image)), None
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        raise InputError("its samples are not of 8 or 16 bits; save it as RGB or grey")
+        raise InputError("its samples do not have 8 or 16 bits; save it as RGB or grey")
     alpha = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "LA", "1") else "RGBA")
         alpha = np.array(image.getchannel("A"))
     grey = image.mode in ("L", "LA", "1")
-    return Photo(_pixels(image), alpha, grey), icc
+    return Photo(_rgb_pixels(image), alpha, grey), icc
 
 
-def _pixels(image: Image.Image) -> Pixels:
-    """Returns RGB, converted in strips: Pillow's own way takes three copies of a large photo."""
+def _rgb_pixels(image: Image.Image) -> Pixels:
+    """Converts to RGB in strips, since Pillow's `convert` needs three copies of a large photo."""
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _CROP_ROWS):
-        strip = image.crop((0, top, width, min(top + _CROP_ROWS, height)))
-        pixels[top : top + _CROP_ROWS] = np.asarray(strip.convert("RGB"))
+    for top in range(0, height, _STRIP_ROWS):
+        strip = image.crop((0, top, width, min(top + _STRIP_ROWS, height)))
+        pixels[top : top + _STRIP_ROWS] = np.asarray(strip.convert("RGB"))
     return pixels
 
 
@@ -159,17 +166,17 @@ def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         srgb = ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB") or image
-    except (ImageCms.PyCMSError, OSError):  # a broken profile: the colours of no profile
+    except (ImageCms.PyCMSError, OSError):  # an invalid profile is ignored
         return image
 
 
-def _colour_space(icc: bytes) -> bytes:
+def _icc_colour_space(icc: bytes) -> bytes:
     return icc[16:20]  # ICC.1:2022, table 17
 
 
-def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    """Applies an EXIF orientation (1 to 8; others are taken as 1)."""
-    turns: dict[int, Callable[[Pixels], Pixels]] = {
+def _apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
+    """Applies an EXIF orientation, 1 to 8. Other values leave the image as it is."""
+    transforms: dict[int, Callable[[Pixels], Pixels]] = {
         2: lambda p: p[:, ::-1],
         3: lambda p: p[::-1, ::-1],
         4: lambda p: p[::-1],
@@ -178,19 +185,19 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
         7: lambda p: np.swapaxes(p[::-1, ::-1], 0, 1),
         8: lambda p: np.swapaxes(p[:, ::-1], 0, 1),
     }
-    return turns[orientation](pixels) if orientation in turns else pixels
+    return transforms[orientation](pixels) if orientation in transforms else pixels
 
 
-def _exif_to_keep(exif: Image.Exif, height: int, width: int, *, from_tiff: bool) -> bytes | None:
+def _serialize_exif(exif: Image.Exif, height: int, width: int, *, from_tiff: bool) -> bytes | None:
     try:
         details = exif.get_ifd(ExifTags.IFD.Exif)
         for tag, size in ((ExifTags.Base.ExifImageWidth, width), (40963, height)):
             if tag in details:
                 details[tag] = size
-        exif.get_ifd(ExifTags.IFD.GPSInfo)  # loads it, so that it is written too
+        exif.get_ifd(ExifTags.IFD.GPSInfo)  # loads the IFD, so that it is written too
         for tag in list(exif):
             if tag == ExifTags.Base.Orientation or (from_tiff and tag not in DESCRIPTIVE_TAGS):
                 del exif[tag]
         return exif.tobytes().removeprefix(b"Exif\0\0") if exif else None
-    except Exception:  # Pillow may raise anything for malformed fields, which must not cost it
+    except Exception:  # Pillow may raise any error, but the photo itself is readable
         return None

@@ -1,9 +1,12 @@
-"""Joins a network's small picture with its photo at the photo's full size.
+"""Upscales a network's output to the photo's size, with the photo's detail where it is in focus.
 
-The network has decided what is in focus at its own resolution. Where it kept the finest detail that
-it could see, the detail that was too fine for it is taken from the photo; where it blurred, nothing
-is added to its picture. Every band that the network could see is the network's, so the result
-scaled down is its picture again.
+    result = upscale(network_output) + weight * (photo - upscale(network_input))
+
+`network_input` is the photo at the network's resolution, so the difference is the detail that is
+too fine for the network. The weight comes from `focus_mask`: where the network kept the finest
+detail of its input, the photo's finer detail is added; where it blurred, nothing is added. All
+frequencies that the network can represent come from the network, so the result, downscaled, is the
+network's output again.
 """
 
 from __future__ import annotations
@@ -14,124 +17,137 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bokeh_runtime.contract.constants import JOIN, PREPARE
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.imaging.resample import scale
 
-# Chosen on pairs of sharp photos and targets, and on what the demo model draws of held-out photos:
-# `bokeh-bench study detail-fusion` compares with other ways.
-BAND_SIGMA = 0.8  # px; detail is what a Gaussian of this width takes away
-WINDOW = 5  # px; the neighbourhood over which detail is compared
-LEAST_KEPT, MOST_KEPT = 0.6, 0.9  # of the detail: below is blurred, above is in focus
-NOISE = 1e-5  # mean squared detail that counts as nothing to compare
-_STRIP_ROWS = 16  # the fastest of 8 to 32 at 16 megapixels
-# OpenBLAS multiplies on the calling thread up to twice as many (GEMM_MULTITHREAD_THRESHOLD).
-_MOST_PRODUCTS = 2**17
-_WIDE_WINDOW = 17  # px; asked where the near neighbourhood is smooth
+# The constants in `JOIN` are tuned on pairs of sharp photos and targets, and on outputs of the demo
+# model for held-out photos. `bokeh-bench study detail-fusion` compares with other methods.
+_STRIP_ROWS = 16  # the fastest of 8 to 32 for photos of 16 megapixels
+# OpenBLAS starts no threads up to twice as many multiplications (GEMM_MULTITHREAD_THRESHOLD).
+_MAX_MULTIPLICATIONS = 2**17
 
 
 def fuse_detail(
     pixels: Pixels,
-    drawn: FloatImage,
-    seen: FloatImage | None = None,
+    network_output: FloatImage,
+    network_input: FloatImage | None = None,
     *,
     strength: float = 1.0,
     out: Pixels | None = None,
 ) -> Pixels:
-    """Returns the network's picture at the photo's size, with the photo's detail where in focus.
+    """Upscales a network's output to the photo's size, and adds the photo's detail where in focus.
 
     Args:
-        pixels: The photo, uint8 or uint16 [height, width, 3].
-        drawn: The network's picture of all of it, [any height, any width, 3] in [0, 1].
-        seen: The photo at the size of `drawn`, if it is at hand.
-        strength: 1 is the network's picture, 0 the photo, between them their mixture.
-        out: Where to write the result, of the type and shape of `pixels`; may be `pixels`. It
-            spares fresh memory.
+        pixels: The photo, uint8 or uint16 [height, width, 3], RGB.
+        network_output: The network's output for the whole photo, float32
+            [any height, any width, 3] in [0, 1].
+        network_input: The photo resized to the size of `network_output`, float32 in [0, 1]. None,
+            or another size, computes it from `pixels`.
+        strength: Weight of the network's output in the result, 0 (the photo) to 1.
+        out: Array for the result, with the dtype and shape of `pixels`. It may be `pixels` itself,
+            which saves memory.
 
     Returns:
-        The type and shape of `pixels`.
+        The result, with the dtype and shape of `pixels`; `out` if that is given.
     """
     height, width = pixels.shape[:2]
-    top = np.float32(np.iinfo(pixels.dtype).max)
-    rows, columns = drawn.shape[:2]
+    max_value = np.float32(np.iinfo(pixels.dtype).max)
+    rows, columns = network_output.shape[:2]
     if rows >= height or columns >= width:
-        drawn = as_float(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA))
-        seen = to_unit(pixels)
+        network_output = as_float(
+            cv2.resize(network_output, (width, height), interpolation=cv2.INTER_AREA)
+        )
+        network_input = to_unit(pixels)
         rows, columns = height, width
-    elif seen is None or seen.shape != drawn.shape:
-        seen = scale(pixels, rows, columns)
-    focus = focus_mask(seen, drawn)
-    # Both pictures are linear in the network's, so mixing is done where they are small.
-    drawn = as_float(cv2.addWeighted(drawn, strength, seen, 1 - strength, 0))
-    focus = np.repeat((strength * focus + (1 - strength))[..., np.newaxis], 3, axis=2)
-    # Across first, then down in strips: a large photo never stands as floats.
-    both = np.empty((rows, 2 * width * 3), np.float32)
-    both[:, : width * 3] = _across(drawn * top, width, cv2.INTER_CUBIC)
-    both[:, width * 3 :] = _across(seen * top, width, cv2.INTER_CUBIC)
-    keep = _across(focus, width, cv2.INTER_LINEAR)
+    elif network_input is None or network_input.shape != network_output.shape:
+        network_input = scale(pixels, rows, columns)
+    focus = focus_mask(network_input, network_output)
+    # Upscaling is linear, so the images are mixed at the network's size, where that is cheaper.
+    mixed = as_float(cv2.addWeighted(network_output, strength, network_input, 1 - strength, 0))
+    weights = np.repeat((strength * focus + (1 - strength))[..., np.newaxis], 3, axis=2)
+    # The columns are upscaled first, then the rows in strips, so that no full-size float image is
+    # needed. Both images stand side by side in one array, so that one product upscales both.
+    wide = np.empty((rows, 2 * width * 3), np.float32)
+    wide[:, : width * 3] = _upscale_columns(mixed * max_value, width, cv2.INTER_CUBIC)
+    wide[:, width * 3 :] = _upscale_columns(network_input * max_value, width, cv2.INTER_CUBIC)
+    wide_weights = _upscale_columns(weights, width, cv2.INTER_LINEAR)
     result = np.empty_like(pixels) if out is None else out
-    _down(both, keep, pixels.reshape(height, -1), result.reshape(height, -1))
+    _upscale_rows(wide, wide_weights, pixels.reshape(height, -1), result.reshape(height, -1))
     return result
 
 
-def _across(image: FloatImage, width: int, method: int) -> FloatImage:
-    """Scales a picture to `width` pixels across, and returns its rows, [height, values]."""
-    scaled = as_float(cv2.resize(image, (width, image.shape[0]), interpolation=method))
-    return scaled.reshape(image.shape[0], -1)
+def _upscale_columns(image: FloatImage, width: int, interpolation: int) -> FloatImage:
+    """Resizes an image to `width` columns. Returns its rows, [height, width * channels]."""
+    resized = cv2.resize(image, (width, image.shape[0]), interpolation=interpolation)
+    return as_float(resized).reshape(image.shape[0], -1)
 
 
-def _down(both: FloatImage, keep: FloatImage, photo: Pixels, result: Pixels) -> None:
-    """Scales the network's rows to the photo's height, and adds the photo's detail.
+def _upscale_rows(images: FloatImage, weights: FloatImage, photo: Pixels, result: Pixels) -> None:
+    """Upscales rows to the photo's height, and adds the photo's detail.
 
     Args:
-        both: [rows, 2 * values]: each row of the network's picture, then that of the photo blurred.
-        keep: [rows, values]: the share of the photo's detail that is kept.
+        images: [rows, 2 * values]: each row of the network's output, then that of its input.
+        weights: Weight of the photo's detail, [rows, values] in [0, 1].
         photo: [height, values].
-        result: [height, values], which is written; may be `photo`.
+        result: [height, values], which is written. It may be `photo`.
     """
     height, values = photo.shape
-    cubic, linear = _Upscaling.to(height, len(both), 4), _Upscaling.to(height, len(keep), 2)
-    kept_rows = np.asarray(keep.any(axis=1))
+    cubic = _RowUpscaling.create(height, len(images), 4)
+    linear = _RowUpscaling.create(height, len(weights), 2)
+    has_weight = np.asarray(weights.any(axis=1))
     depth = cv2.CV_8U if photo.dtype == np.uint8 else cv2.CV_16U
-    made = np.empty((_STRIP_ROWS, 2 * values), np.float32)
-    shares = np.empty((_STRIP_ROWS, values), np.float32)
-    nothing = np.zeros((_STRIP_ROWS, values), np.float32)
+    strip_images = np.empty((_STRIP_ROWS, 2 * values), np.float32)
+    strip_weights = np.empty((_STRIP_ROWS, values), np.float32)
+    zeros = np.zeros((_STRIP_ROWS, values), np.float32)
     for start in range(0, height, _STRIP_ROWS):
         strip = slice(start, min(start + _STRIP_ROWS, height))
         count = strip.stop - start
-        picture, detail = made[:count, :values], nothing[:count]
-        if kept_rows[linear.rows[strip]].any():
-            cubic.make(strip, both, made)
-            linear.make(strip, keep, shares)
-            detail = made[:count, values:]
+        output, detail = strip_images[:count, :values], zeros[:count]
+        if has_weight[linear.rows[strip]].any():
+            cubic.apply(strip, images, strip_images)
+            linear.apply(strip, weights, strip_weights)
+            detail = strip_images[:count, values:]
             cv2.subtract(photo[strip], detail, dst=detail, dtype=cv2.CV_32F)
-            cv2.multiply(detail, shares[:count], dst=detail)
+            cv2.multiply(detail, strip_weights[:count], dst=detail)
         else:
-            cubic.make(strip, both[:, :values], made[:, :values])
-        cv2.add(picture, detail, dst=result[strip], dtype=depth)
+            cubic.apply(strip, images[:, :values], strip_images[:, :values])
+        cv2.add(output, detail, dst=result[strip], dtype=depth)
 
 
-def focus_mask(seen: FloatImage, drawn: FloatImage) -> FloatImage:
-    """Returns, for each pixel, how far it is in focus, [height, width] in [0, 1].
+def focus_mask(network_input: FloatImage, network_output: FloatImage) -> FloatImage:
+    """Estimates how far each pixel is in focus, from the detail that the network kept.
 
-    The share of detail kept is the slope of a least-squares fit of the detail drawn to the detail
-    seen, over a window; a smooth step turns it into focus. A lens that keeps half of one octave
-    keeps next to nothing of the octaves above, so a share below `LEAST_KEPT` is none.
+    The ratio of kept detail is the slope of a least-squares fit, over a window, of the output's
+    detail to the input's detail: sum(in * out) / sum(in * in). A smoothstep from
+    `JOIN.blurred_below` to `JOIN.in_focus_above` turns it into focus. The lower bound is well above
+    0, since a blur that keeps half of the detail in one octave keeps almost none in those above.
 
     Args:
-        seen: The photo at the network's resolution, [height, width, 3] in [0, 1].
-        drawn: What the network drew from it, of the same shape.
+        network_input: The photo at the network's resolution, float32 [height, width, 3] in [0, 1].
+        network_output: The network's output, of the same shape and range.
+
+    Returns:
+        float32 [height, width], 0 (blurred) to 1 (in focus).
     """
-    before, after = _detail(seen), _detail(drawn)
-    common, whole = (before * after).sum(axis=2), (before * before).sum(axis=2)
-    wide = _mean(common, _WIDE_WINDOW) / (_mean(whole, _WIDE_WINDOW) + np.float32(1e-8))
-    common, whole = _mean(common, WINDOW), _mean(whole, WINDOW)
-    kept = (common + NOISE * np.clip(wide, 0, 1)) / (whole + NOISE)
-    step = np.clip((kept - LEAST_KEPT) / (MOST_KEPT - LEAST_KEPT), 0, 1)
+    input_detail, output_detail = _detail(network_input), _detail(network_output)
+    product = (input_detail * output_detail).sum(axis=2)
+    power = (input_detail * input_detail).sum(axis=2)
+    wide_ratio = _mean(product, JOIN.wide_window_px) / (
+        _mean(power, JOIN.wide_window_px) + np.float32(JOIN.wide_noise)
+    )
+    # The noise term pulls the ratio of a smooth window towards that of the wider window.
+    ratio = (_mean(product, JOIN.window_px) + JOIN.noise * np.clip(wide_ratio, 0, 1)) / (
+        _mean(power, JOIN.window_px) + JOIN.noise
+    )
+    blurred, focused = JOIN.blurred_below, JOIN.in_focus_above
+    step = np.clip((ratio - blurred) / (focused - blurred), 0, 1)
     return np.asarray(step * step * (3 - 2 * step), np.float32)
 
 
 def _detail(image: FloatImage) -> FloatImage:
-    return image - as_float(cv2.GaussianBlur(image, (0, 0), BAND_SIGMA))
+    taps = 2 * JOIN.band_radius_px + 1
+    return image - as_float(cv2.GaussianBlur(image, (taps, taps), JOIN.band_sigma_px))
 
 
 def _mean(image: FloatImage, window: int) -> FloatImage:
@@ -139,11 +155,11 @@ def _mean(image: FloatImage, window: int) -> FloatImage:
 
 
 @dataclass(frozen=True)
-class _Upscaling:
-    """Weights that make each of the tall picture's rows out of rows of the small one.
+class _RowUpscaling:
+    """Interpolation weights, by which each row of the large image is a sum of small-image rows.
 
     Attributes:
-        rows: [height, taps] of the small picture, those past its edges taken from the edge.
+        rows: [height, taps], indices of rows of the small image, clipped to its edges.
         weights: [height, taps].
     """
 
@@ -151,34 +167,45 @@ class _Upscaling:
     weights: FloatImage
 
     @staticmethod
-    def to(height: int, rows: int, taps: int) -> _Upscaling:
-        """Returns the weights that OpenCV's `resize` uses: 4 taps are cubic, 2 are linear."""
+    def create(height: int, rows: int, taps: int) -> _RowUpscaling:
+        """Returns the weights of OpenCV's `resize` from `rows` to `height`.
+
+        Args:
+            height: Rows of the large image.
+            rows: Rows of the small image.
+            taps: 4 for cubic, 2 for linear interpolation.
+        """
         centre = (np.arange(height) + 0.5) * rows / height - 0.5
         first = np.floor(centre).astype(np.intp)[:, None] + 1 - taps // 2
-        near = first + np.arange(taps)
-        x = np.abs(centre[:, None] - near)
-        weights = _cubic(x) if taps == 4 else 1 - x
-        return _Upscaling(np.clip(near, 0, rows - 1), weights.astype(np.float32))
+        positions = first + np.arange(taps)
+        distance = np.abs(centre[:, None] - positions)
+        weights = _cubic(distance) if taps == 4 else 1 - distance
+        return _RowUpscaling(np.clip(positions, 0, rows - 1), weights.astype(np.float32))
 
-    def make(self, strip: slice, source: FloatImage, out: FloatImage) -> None:
-        """Writes the rows `strip` of the tall picture; `source` is [rows, values].
+    def apply(self, strip: slice, source: FloatImage, out: FloatImage) -> None:
+        """Computes the rows `strip` of the large image.
 
-        In matrix products so small that a BLAS has no use for its threads: those spin for each
-        other, and on a busy machine that takes many times as long as the sums themselves.
+        The matrix products are so small that a BLAS does not use threads for them. Its threads
+        busy-wait for each other, which on a loaded machine takes far longer than the arithmetic.
+
+        Args:
+            strip: Rows of the large image.
+            source: The small image, [rows, values].
+            out: [at least the rows of `strip`, values], which is written.
         """
-        taps, weights = self.rows[strip], self.weights[strip]
-        first, last = int(taps.min()), int(taps.max()) + 1
-        matrix = np.zeros((len(taps), last - first), np.float32)
-        np.add.at(matrix, (np.arange(len(taps))[:, None], taps - first), weights)
-        columns = max(1, _MOST_PRODUCTS // matrix.size)
+        rows, weights = self.rows[strip], self.weights[strip]
+        first, last = int(rows.min()), int(rows.max()) + 1
+        matrix = np.zeros((len(rows), last - first), np.float32)
+        np.add.at(matrix, (np.arange(len(rows))[:, None], rows - first), weights)
+        columns = max(1, _MAX_MULTIPLICATIONS // matrix.size)
         for start in range(0, source.shape[1], columns):
             part = slice(start, start + columns)
-            np.matmul(matrix, source[first:last, part], out=out[: len(taps), part])
+            np.matmul(matrix, source[first:last, part], out=out[: len(rows), part])
 
 
-def _cubic(x: FloatImage) -> FloatImage:
-    """Keys' kernel (1981) with a = -0.75, as OpenCV has it; `x` is the distance, up to 2."""
-    a = -0.75
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.where(x <= 1, near, far)
+def _cubic(distance: FloatImage) -> FloatImage:
+    """Cubic convolution kernel of Keys (1981) with OpenCV's parameter, for distances up to 2."""
+    a = PREPARE.bicubic_upscale_a
+    inner = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    outer = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance <= 1, inner, outer)

@@ -1,4 +1,4 @@
-"""The formats of photos: their suffixes, how a file is told, and how large one may be."""
+"""Photo formats: their suffixes, format detection, and the limit on the size of an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, features
 
 from bokeh_runtime.errors import InputError
 
-# Other decoders of Pillow stay shut: a photo may come from a stranger.
+# No other decoder of Pillow is used, since a photo may come from an untrusted source.
 SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -23,7 +23,7 @@ SUFFIXES = {
 }
 HEIC_SUFFIXES = (".heic", ".heif")
 AVIF_SUFFIXES = (".avif",)
-Image.init()  # Pillow's own call, on first use, is not made for several threads
+Image.init()  # Pillow would call it on first use, which is not thread-safe
 try:
     import pillow_heif  # the extra `heic`
 except ImportError:
@@ -31,11 +31,11 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
     SUFFIXES |= dict.fromkeys(HEIC_SUFFIXES, "HEIF")
-if features.check("avif"):  # in the wheels of Pillow, not in every distribution's
+if features.check("avif"):  # Pillow's wheels have it, some Linux distributions' builds do not
     SUFFIXES |= dict.fromkeys(AVIF_SUFFIXES, "AVIF")
 
-# The largest cameras and phones have 200 megapixels. A folder of such photos takes up to 14 bytes a
-# pixel (two photos, one being read and one being written): 3.6 GB, twice that for 16 bits.
+# The largest cameras and phones have 200 megapixels. Rendering a folder takes up to 14 bytes per
+# pixel, since one photo is decoded while another is rendered: 3.6 GB, or twice that for 16 bits.
 MAX_PIXELS = 256_000_000
 _FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 _AVIF_BRANDS, _HEIC_BRANDS = (b"avif", b"avis"), (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
@@ -43,21 +43,21 @@ _PILLOW = threading.Lock()
 
 
 @contextmanager
-def pillow_quiet() -> Iterator[None]:
-    """Drops what Pillow has to warn of; one thread at a time, for the filters are global."""
+def pillow_warnings_ignored() -> Iterator[None]:
+    """Ignores Pillow's warnings. One thread at a time, since warning filters are global."""
     with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def identify(content: bytes) -> ImageFile.ImageFile:
-    """Opens a picture without decoding it.
+    """Opens an image without decoding its pixels.
 
-    `Image.open` has a bound of its own, which is global and lower than a phone's photos; so its
-    decoders are called here one by one.
+    Pillow's decoders are called directly, since `Image.open` has a global size limit that is lower
+    than the photos of some phones.
 
     Raises:
-        InputError: If the content is of no known format, or of a kind that no decoder here reads.
+        InputError: If the format is unknown or not supported, or the header is damaged.
     """
     prefix = content[:16]
     for name in _FORMATS:
@@ -65,23 +65,27 @@ def identify(content: bytes) -> ImageFile.ImageFile:
         accepted = accept is None or accept(prefix)
         if not accepted or isinstance(accepted, str):
             continue
-        if name == "JPEG":  # what comes after the first picture is not read
+        if name == "JPEG":  # reads the first image only, unlike Pillow's factory for JPEG
             factory = JpegImagePlugin.JpegImageFile
         try:
             return factory(io.BytesIO(content), "")
-        except Exception as error:  # a decoder may raise anything for what it cannot read
+        except Exception as error:  # a decoder may raise any error for an invalid file
             cause = " ".join(str(error).split()) or type(error).__name__
             raise InputError(
-                f"does not decode as {name} ({cause}); save it again as an 8-bit JPEG or PNG"
+                f"cannot be decoded as {name} ({cause}); save it again as an 8-bit JPEG or PNG"
             ) from error
-    raise InputError(f"does not decode as a picture; {_remedy(prefix)}")
+    raise InputError(f"is not an image of a supported format; {_unknown_format_remedy(prefix)}")
 
 
 def check_size(width: int, height: int) -> None:
-    """Checks the size that a file claims, before memory is taken for it.
+    """Checks the image size in a file's header, before memory is allocated for it.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
 
     Raises:
-        InputError: If it has no pixels, or more than `MAX_PIXELS`.
+        InputError: If the image has no pixels, or more than `MAX_PIXELS`.
     """
     if width < 1 or height < 1:
         raise InputError(f"has no pixels ({width} x {height}); copy it again")
@@ -91,10 +95,10 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def _remedy(prefix: bytes) -> str:
+def _unknown_format_remedy(prefix: bytes) -> str:
     brand = prefix[8:12] if prefix[4:8] == b"ftyp" else b""
     if brand in _HEIC_BRANDS and "HEIF" not in _FORMATS:
-        return "HEIC needs `pip install 'bokeh-tflite[heic]'`"
+        return "for HEIC, run `pip install 'bokeh-tflite[heic]'`"
     if brand in _AVIF_BRANDS and "AVIF" not in _FORMATS:
-        return "AVIF needs a Pillow built with it; `pip install --force-reinstall pillow` has it"
+        return "AVIF needs a Pillow with AVIF support; run `pip install --force-reinstall pillow`"
     return "give a JPEG, PNG, WebP, AVIF or TIFF file"

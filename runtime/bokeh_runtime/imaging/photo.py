@@ -1,4 +1,4 @@
-"""Photo files: opens them as a camera app shows them, and writes them with what they carried."""
+"""Reads and writes photo files with their alpha, ICC profile and EXIF."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ __all__ = [
 
 PHOTO_SUFFIXES = tuple(SUFFIXES)
 KNOWN_SUFFIXES = tuple(dict.fromkeys((*SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES)))
-"""Those of formats that need more than is installed too: reading such a file says what."""
+"""All suffixes of photos, including formats whose decoder is not installed."""
 
 
 def read_photo(path: Path) -> Photo:
-    """Reads a JPEG, PNG, WebP, AVIF, TIFF or (with the extra `heic`) HEIC file of 8 or 16 bits.
+    """Reads a photo with 8 or 16 bits: JPEG, PNG, WebP, AVIF, TIFF or, with the extra `heic`, HEIC.
 
-    Of a file with several pictures the first is read. A JPEG that lacks its end, but no row, is
-    read too. `Photo.notes` says both.
+    Of a file with several images, the first is read. A JPEG that lacks only its end marker is read
+    too. `Photo.notes` mentions both.
 
     Raises:
-        InputError: If the file is missing, is of another format or kind, is damaged or cut short,
-            or has more than 256 megapixels (`MAX_PIXELS`).
+        InputError: If the file is missing, its format or pixel type is not supported, it is damaged
+            or truncated, or has more than 256 megapixels (`MAX_PIXELS`).
     """
     try:
         content = path.read_bytes()
@@ -52,58 +52,70 @@ def read_photo(path: Path) -> Photo:
     try:
         return decode(content)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: ", error) from error
     except MemoryError as error:
-        raise InputError(f"{path}: needs more memory than there is; scale it down first") from error
-    except Exception as error:  # decoders are many, and may raise anything for a damaged file
+        raise InputError(f"{path}: not enough memory; scale it down first") from error
+    except Exception as error:  # a decoder may raise any error for a damaged file
         cause = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: damaged or cut short ({cause}); copy it again") from error
+        raise InputError(f"{path}: damaged or truncated ({cause}); copy it again") from error
 
 
 def write_photo(path: Path, photo: Photo, *, quality: int = 95) -> None:
-    """Writes a photo, whole or not at all, in the format that the suffix names.
+    """Writes a photo atomically, in the format that the suffix selects.
 
-    PNG and TIFF keep 16 bits, the others have 8. Alpha goes onto white where a format has none.
-    A 16-bit TIFF keeps camera, date and author of the EXIF, not its other fields.
+    PNG and TIFF keep 16 bits; other formats are written with 8. For formats without alpha, the
+    photo is blended on white. A 16-bit TIFF keeps only camera, date and author of the EXIF.
+
+    Args:
+        path: Path of the file.
+        photo: The photo.
+        quality: Encoder quality of JPEG, WebP, HEIC and AVIF, 1 to 100.
 
     Raises:
-        InputError: If the suffix names no format, the folder is missing, the format does not hold
-            such a photo (WebP ends at 16,383 pixels a side), or the file cannot be written.
+        InputError: If the suffix is unknown, the folder does not exist, the format cannot store the
+            photo (WebP allows 16,383 pixels a side), or the file cannot be written.
     """
-    name = SUFFIXES.get(path.suffix.lower())
-    if name is None:
-        raise InputError(f"{path}: no picture format of that suffix; use .jpg or .png")
+    format_name = SUFFIXES.get(path.suffix.lower())
+    if format_name is None:
+        raise InputError(f"{path}: its suffix is no image format; use .jpg or .png")
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    with AtomicOutput(path.parent) as staging:
+        raise InputError(f"{path}: folder {path.parent} does not exist; create it first")
+    with AtomicOutput(path.parent) as output:
         try:
-            content = encode(photo, name, quality)
-        except Exception as error:  # encoders are many, and each has its own bounds and errors
+            content = encode(photo, format_name, quality)
+        except Exception as error:  # each encoder has its own limits and errors
             raise InputError(
-                f"{path}: {name} does not hold this photo ({error}); use .jpg or .png"
+                f"{path}: {format_name} cannot store this photo ({error}); use .jpg or .png"
             ) from error
-        staging.path(path.name).write_bytes(content)
-        staging.commit()
+        output.path(path.name).write_bytes(content)
+        output.commit()
 
 
 def can_write(path: Path) -> bool:
-    """Says whether the suffix names a format that photos can be written in."""
+    """Returns whether photos can be written in the format of the suffix."""
     return path.suffix.lower() in SUFFIXES
 
 
 def open_photo(path: Path) -> FloatImage:
-    """Reads a photo as float [height, width, 3], RGB, in [0, 1]; see `read_photo`.
+    """Reads a photo as an array; see `read_photo`.
+
+    Returns:
+        float32 [height, width, 3], RGB, in [0, 1].
 
     Raises:
-        InputError: If the file is missing or does not decode.
+        InputError: If the file is missing or cannot be decoded.
     """
     return to_unit(read_photo(path).pixels)
 
 
 def save_photo(path: Path, image: FloatImage) -> None:
-    """Writes float [height, width, 3], RGB, in [0, 1], with 8 bits; see `write_photo`.
+    """Writes an array as a photo with 8 bits; see `write_photo`.
+
+    Args:
+        path: Path of the file.
+        image: float32 [height, width, 3], RGB, in [0, 1].
 
     Raises:
-        InputError: If the suffix names no format, or the file cannot be written.
+        InputError: If the suffix is unknown, or the file cannot be written.
     """
     write_photo(path, Photo(from_unit(image, np.dtype(np.uint8))))

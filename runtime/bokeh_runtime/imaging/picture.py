@@ -1,4 +1,4 @@
-"""A photo in memory, and its pixels as numbers."""
+"""A decoded photo, and the conversion of its pixels to and from float."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Pixels = npt.NDArray[Any]  # uint8 or uint16
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as it is shown: upright, RGB.
+    """A decoded photo: upright, RGB.
 
     Attributes:
-        pixels: uint8 or uint16 [height, width, 3]; grey is repeated.
-        alpha: [height, width] of the same type, if the file has it.
-        grey: The file has one channel; so will a file written from this.
-        icc: Colour profile of `pixels`; None means sRGB.
-        exif: EXIF without orientation and thumbnail, as bytes that begin with a TIFF header.
-        notes: What of the file is not here, or was mended, in a line each, for the user.
+        pixels: uint8 or uint16 [height, width, 3]. A grey photo has three equal channels.
+        alpha: [height, width] of the same dtype; None if the photo is opaque.
+        grey: Whether the photo is stored with one colour channel.
+        icc: ICC profile of `pixels`. None means sRGB.
+        exif: EXIF without orientation and thumbnail, as bytes that start with a TIFF header.
+        notes: Notes for the user about content that was not kept or was repaired, one line each.
     """
 
     pixels: Pixels
@@ -34,16 +34,16 @@ class Photo:
 
 
 def to_unit(pixels: Pixels) -> FloatImage:
-    """Scales unsigned integers to [0, 1] by the largest value of their type."""
+    """Converts unsigned integers to float32 in [0, 1], dividing by the maximum of their dtype."""
     return np.asarray(pixels / np.float32(np.iinfo(pixels.dtype).max), np.float32)
 
 
 def as_float(image: Any) -> FloatImage:
-    """Returns what an OpenCV call returned as what it is; its own types say "any number"."""
+    """Converts to float32. For the results of OpenCV, whose type stubs do not give the dtype."""
     return np.asarray(image, np.float32)
 
 
 def from_unit(image: FloatImage, dtype: np.dtype[Any]) -> Pixels:
-    """Scales [0, 1] to the unsigned integers of `dtype`, rounded; values outside are clipped."""
-    top = np.iinfo(dtype).max
-    return np.asarray(np.rint(np.clip(image, 0, 1) * np.float32(top)), dtype)
+    """Converts floats in [0, 1] to unsigned integers of `dtype`, clipping and rounding them."""
+    max_value = np.iinfo(dtype).max
+    return np.asarray(np.rint(np.clip(image, 0, 1) * np.float32(max_value)), dtype)

@@ -1,4 +1,4 @@
-"""How near an image is to a reference: a module for each metric, and `fidelity` for them together.
+"""Image quality metrics: one module per metric, and `fidelity` to compute them together.
 
-A metric that needs more than the runtime's own dependencies imports that when it is called.
+SSIM and FLIP need packages that are not dependencies of the runtime. They are imported on use.
 """

@@ -1,4 +1,4 @@
-"""The fidelity of images to their references: what reports say of it."""
+"""Measures the fidelity of images to their references."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from bokeh_runtime.metrics.psnr import PsnrStatistics, PsnrSummary, psnr, summar
 from bokeh_runtime.metrics.ssim import WINDOW_PX, ssim
 
 PROTOCOLS = {"full": 0, "paper": 32}
-"""Pixels left out along each side; `paper` is that of Ignatov et al., 2020."""
+"""Border in pixels that is cropped from each side; `paper` is that of Ignatov et al., 2020."""
 
 
 @dataclass(frozen=True)
 class ImageFidelity:
-    """One image against its reference, both in [0, 1].
+    """Fidelity of one image in [0, 1] to its reference.
 
     Attributes:
-        psnr_db: Peak 1.0; infinity if identical.
+        name: Name of the image.
+        psnr_db: PSNR in dB with peak 1.0; infinity if the images are identical.
         ssim: See `bokeh_runtime.metrics.ssim`.
-        max_abs_error: The largest difference of any value.
+        max_abs_error: Largest absolute difference of any value.
     """
 
     name: str
@@ -36,11 +37,11 @@ class ImageFidelity:
 
 @dataclass(frozen=True)
 class Fidelity(PsnrStatistics):
-    """Images against their references in one protocol.
+    """Fidelity of several images to their references.
 
     Attributes:
-        images: At least one.
-        vs: What the references are: "full_model" or "ground_truth".
+        images: Fidelity of each image, at least one.
+        vs: Kind of the references: "full_model" or "ground_truth".
         protocol: A key of `PROTOCOLS`.
     """
 
@@ -59,10 +60,10 @@ class Fidelity(PsnrStatistics):
 
 @dataclass(frozen=True)
 class PerceptualImageFidelity(ImageFidelity):
-    """An `ImageFidelity` with the metrics that follow the eye more closely, and cost more time.
+    """An `ImageFidelity` with perceptual metrics, which take more time.
 
     Attributes:
-        ms_ssim: See `bokeh_runtime.metrics.ms_ssim`; None where the image is too small for it.
+        ms_ssim: See `bokeh_runtime.metrics.ms_ssim`; None if the image is too small for it.
         flip: See `bokeh_runtime.metrics.flip`.
     """
 
@@ -72,13 +73,13 @@ class PerceptualImageFidelity(ImageFidelity):
 
 @dataclass(frozen=True)
 class PerceptualFidelity(Fidelity):
-    """A `Fidelity` with the metrics of `PerceptualImageFidelity`."""
+    """A `Fidelity` with perceptual metrics."""
 
     images: Sequence[PerceptualImageFidelity]
 
     @property
     def ms_ssim_mean(self) -> float | None:
-        """None if an image is too small for it."""
+        """Mean over the images; None if an image is too small for it."""
         values = [image.ms_ssim for image in self.images if image.ms_ssim is not None]
         return statistics.fmean(values) if len(values) == len(self.images) else None
 
@@ -90,17 +91,17 @@ class PerceptualFidelity(Fidelity):
 def compare(
     name: str, image: FloatImage, reference: FloatImage, *, border_px: int
 ) -> ImageFidelity:
-    """Compares two images.
+    """Measures the fidelity of an image to a reference.
 
     Args:
-        name: Of the image, for the report.
-        image: Float [height, width, 3] in [0, 1].
-        reference: The same shape and range.
-        border_px: Pixels left out along each side.
+        name: Name of the image, for the report.
+        image: float [height, width, 3] in [0, 1].
+        reference: The reference, of the same shape and range.
+        border_px: Border in pixels that is cropped from each side.
 
     Raises:
         InputError: If scikit-image is not installed.
-        ValueError: If the shapes differ or the border leaves less than SSIM's window.
+        ValueError: If the shapes differ, or the cropped image is smaller than SSIM's window.
     """
     psnr_db = psnr(image, reference, border_px=border_px)
     inner, inner_reference = _cropped(image, border_px), _cropped(reference, border_px)
@@ -111,11 +112,11 @@ def compare(
 def compare_perceptually(
     name: str, image: FloatImage, reference: FloatImage, *, border_px: int
 ) -> PerceptualImageFidelity:
-    """Compares two images as `compare` does, with MS-SSIM where they are large enough, and FLIP.
+    """Measures the fidelity of an image with perceptual metrics; see `compare` for the arguments.
 
     Raises:
         InputError: If scikit-image or flip-evaluator is not installed.
-        ValueError: If the shapes differ or the border leaves less than SSIM's window.
+        ValueError: If the shapes differ, or the cropped image is smaller than SSIM's window.
     """
     base = compare(name, image, reference, border_px=border_px)
     inner, inner_reference = _cropped(image, border_px), _cropped(reference, border_px)
@@ -131,11 +132,11 @@ def compare_perceptually(
 
 
 def protocols_for(height: int, width: int) -> list[str]:
-    """Returns the protocols whose border leaves enough of an image for SSIM's window.
+    """Returns the protocols whose cropped image is not smaller than SSIM's window.
 
     Args:
-        height: In pixels, likewise the width.
-        width: Of the whole image.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
     """
     return [
         name for name, border in PROTOCOLS.items() if min(height, width) - 2 * border >= WINDOW_PX

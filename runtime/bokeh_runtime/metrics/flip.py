@@ -1,4 +1,4 @@
-"""FLIP, the difference that a viewer sees when two images alternate."""
+"""FLIP: the difference that a viewer perceives when two images alternate."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from bokeh_runtime.imaging.photo import FloatImage
 
 
 def flip(image: FloatImage, reference: FloatImage) -> float:
-    """Returns the mean of LDR-FLIP, 0 for identical images and 1 at most.
+    """Computes the mean LDR-FLIP error of Andersson et al., 2020.
 
-    As in Andersson et al., 2020, at 67 pixels per degree: a 4K screen seen from 0.7 m.
+    The viewing condition is 67 pixels per degree: a 4K screen at a distance of 0.7 m.
 
     Args:
-        image: Float [height, width, 3] in [0, 1], sRGB.
-        reference: The same shape and range.
+        image: float [height, width, 3] in [0, 1], sRGB.
+        reference: The reference, of the same shape and range.
+
+    Returns:
+        0 (identical images) to 1.
 
     Raises:
         InputError: If flip-evaluator is not installed.
@@ -29,6 +32,8 @@ def flip(image: FloatImage, reference: FloatImage) -> float:
         raise InputError(
             "FLIP: flip-evaluator is not installed; run: pip install 'bokeh-tflite[bench]'"
         ) from error
-    theirs, ours = (np.ascontiguousarray(one, np.float32) for one in (reference, image))
-    _, mean, _ = flip_evaluator.evaluate(theirs, ours, "LDR", applyMagma=False)
+    reference_float, image_float = (
+        np.ascontiguousarray(array, np.float32) for array in (reference, image)
+    )
+    _, mean, _ = flip_evaluator.evaluate(reference_float, image_float, "LDR", applyMagma=False)
     return float(mean)

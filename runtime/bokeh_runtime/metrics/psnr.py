@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio."""
+"""Peak signal-to-noise ratio (PSNR)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class PsnrSummary:
-    """PSNR over several images, in dB; infinity only where every image is identical.
+    """PSNR of several images in dB. A value is infinity only if all images are identical.
 
     Attributes:
-        mean: Over the images that differ. An identical one has no finite PSNR, and any number in
-            its place would lift the mean of the others.
-        pooled: Of the mean squared error over all images, the identical ones among them. A mean of
-            decibels is a mean of logarithms, in which a good image makes up for a bad one; this is
-            not.
-        worst: Of the image with the largest error.
-        identical_images: How many are identical.
-        images: How many there are.
+        mean: Mean over the images that differ from their reference. An identical image has no
+            finite PSNR.
+        pooled: PSNR of the mean squared error over all images, including identical ones. Unlike
+            the mean, it does not let good images compensate for bad ones.
+        worst: PSNR of the image with the largest error.
+        identical_images: Number of images that are identical to their reference.
+        images: Number of images.
     """
 
     mean: float
@@ -34,12 +33,12 @@ class PsnrSummary:
 
 
 class PsnrStatistics(ABC):
-    """What has the PSNR of several images; gives their summary's figures by the reports' names."""
+    """Mixin for a class with a PSNR summary: its values under the names of the JSON reports."""
 
     @property
     @abstractmethod
     def psnr(self) -> PsnrSummary:
-        """Over all images."""
+        """PSNR summary of all images."""
 
     @property
     def psnr_db_mean(self) -> float:
@@ -57,44 +56,44 @@ class PsnrStatistics(ABC):
 def psnr(
     image: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], *, border_px: int
 ) -> float:
-    """Returns `-10 log10(mean squared error)` in dB, the peak being 1.0.
+    """Computes the PSNR, -10 log10(mean squared error), with peak 1.0.
 
     Args:
-        image: [height, width, channels], in [0, 1].
-        reference: The same shape and range.
-        border_px: Pixels left out along each side: 0 in the protocol `full`, 32 in `paper`
-            (Ignatov et al., 2020).
+        image: float [height, width, channels] in [0, 1].
+        reference: The reference, of the same shape and range.
+        border_px: Border in pixels that is cropped from each side: 0 in the protocol `full`, 32 in
+            `paper` (Ignatov et al., 2020).
 
     Returns:
-        Decibels; infinity where the two are identical.
+        PSNR in dB; infinity if the images are identical.
 
     Raises:
-        ValueError: If the shapes differ or the border leaves nothing.
+        ValueError: If the shapes differ, or nothing is left after cropping.
     """
     if image.shape != reference.shape:
         raise ValueError(f"shapes differ: {image.shape} and {reference.shape}")
     height, width = image.shape[:2]
     if min(height, width) <= 2 * border_px:
-        raise ValueError(f"a border of {border_px} px leaves nothing of {height} x {width} px")
-    inside = np.s_[border_px : height - border_px, border_px : width - border_px]
-    error = np.asarray(image[inside], np.float64) - np.asarray(reference[inside], np.float64)
+        raise ValueError(f"border {border_px} px is too large for {height} x {width} px")
+    inner = np.s_[border_px : height - border_px, border_px : width - border_px]
+    error = np.asarray(image[inner], np.float64) - np.asarray(reference[inner], np.float64)
     mean_squared = float(np.mean(np.square(error)))
     return math.inf if mean_squared == 0 else -10 * math.log10(mean_squared)
 
 
 def summarize_psnr(psnr_db: Sequence[float]) -> PsnrSummary:
-    """Sums up the PSNR of several images, of which each weighs the same.
+    """Summarizes the PSNR of several images with equal weights.
 
     Args:
-        psnr_db: Of each image, the peak being 1.0; infinity for an identical one.
+        psnr_db: PSNR of each image in dB with peak 1.0; infinity for an identical image.
 
     Raises:
-        ValueError: If there is no image, or one of them has no PSNR (NaN).
+        ValueError: If there is no image, or a value is NaN.
     """
-    if not psnr_db or any(math.isnan(decibels) for decibels in psnr_db):
-        raise ValueError(f"no PSNR to sum up in {list(psnr_db)}")
-    differing = [decibels for decibels in psnr_db if decibels != math.inf]
-    mean_squared = math.fsum(10 ** (-decibels / 10) for decibels in differing) / len(psnr_db)
+    if not psnr_db or any(math.isnan(value) for value in psnr_db):
+        raise ValueError(f"no valid PSNR values: {list(psnr_db)}")
+    differing = [value for value in psnr_db if value != math.inf]
+    mean_squared = math.fsum(10 ** (-value / 10) for value in differing) / len(psnr_db)
     return PsnrSummary(
         mean=math.fsum(differing) / len(differing) if differing else math.inf,
         pooled=-10 * math.log10(mean_squared) if differing else math.inf,
@@ -104,17 +103,17 @@ def summarize_psnr(psnr_db: Sequence[float]) -> PsnrSummary:
     )
 
 
-def finite_db(decibels: float, digits: int = 3) -> float | None:
-    """Returns a PSNR as JSON has it: rounded; None for infinity, of identical images.
+def finite_db(value: float, digits: int = 3) -> float | None:
+    """Returns a PSNR for a JSON report: rounded, and None for infinity (identical images).
 
     Raises:
-        ValueError: If it is not a number.
+        ValueError: If the value is NaN.
     """
-    if math.isnan(decibels):
-        raise ValueError("a PSNR is not a number")
-    return round(decibels, digits) if math.isfinite(decibels) else None
+    if math.isnan(value):
+        raise ValueError("PSNR is NaN")
+    return round(value, digits) if math.isfinite(value) else None
 
 
-def psnr_text(decibels: float | None) -> str:
-    """Returns a PSNR for people: "43.1 dB", or "identical" for infinity or None."""
-    return "identical" if decibels is None or decibels == math.inf else f"{decibels:.1f} dB"
+def psnr_text(value: float | None) -> str:
+    """Formats a PSNR: "43.1 dB", or "identical" for infinity or None."""
+    return "identical" if value is None or value == math.inf else f"{value:.1f} dB"

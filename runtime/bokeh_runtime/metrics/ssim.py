@@ -1,4 +1,4 @@
-"""Structural similarity."""
+"""Structural similarity (SSIM)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ WINDOW_PX, SIGMA = 11, 1.5
 
 
 def ssim(image: FloatImage, reference: FloatImage) -> float:
-    """Returns the mean structural similarity over RGB, 1 for identical images.
+    """Computes the mean SSIM of Wang et al., 2004, over the RGB channels.
 
-    As in Wang et al., 2004: a Gaussian window of 11 px and sigma 1.5, data range 1.0.
+    The Gaussian window has 11 px and sigma 1.5; the data range is 1.0.
 
     Args:
-        image: Float [height, width, 3] in [0, 1], 11 px or more a side.
-        reference: The same shape and range.
+        image: float [height, width, 3] in [0, 1], at least 11 px on each side.
+        reference: The reference, of the same shape and range.
+
+    Returns:
+        -1 to 1; 1 for identical images.
 
     Raises:
         InputError: If scikit-image is not installed.

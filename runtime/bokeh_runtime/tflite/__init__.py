@@ -1,1 +1,1 @@
-"""What a .tflite file holds, and what lies beside it."""
+"""The structure and metadata of .tflite files, and reference packs."""

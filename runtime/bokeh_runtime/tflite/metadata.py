@@ -1,4 +1,4 @@
-"""What a .tflite file says of itself: the JSON in its metadata entry `bokeh_tflite`."""
+"""The JSON metadata of a converted .tflite file, in its metadata entry `bokeh_tflite`."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ SCHEMA = "bokeh-tflite/model/1"
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a model eats and what it is.
+    """Input and output contract, and provenance of a model.
 
     Attributes:
-        input_height, input_width: In pixels.
-        input_channels: "rgb" or "rgbd" (the fourth is inverse depth, near is bright).
-        value_range: Smallest and largest value of input and output; outputs are to be clipped.
-        output_scale: Height of the output as a multiple of the input's.
-        resampling: How photos were scaled to the input in training.
+        input_height, input_width: Size of the input in pixels.
+        input_channels: "rgb", or "rgbd" with inverse depth (near is bright) as fourth channel.
+        value_range: Minimum and maximum of input and output. Outputs must be clipped to it.
+        output_scale: Height of the output divided by the height of the input.
+        resampling: How photos were resized to the input in training; see `resample.RESAMPLING`.
         scheme: "float32", "float16", "dynamic", "int8", "int16x8" or "full-integer".
-        source: File name, format and SHA-256 of the trained model.
-        tools: Versions of what made the file.
-        fidelity: Picture against the full model: `vs`, `protocol`, `border_px`, `peak`, `images`,
+        source: File name, format and SHA-256 hash of the trained model.
+        tools: Versions of the packages that made the file.
+        fidelity: Fidelity to the full model: `vs`, `protocol`, `border_px`, `peak`, `images`,
             `identical_images`, `psnr_db_mean`, `psnr_db_pooled`, `psnr_db_worst` (None if all
             images are identical), `ssim_mean`. Older files lack `psnr_db_pooled` and
             `identical_images`.
+        schema: Name and version of this format.
     """
 
     input_height: int
@@ -55,7 +56,7 @@ def read_metadata(path: Path) -> ModelMetadata:
     """Reads the metadata of a .tflite file.
 
     Raises:
-        InputError: If the file is missing, is no .tflite, is damaged, or does not say what it is.
+        InputError: If the file is missing, damaged, no .tflite file, or has no metadata.
     """
     metadata = metadata_of(read_tflite(path))
     if metadata is None:
@@ -64,10 +65,10 @@ def read_metadata(path: Path) -> ModelMetadata:
 
 
 def metadata_of(file: TfliteFile) -> ModelMetadata | None:
-    """Returns what the file says of itself; None if it has no entry `bokeh_tflite`.
+    """Returns the metadata of a file; None if it has no entry `bokeh_tflite`.
 
     Raises:
-        InputError: If the entry cannot be read.
+        InputError: If the entry is damaged or has another schema version.
     """
     text = file.metadata.get(ENTRY)
     if text is None:
@@ -76,31 +77,38 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
         values = json.loads(text)
         if values.get("schema") != SCHEMA:
             raise InputError(
-                f"{file.path}: metadata of schema {values.get('schema')}, this version reads "
-                f"{SCHEMA}; install the matching bokeh-tflite"
+                f"{file.path}: its metadata has schema {values.get('schema')}, but this version "
+                f"reads {SCHEMA}; install the matching bokeh-tflite"
             )
         known = {field.name for field in fields(ModelMetadata)}
-        kept = {name: value for name, value in values.items() if name in known}
-        _check_types(kept)
-        found = ModelMetadata(**{**kept, "value_range": tuple(kept["value_range"])})
+        known_values = {name: value for name, value in values.items() if name in known}
+        _check_types(known_values)
+        metadata = ModelMetadata(
+            **{**known_values, "value_range": tuple(known_values["value_range"])}
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{file.path}: its metadata entry '{ENTRY}' is damaged ({error}); convert it again"
         ) from error
-    if found.resampling not in RESAMPLING:
+    if metadata.resampling not in RESAMPLING:
         raise InputError(
-            f"{file.path}: was trained on photos resampled by '{found.resampling}', this version "
-            f"knows {' and '.join(RESAMPLING)}; install the matching bokeh-tflite"
+            f"{file.path}: its resampling '{metadata.resampling}' is not supported by this version "
+            f"({' and '.join(RESAMPLING)} are); install the matching bokeh-tflite"
         )
-    return found
+    return metadata
 
 
 def _check_types(values: dict[str, Any]) -> None:
-    """Raises TypeError or KeyError if a value is not what the schema says."""
+    """Checks the types of the values.
+
+    Raises:
+        TypeError: If a value has the wrong type.
+        KeyError: If a value is missing.
+    """
     low, high = values["value_range"]
-    wanted: tuple[tuple[str, Any, type | tuple[type, ...]], ...] = (
+    expected: tuple[tuple[str, Any, type | tuple[type, ...]], ...] = (
         ("input_height", values["input_height"], int),
         ("input_width", values["input_width"], int),
         ("input_channels", values["input_channels"], str),
@@ -111,12 +119,12 @@ def _check_types(values: dict[str, Any]) -> None:
         ("scheme", values["scheme"], str),
         ("fidelity", values["fidelity"], dict),
         *((name, values[name], dict) for name in ("source", "tools")),
-        *((name, one, str) for name in ("source", "tools") for one in values[name].values()),
+        *((name, text, str) for name in ("source", "tools") for text in values[name].values()),
     )
-    for name, value, kind in wanted:
+    for name, value, kind in expected:
         if not isinstance(value, kind):
             raise TypeError(f"{name} is {str(value)[:40]}")
         if isinstance(value, float) and not math.isfinite(value):
             raise TypeError(f"{name} is {value}")
         if isinstance(value, str) and not value.isprintable():
-            raise TypeError(f"{name} is no text")
+            raise TypeError(f"{name} contains control characters")

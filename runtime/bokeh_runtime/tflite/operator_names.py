@@ -1,7 +1,7 @@
-"""Names of the builtin operators, by their numbers in LiteRT's `schema.fbs`.
+"""Names of the builtin operators, indexed by their number in LiteRT's `schema.fbs`.
 
-The names are in `operator_names.json`, which `write_operator_names.py` writes from the schema that
-ai-edge-litert ships: where tflite-runtime is the interpreter, no schema is installed.
+The names are stored in `operator_names.json`, since tflite-runtime does not ship the schema.
+`write_operator_names.py` writes that file from the schema in ai-edge-litert.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The reference pack: photos, and what the full model draws from them."""
+"""The reference pack: photos and the outputs of the full model, to measure fidelity anywhere."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bokeh_runtime.tflite.metadata import ModelMetadata
 
 @dataclass(frozen=True)
 class Reference:
-    """What the full model draws on photos that calibration did not see.
+    """Outputs of the full model for photos that were not used for calibration.
 
     Attributes:
-        names: Of the photos.
-        inputs: 8-bit [height, width, channels] each; divided by 255 they are the model's input.
-        outputs: float [output height, output width, 3] each, clipped to [0, 1].
-        source_sha256: Hash of the full model's files, in hex; "" if it is not known.
+        names: Names of the photos.
+        inputs: uint8 [height, width, channels] each. Divided by 255, they are the model's input.
+        outputs: float32 [output height, output width, 3] each, clipped to [0, 1].
+        source_sha256: Hash of the full model's files, in hex; "" if it is unknown.
     """
 
     names: Sequence[str]
@@ -34,9 +34,9 @@ class Reference:
 
 
 def save_reference(path: Path, reference: Reference) -> None:
-    """Writes the reference pack, with which PSNR can be measured where TensorFlow is not.
+    """Writes a reference pack as a compressed .npz file.
 
-    Arrays: `names` [n], `inputs` uint8 [n, h, w, c], `outputs` float32 [n, H, W, 3],
+    Its arrays are `names` [n], `inputs` uint8 [n, h, w, c], `outputs` float32 [n, H, W, 3] and
     `source_sha256`.
     """
     with path.open("wb") as file:
@@ -53,7 +53,7 @@ def load_reference(path: Path) -> Reference:
     """Reads a reference pack that `save_reference` wrote.
 
     Raises:
-        InputError: If it is missing or is no reference pack.
+        InputError: If the file is missing, damaged, or not a reference pack.
     """
     try:
         with path.open("rb") as file, np.load(file) as arrays:
@@ -67,19 +67,26 @@ def load_reference(path: Path) -> Reference:
                 or outputs.ndim != 4
                 or not len(names) == len(inputs) == len(outputs)
             ):
-                raise ValueError("its arrays do not fit together")
+                raise ValueError("the shapes of its arrays do not match")
             return Reference(names, list(inputs), list(outputs), source)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give a .reference.npz of a conversion") from error
+        raise InputError(
+            f"{path}: no such file; give the .reference.npz of a conversion"
+        ) from error
     except (
         OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
         zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
-        raise InputError(f"{path}: is no reference pack; give a .reference.npz") from error
+        raise InputError(f"{path}: is not a reference pack; give a .reference.npz") from error
 
 
 def find_reference_path(model: Path, metadata: ModelMetadata | None) -> Path | None:
-    """Returns where the pack is that the conversion wrote beside a model, None if it is not."""
+    """Returns the path of the reference pack next to a model; None if there is none.
+
+    Args:
+        model: Path of the .tflite file.
+        metadata: Metadata of that file.
+    """
     if metadata is None:
         return None
     stem = model.stem.removesuffix(".failed").removesuffix(f"_{metadata.scheme}")
@@ -88,10 +95,14 @@ def find_reference_path(model: Path, metadata: ModelMetadata | None) -> Path | N
 
 
 def find_reference(model: Path, metadata: ModelMetadata | None) -> Reference | None:
-    """Returns the pack that the conversion wrote beside a model, None if it is not there.
+    """Loads the reference pack next to a model; returns None if there is none.
+
+    Args:
+        model: Path of the .tflite file.
+        metadata: Metadata of that file.
 
     Raises:
-        InputError: If it is there and cannot be read.
+        InputError: If the pack exists but cannot be read.
     """
     path = find_reference_path(model, metadata)
     return None if path is None else load_reference(path)

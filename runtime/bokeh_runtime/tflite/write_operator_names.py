@@ -1,6 +1,6 @@
 """Writes `operator_names.json` from the schema of the installed ai-edge-litert.
 
-`python -m bokeh_runtime.tflite.write_operator_names`, after an upgrade of ai-edge-litert.
+Run `python -m bokeh_runtime.tflite.write_operator_names` after an upgrade of ai-edge-litert.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator
 
 
 def main() -> None:
-    """Writes the names in the order of their numbers, which run from 0 without a gap."""
+    """Writes the names in the order of their numbers, which start at 0 without gaps."""
     numbers = {number: name for name, number in vars(BuiltinOperator).items() if name[0] != "_"}
     names = [numbers[number] for number in range(len(numbers))]
     path = Path(__file__).with_name("operator_names.json")

@@ -104,14 +104,14 @@ def test_flip_grows_with_the_error_and_ignores_what_eyes_cannot_see() -> None:
 
 
 @pytest.mark.usefixtures("extras")
-def test_small_pictures_have_the_measures_that_fit_them() -> None:
+def test_small_images_have_the_metrics_that_fit_them() -> None:
     small = np.zeros((64, 96, 3), np.float32)
     found = compare_perceptually("a", small, small, border_px=0)
     assert found.ms_ssim is None
     assert PerceptualFidelity([found]).ms_ssim_mean is None
 
 
-def test_what_fits_is_told_by_the_size() -> None:
+def test_the_protocols_depend_on_the_image_size() -> None:
     assert ms_ssim_module.MIN_SIDE_PX == 176
     assert protocols_for(64, 96) == ["full"]
     assert protocols_for(75, 96) == ["full", "paper"]
@@ -127,16 +127,16 @@ def test_other_shapes_are_refused(metric) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "module", "told"),
+    ("metric", "module", "message"),
     [
         (ssim, "skimage.metrics", "SSIM: scikit-image is not installed"),
         (flip, "flip_evaluator", "FLIP: flip-evaluator is not installed"),
     ],
 )
-def test_a_missing_extra_is_named(metric, module, told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(metric, module, message, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # so an import of it fails
     picture = np.zeros((20, 20, 3), np.float32)
-    with pytest.raises(InputError, match=rf"^{told}; run: pip install 'bokeh-tflite\[bench\]'$"):
+    with pytest.raises(InputError, match=rf"^{message}; run: pip install 'bokeh-tflite\[bench\]'$"):
         metric(picture, picture)
 
 

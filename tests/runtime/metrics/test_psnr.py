@@ -20,7 +20,7 @@ def test_half_of_the_pixels_wrong_is_three_decibels_better() -> None:
     assert psnr(image, np.zeros_like(image), border_px=0) == pytest.approx(20 + 10 * math.log10(2))
 
 
-def test_the_border_is_left_out() -> None:
+def test_the_border_is_cropped() -> None:
     image = np.ones((6, 6, 3))
     image[2:4, 2:4] = 0.1
     assert psnr(image, np.zeros_like(image), border_px=2) == pytest.approx(20)
@@ -37,9 +37,9 @@ def test_small_errors_survive_single_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "border", "cause"), [((4, 5, 3), 0, "shapes differ"), ((4, 4, 3), 2, "nothing")]
+    ("shape", "border", "cause"), [((4, 5, 3), 0, "shapes differ"), ((4, 4, 3), 2, "too large")]
 )
-def test_what_cannot_be_compared_is_refused(shape: tuple, border: int, cause: str) -> None:
+def test_images_that_cannot_be_compared_are_refused(shape: tuple, border: int, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         psnr(np.zeros((4, 4, 3)), np.zeros(shape), border_px=border)
 
@@ -73,17 +73,17 @@ def test_images_that_are_all_identical_are_infinitely_close() -> None:
 
 
 @pytest.mark.parametrize("psnr_db", [[], [40.0, math.nan]])
-def test_without_a_psnr_there_is_no_summary(psnr_db: list[float]) -> None:
-    with pytest.raises(ValueError, match="no PSNR"):
+def test_psnr_values_that_cannot_be_summarized_are_refused(psnr_db: list[float]) -> None:
+    with pytest.raises(ValueError, match="no valid PSNR"):
         summarize_psnr(psnr_db)
 
 
-def test_a_psnr_in_json_and_for_people() -> None:
+def test_a_psnr_is_formatted_for_json_and_text() -> None:
     assert (finite_db(40.12345), finite_db(math.inf)) == (40.123, None)
     assert (psnr_text(40.12), psnr_text(math.inf), psnr_text(None)) == (
         "40.1 dB",
         "identical",
         "identical",
     )
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(ValueError, match="PSNR is NaN"):
         finite_db(math.nan)

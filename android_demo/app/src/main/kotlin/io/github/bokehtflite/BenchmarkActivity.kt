@@ -17,7 +17,7 @@ import kotlin.concurrent.thread
 import org.json.JSONArray
 import org.json.JSONObject
 
-/** Measures what `bokeh-bench --device android` asks for, without a screen of its own: docs/android-benchmark.md. */
+/** Measures what `bokeh-bench --device android` requests, without a screen of its own: docs/android-benchmark.md. */
 class BenchmarkActivity : Activity() {
     override fun onCreate(state: Bundle?) {
         super.onCreate(state)
@@ -55,7 +55,7 @@ class BenchmarkActivity : Activity() {
     private fun version(): String = packageManager.getPackageInfo(packageName, 0).versionName ?: "?"
 
     private class PhoneSensors(private val context: Context) : Sensors {
-        /** Of the battery: what every phone tells. */
+        /** Of the battery: what every phone reports. */
         override fun temperatureC(): Double? {
             val status = context.registerReceiver(null, IntentFilter(Intent.ACTION_BATTERY_CHANGED)) ?: return null
             val tenths = status.getIntExtra(BatteryManager.EXTRA_TEMPERATURE, Int.MIN_VALUE)

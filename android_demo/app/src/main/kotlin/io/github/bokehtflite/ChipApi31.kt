@@ -2,7 +2,7 @@ package io.github.bokehtflite
 
 import android.os.Build
 
-/** The processor's name, which Android 12 tells first. */
+/** The processor's name, which Android reports from 12 on. */
 internal object ChipApi31 {
     fun name(): String = "${Build.SOC_MANUFACTURER} ${Build.SOC_MODEL}"
 }

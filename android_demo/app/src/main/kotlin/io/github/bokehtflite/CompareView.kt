@@ -9,7 +9,7 @@ import android.util.AttributeSet
 import android.view.MotionEvent
 import android.view.View
 
-/** Two pictures of one shape on top of each other; the first is seen up to a line that the finger moves. */
+/** Two pictures of one shape on top of each other; the first is visible up to a line that the finger moves. */
 class CompareView(context: Context, attributes: AttributeSet) : View(context, attributes) {
     /** Told when the finger moves the line; 0 to 1. */
     var onCut: (Float) -> Unit = {}

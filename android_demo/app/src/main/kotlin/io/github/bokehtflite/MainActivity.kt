@@ -16,14 +16,14 @@ import android.widget.SeekBar
 import android.widget.Spinner
 import android.widget.TextView
 import android.widget.Toast
+import io.github.bokehtflite.core.Contract
 import io.github.bokehtflite.core.Delegate
-import io.github.bokehtflite.core.FIRST_WITHOUT_NNAPI
 import java.io.IOException
 
-/** The one screen: a photo, its result, and where and how fast it was drawn. */
+/** The one screen: a photo, its result, and where and how fast it was computed. */
 class MainActivity : Activity() {
     private lateinit var studio: Studio
-    private val delegates = Delegate.entries.filter { it != Delegate.NNAPI || Build.VERSION.SDK_INT < FIRST_WITHOUT_NNAPI }
+    private val delegates = Delegate.entries.filter { it != Delegate.NNAPI || Build.VERSION.SDK_INT <= Contract.Nnapi.LAST_API_LEVEL }
     private var photo: Uri? = null
     private var camera: Uri? = null
     private val picture by lazy { view<CompareView>(R.id.picture) }
@@ -83,7 +83,7 @@ class MainActivity : Activity() {
     @Deprecated("the replacement is AndroidX's")
     override fun onActivityResult(request: Int, result: Int, data: Intent?) {
         if (request == PICK && result == RESULT_OK) data?.data?.let { picked ->
-            try { // to draw it again with another model, after the process has ended too
+            try { // to render it again with another model, after the process has ended too
                 contentResolver.takePersistableUriPermission(picked, Intent.FLAG_GRANT_READ_URI_PERMISSION)
             } catch (error: SecurityException) {
                 // A provider that grants it for this process alone; then it is chosen again.
@@ -105,10 +105,10 @@ class MainActivity : Activity() {
 
     private fun open(uri: Uri) {
         photo = uri
-        draw()
+        render()
     }
 
-    private fun draw() {
+    private fun render() {
         val uri = photo ?: return
         val name = studio.models.bundled.keys.elementAt(model.selectedItemPosition)
         studio.start(Order(uri, name, delegates[delegate.selectedItemPosition]))
@@ -123,7 +123,7 @@ class MainActivity : Activity() {
         val uri = try {
             Photos.entry(contentResolver, "bokeh_photo_${System.currentTimeMillis()}.jpg", "Bokeh")
         } catch (error: IOException) {
-            return tell(getString(R.string.not_saved, error.message))
+            return toast(getString(R.string.not_saved, error.message))
         }
         camera = uri
         val intent = Intent(MediaStore.ACTION_IMAGE_CAPTURE).putExtra(MediaStore.EXTRA_OUTPUT, uri)
@@ -140,9 +140,9 @@ class MainActivity : Activity() {
             startActivityForResult(intent, request)
             return true
         } catch (error: ActivityNotFoundException) {
-            tell(getString(missing))
+            toast(getString(missing))
         } catch (error: SecurityException) { // a phone's owner may forbid the camera
-            tell(getString(missing))
+            toast(getString(missing))
         }
         return false
     }
@@ -152,10 +152,10 @@ class MainActivity : Activity() {
         val file = studio.shown.result ?: return null
         return try {
             val uri = Photos.save(contentResolver, file, "bokeh_${System.currentTimeMillis()}.jpg")
-            tell(getString(R.string.saved))
+            toast(getString(R.string.saved))
             uri
         } catch (error: IOException) {
-            tell(getString(R.string.not_saved, error.message))
+            toast(getString(R.string.not_saved, error.message))
             null
         }
     }
@@ -185,8 +185,8 @@ class MainActivity : Activity() {
             private var last = spinner.selectedItemPosition
 
             override fun onItemSelected(parent: AdapterView<*>, view: View?, position: Int, id: Long) {
-                // It is told of the first choice too, which nobody made.
-                if (position != last) draw()
+                // It is called for the first choice too, which nobody made.
+                if (position != last) render()
                 last = position
             }
 
@@ -197,7 +197,7 @@ class MainActivity : Activity() {
     // Every layout has every view.
     private fun <T : View> view(id: Int): T = requireNotNull(findViewById<T>(id))
 
-    private fun tell(text: String) = Toast.makeText(this, text, Toast.LENGTH_LONG).show()
+    private fun toast(text: String) = Toast.makeText(this, text, Toast.LENGTH_LONG).show()
 
     private companion object {
         const val PICK = 1

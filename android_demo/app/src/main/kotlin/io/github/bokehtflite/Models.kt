@@ -25,7 +25,7 @@ class Models(private val context: Context) {
     )
 
     val policy: DelegatePolicy by lazy {
-        // The app's version tells which interpreter it has; the fingerprint is of the system, drivers included.
+        // The app's version identifies its interpreter; the fingerprint is of the system, drivers included.
         val version = context.packageManager.getPackageInfo(context.packageName, 0).versionName
         DelegatePolicy(runners, reference(), Verdicts(context), Build.VERSION.SDK_INT, "${Build.FINGERPRINT} app $version")
     }

@@ -18,7 +18,7 @@ import java.util.Locale
 import java.util.concurrent.Executors
 import java.util.concurrent.atomic.AtomicInteger
 
-/** What is asked for: a photo, a model of [Models.bundled], and where to run it. */
+/** What is requested: a photo, a model of [Models.bundled], and where to run it. */
 data class Order(val uri: Uri, val model: String, val delegate: Delegate)
 
 /** What is on the screen. */
@@ -31,11 +31,11 @@ data class Shown(
 )
 
 /**
- * Draws photos one after the other, off the main thread. Lives as long as the process, so a rotation does not disturb
+ * Renders photos one after the other, off the main thread. Lives as long as the process, so a rotation does not disturb
  * it; a new order ends the one before.
  */
 class Studio private constructor(private val context: Context) {
-    /** Told on the main thread; null while no activity is there. */
+    /** Called on the main thread; null while no activity is there. */
     var onShown: ((Shown) -> Unit)? = null
     var shown = Shown()
         private set
@@ -55,7 +55,7 @@ class Studio private constructor(private val context: Context) {
             val cancelled = { latest.get() != number }
             if (cancelled()) return@execute
             val outcome = try {
-                draw(order, cancelled)
+                render(order, cancelled)
             } catch (error: CancelledException) {
                 return@execute
             } catch (error: OutOfMemoryError) {
@@ -82,7 +82,7 @@ class Studio private constructor(private val context: Context) {
         }
     }
 
-    private fun draw(order: Order, cancelled: () -> Boolean): Shown {
+    private fun render(order: Order, cancelled: () -> Boolean): Shown {
         val start = System.nanoTime()
         val decoded = Photos.decode(context.contentResolver, order.uri)
         val bitmap = decoded.bitmap
@@ -123,10 +123,10 @@ class Studio private constructor(private val context: Context) {
         val lines = mutableListOf(
             context.getString(
                 R.string.ran_on, place.delegate.uppercase(), place.device,
-                place.nodesPlaced?.toString() ?: context.getString(R.string.unknown), place.nodesTotal,
+                place.delegatedOps?.toString() ?: context.getString(R.string.unknown), place.totalOps,
             ),
         )
-        if (place.delegate != place.asked) lines += context.getString(R.string.asked_for, place.asked.uppercase())
+        if (place.delegate != place.requested) lines += context.getString(R.string.requested, place.requested.uppercase())
         lines += place.notes
         opened.runner.psnr?.let {
             val text = if (it.isInfinite()) context.getString(R.string.identical) else "%.1f dB".format(Locale.ROOT, it)

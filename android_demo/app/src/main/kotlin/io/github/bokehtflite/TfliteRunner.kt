@@ -47,12 +47,12 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
     init {
         var opened: Interpreter? = null
         try {
-            val asked = Interpreter.Options().setNumThreads(threads)
+            val settings = Interpreter.Options().setNumThreads(threads)
             // Else XNNPACK takes what a delegate leaves, and nobody could tell them apart.
-            asked.setUseXNNPACK(delegate == null)
-            delegate?.let(asked::addDelegate)
+            settings.setUseXNNPACK(delegate == null)
+            delegate?.let(settings::addDelegate)
             file.content.rewind()
-            opened = Interpreter(file.content, asked)
+            opened = Interpreter(file.content, settings)
             interpreter = opened
             interpreter.allocateTensors()
             val plan = planLength(interpreter)
@@ -62,13 +62,13 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
                 )
             }
             placement = Placement(
-                asked = options.delegate.label,
+                requested = options.delegate.label,
                 delegate = options.delegate.label,
                 device = device(options.delegate, threads, whole = plan == 1),
-                // Of a plan in parts the interpreter does not tell what XNNPACK took.
-                nodesPlaced = if (plan == 1) file.operators else null,
-                nodesTotal = file.operators,
-                left = if (plan == 1) emptyList() else null,
+                // Of a plan in parts the interpreter does not report what XNNPACK took.
+                delegatedOps = if (plan == 1) file.operators else null,
+                totalOps = file.operators,
+                unsupportedOps = if (plan == 1) emptyList() else null,
             )
         } catch (error: Throwable) {
             opened?.close()
@@ -106,7 +106,7 @@ private class TfliteRunner(private val file: TfliteFile, options: RunnerOptions,
 
     private fun device(delegate: Delegate, threads: Int, whole: Boolean): String {
         if (delegate != Delegate.CPU) return "${chip()}, ${delegate.label.uppercase()}"
-        // Which operators XNNPACK leaves to the built-in kernels, this interpreter does not tell.
+        // Which operators XNNPACK leaves to the built-in kernels, this interpreter does not report.
         return "${chip()}, XNNPACK${if (whole) "" else " in part"}, $threads threads"
     }
 

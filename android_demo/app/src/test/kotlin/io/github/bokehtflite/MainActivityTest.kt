@@ -38,7 +38,7 @@ import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
 
-/** The screen on a JVM: real views and pictures, and a runner that draws grey instead of a native library. */
+/** The screen on a JVM: real views and pictures, and a runner whose output is grey instead of a native library. */
 @RunWith(RobolectricTestRunner::class)
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 @Config(sdk = [35])
@@ -101,10 +101,10 @@ class MainActivityTest {
     private fun canSave(activity: MainActivity) = activity.findViewById<Button>(R.id.save)!!.isEnabled
 
     @Test
-    fun `a photo is drawn, and it is said where and why not elsewhere`() {
+    fun `a photo is rendered, and the text says where and why not elsewhere`() {
         val activity = open(photo(640, 480)).get()
         val text = waitFor(activity, "Ran on CPU (a test), 1644 of 1644 operators")
-        for (line in listOf("Asked for GPU", "gpu: not on this phone", "Check on this phone: ", "join ", "Photo 640 × 480, network 384 × 256")) {
+        for (line in listOf("Requested: GPU", "gpu: not on this phone", "Check on this phone: ", "join ", "Photo 640 × 480, network 384 × 256")) {
             assertTrue(line, line in text)
         }
         assertTrue(canSave(activity))
@@ -145,7 +145,7 @@ class MainActivityTest {
     fun `a second photo takes the place of one that is running`() {
         Models.runners = phone(waits = true)
         val controller = open(photo(64, 48))
-        waitFor(controller.get(), "Drawing")
+        waitFor(controller.get(), "Rendering")
         assertFalse(canSave(controller.get()))
         val second = Intent(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, photo(80, 60, "second.jpg"))
         controller.newIntent(second)
@@ -154,7 +154,7 @@ class MainActivityTest {
     }
 
     @Test
-    fun `what is no photo is told`() {
+    fun `a file that is no photo is reported`() {
         val file = File(context.filesDir, "note.jpg").apply { writeText("not a photo") }
         val activity = open(Uri.fromFile(file)).get()
         waitFor(activity, "The photo cannot be read")
@@ -162,7 +162,7 @@ class MainActivityTest {
     }
 
     @Test
-    fun `a phone that runs nothing is told`() {
+    fun `a phone that runs nothing is reported`() {
         Models.runners = RunnerFactory { _, _ -> throw DelegateException("cpu: no library for this processor") }
         waitFor(open(photo(64, 48)).get(), "Nothing on this phone runs the model: cpu: no library for this processor")
     }

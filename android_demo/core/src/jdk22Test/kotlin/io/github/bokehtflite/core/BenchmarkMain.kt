@@ -24,7 +24,7 @@ object BenchmarkMain {
             override fun temperatureC(): Double? = null
             override fun peakRssBytes(): Long? = null
         }
-        val policy = DelegatePolicy(factory, null, store, FIRST_WITHOUT_NNAPI, "this machine")
+        val policy = DelegatePolicy(factory, null, store, Contract.Nnapi.LAST_API_LEVEL + 1, "this machine")
         val environment = JSONObject().put("model", "a JVM").put("system", "Linux").put("tools", JSONObject())
         Benchmark(policy, sensors, environment).run(File(request), File(result))
     }

@@ -8,16 +8,16 @@ import org.json.JSONArray
 import org.json.JSONException
 import org.json.JSONObject
 
-/** What the phone tells of itself while it is measured; null where it does not. */
+/** What the phone reports of itself while it is measured; null where it does not. */
 interface Sensors {
     fun temperatureC(): Double?
     fun peakRssBytes(): Long?
 }
 
 /**
- * The app's side of docs/android-benchmark.md: measures what `request.json` asks for.
+ * The app's side of docs/android-benchmark.md: measures what `request.json` requests.
  *
- * @param policy opens the models, each on what was asked for alone.
+ * @param policy opens the models, each on the requested delegate alone.
  * @param environment of the phone, for the result.
  */
 class Benchmark(
@@ -30,13 +30,13 @@ class Benchmark(
         val request = read(File(requestFolder, "request.json"))
         resultFolder.mkdirs()
         val rows = JSONArray()
-        val asked = request.getJSONArray("rows")
-        for (i in 0 until asked.length()) {
-            val row = asked.getJSONObject(i)
-            val doing = "${i + 1} of ${asked.length()}: ${row.getString("model")} on ${row.getString("delegate")}"
-            status(resultFolder, doing, finished = false)
+        val requested = request.getJSONArray("rows")
+        for (i in 0 until requested.length()) {
+            val row = requested.getJSONObject(i)
+            val progress = "${i + 1} of ${requested.length()}: ${row.getString("model")} on ${row.getString("delegate")}"
+            status(resultFolder, progress, finished = false)
             rows.put(measured(requestFolder, request, row, resultFolder, i))
-            val result = JSONObject().put("schema", RESULT_SCHEMA).put("environment", environment).put("rows", rows)
+            val result = JSONObject().put("schema", Contract.Schemas.ANDROID_RESULT).put("environment", environment).put("rows", rows)
             write(File(resultFolder, "result.json"), result)
         }
         status(resultFolder, "", finished = true)
@@ -45,9 +45,9 @@ class Benchmark(
     private fun measured(folder: File, request: JSONObject, row: JSONObject, results: File, number: Int): JSONObject {
         val result = JSONObject(row.toString())
         try {
-            val asked = row.getString("delegate")
-            val delegate = Delegate.of(asked)
-            if (delegate == null && asked != AUTO) throw DelegateException("$asked: this app runs cpu, gpu, nnapi and auto")
+            val requested = row.getString("delegate")
+            val delegate = Delegate.of(requested)
+            if (delegate == null && requested != AUTO) throw DelegateException("$requested: this app runs cpu, gpu, nnapi and auto")
             val threads = if (row.isNull("threads")) null else row.getInt("threads")
             val path = File(folder, row.getString("model"))
             val open = { file: TfliteFile ->
@@ -60,19 +60,22 @@ class Benchmark(
             open(file).use { opened ->
                 result.put("load_ms", (System.nanoTime() - start) / 1e6)
                 time(file, opened, request, result)
-                draw(folder, request, row.getString("model"), opened.runner, results, number, result)
-                result.put("placement", json(opened.placement.copy(asked = asked)))
+                outputs(folder, request, row.getString("model"), opened.runner, results, number, result)
+                result.put("placement", json(opened.placement.copy(requested = requested)))
             }
             result.put("failure", "").put("notes", JSONArray())
+            return result
         } catch (error: DelegateException) {
-            result.put("failure", error.message)
+            return failed(row, error.message ?: "refused")
         } catch (error: InputException) {
-            result.put("failure", error.message)
+            return failed(row, error.message ?: "wrong input")
         } catch (error: java.io.IOException) {
-            result.put("failure", "${row.getString("model")}: cannot be read (${error.message})")
+            return failed(row, "${row.getString("model")}: cannot be read (${error.message})")
         }
-        return result
     }
+
+    /** The row and why it failed: what was measured before is left out. */
+    private fun failed(row: JSONObject, why: String): JSONObject = JSONObject(row.toString()).put("failure", why)
 
     private fun time(file: TfliteFile, opened: CheckedRunner, request: JSONObject, result: JSONObject) {
         val (height, width, channels) = file.input.shape.drop(1)
@@ -83,11 +86,11 @@ class Benchmark(
             opened.runner.run(image)
             (System.nanoTime() - start) / 1e6
         }
-        val warm = warmUp(request.getDouble("warm_up_seconds"), turn)
+        val warm = warmUp(request.getDouble("max_warm_up_seconds"), turn)
         val before = sensors.temperatureC()
         val times = mutableListOf<Double>()
-        val seconds = request.getDouble("seconds")
-        while (times.size < request.getInt("runs") || (times.sum() < seconds * 1000 && times.size < MOST_RUNS)) {
+        val seconds = request.getDouble("min_seconds")
+        while (times.size < request.getInt("min_runs") || (times.sum() < seconds * 1000 && times.size < Contract.Benchmark.MAX_RUNS)) {
             times += turn()
         }
         val after = sensors.temperatureC()
@@ -97,7 +100,7 @@ class Benchmark(
         result.put("temperature_c", degrees)
     }
 
-    private fun draw(
+    private fun outputs(
         folder: File, request: JSONObject, model: String, runner: Runner, results: File, number: Int, result: JSONObject,
     ) {
         result.put("outputs", JSONObject.NULL).put("output_shape", JSONObject.NULL)
@@ -109,11 +112,11 @@ class Benchmark(
         if (pixels.limit() != count * size) throw InputException("${inputs.getString("file")}: has another size than its shape")
         val name = "$number.f32"
         val whole = File(results, "$name.part")
-        var drawn: FloatImage? = null
+        var last: FloatImage? = null
         whole.outputStream().use { out ->
             repeat(count) { i ->
                 val image = FloatImage(height, width, channels, FloatArray(size) { unit(pixels.get(i * size + it)) })
-                drawn = runner.run(image).also { picture ->
+                last = runner.run(image).also { picture ->
                     val bytes = ByteBuffer.allocate(picture.values.size * 4).order(ByteOrder.LITTLE_ENDIAN)
                     bytes.asFloatBuffer().put(picture.values)
                     out.write(bytes.array())
@@ -121,7 +124,7 @@ class Benchmark(
             }
         }
         whole.renameTo(File(results, name))
-        drawn?.let {
+        last?.let {
             result.put("outputs", name).put("output_shape", JSONArray(listOf(count, it.height, it.width, it.channels)))
         }
     }
@@ -134,22 +137,18 @@ class Benchmark(
         } catch (error: JSONException) {
             throw InputException("$path: is no JSON (${error.message})")
         }
-        if (request.optString("schema") != REQUEST_SCHEMA) {
-            throw InputException("$path: of schema ${request.optString("schema")}, this app reads $REQUEST_SCHEMA")
+        if (request.optString("schema") != Contract.Schemas.ANDROID_REQUEST) {
+            throw InputException("$path: of schema ${request.optString("schema")}, this app reads ${Contract.Schemas.ANDROID_REQUEST}")
         }
         return request
     }
 
-    private fun status(folder: File, doing: String, finished: Boolean) =
-        write(File(folder, "status.json"), JSONObject().put("doing", doing).put("finished", finished))
+    private fun status(folder: File, progress: String, finished: Boolean) =
+        write(File(folder, "status.json"), JSONObject().put("schema", Contract.Schemas.ANDROID_STATUS).put("progress", progress).put("finished", finished))
 
     companion object {
-        const val REQUEST_SCHEMA = "bokeh-tflite/android-request/1"
-        const val RESULT_SCHEMA = "bokeh-tflite/android-result/1"
         private const val AUTO = "auto"
-        private const val MOST_RUNS = 2000
-        private const val WINDOW = 3
-        private const val STEADY = 0.02
+        private const val WINDOW = Contract.Benchmark.WARM_UP_WINDOW_RUNS
 
         /** Runs until the medians of the last three runs and of the three before differ by 2 % at most. */
         internal fun warmUp(seconds: Double, turn: () -> Double): List<Double> {
@@ -162,16 +161,16 @@ class Benchmark(
             if (times.size < 2 * WINDOW) return false
             val now = times.takeLast(WINDOW).sorted()[WINDOW / 2]
             val before = times.dropLast(WINDOW).takeLast(WINDOW).sorted()[WINDOW / 2]
-            return kotlin.math.abs(now / before - 1) <= STEADY
+            return kotlin.math.abs(now / before - 1) <= Contract.Benchmark.WARM_UP_TOLERANCE
         }
 
         private fun json(placement: Placement): JSONObject = JSONObject()
-            .put("asked", placement.asked)
+            .put("requested", placement.requested)
             .put("delegate", placement.delegate)
             .put("device", placement.device)
-            .put("nodes_placed", placement.nodesPlaced ?: JSONObject.NULL)
-            .put("nodes_total", placement.nodesTotal)
-            .put("left", placement.left?.let { JSONArray(it) } ?: JSONObject.NULL)
+            .put("delegated_ops", placement.delegatedOps ?: JSONObject.NULL)
+            .put("total_ops", placement.totalOps)
+            .put("unsupported_ops", placement.unsupportedOps?.let { JSONArray(it) } ?: JSONObject.NULL)
             .put("precision", placement.precision)
             .put("notes", JSONArray(placement.notes))
 

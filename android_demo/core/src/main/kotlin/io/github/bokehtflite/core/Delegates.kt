@@ -9,27 +9,24 @@ enum class Delegate(val label: String) {
     }
 }
 
-/** The first API level whose system deprecates NNAPI: Android 15. */
-const val FIRST_WITHOUT_NNAPI = 35
-
-/** The asked hardware is not here, or cannot run the whole model: a line that says why. */
+/** The requested hardware is not here, or cannot run the whole model: a line that says why. */
 class DelegateException(message: String) : Exception(message)
 
 /**
  * Where a model runs; the fields of `bokeh_runtime.Placement`.
  *
- * @property nodesPlaced operators that the delegate runs; null where it does not tell, which is never all.
- * @property left names of the operators that run elsewhere; null where the delegate does not tell.
+ * @property delegatedOps operators that the delegate runs; null where it does not report that, which never means all.
+ * @property unsupportedOps names of the operators that the delegate does not run; null where it does not report them.
  * @property precision "float32" if half precision was ruled out, "default" else.
  * @property notes what was refused or changed, and why.
  */
 data class Placement(
-    val asked: String,
+    val requested: String,
     val delegate: String,
     val device: String,
-    val nodesPlaced: Int?,
-    val nodesTotal: Int,
-    val left: List<String>? = emptyList(),
+    val delegatedOps: Int?,
+    val totalOps: Int,
+    val unsupportedOps: List<String>? = emptyList(),
     val precision: String = "default",
     val notes: List<String> = emptyList(),
 )
@@ -38,7 +35,7 @@ data class Placement(
 interface Runner : AutoCloseable {
     val placement: Placement
 
-    /** Runs `[height, width, channels]` in 0 to 1; returns the picture, not clipped. */
+    /** Runs `[height, width, channels]` in 0 to 1; returns the output, not clipped. */
     fun run(input: FloatImage): FloatImage
 }
 
@@ -51,40 +48,31 @@ fun interface RunnerFactory {
 }
 
 /**
- * The first photo of the reference pack, as the network sees it, and what the full model draws.
+ * The first photo of the reference pack, as the network's input, and the full model's output for it.
  *
  * @property sourceSha256 of the full model's files.
  */
 class Reference(val input: FloatImage, val fullModel: FloatImage, val sourceSha256: String)
 
-/** Remembers which precision draws the right picture: `precision psnr`, by model and device. */
+/** Remembers what was found of a delegate, by model and device. */
 interface VerdictStore {
     fun read(key: String): String?
     fun write(key: String, verdict: String)
 }
 
-/** A runner that draws the right picture, and how near it is to the full model: null without a reference. */
+/** A runner whose output was judged right, and its PSNR to the full model: null without a reference. */
 class CheckedRunner(val runner: Runner, val placement: Placement, val psnr: Double?) : AutoCloseable by runner
 
-/** A picture as near as this to the full model's is right. */
-const val RIGHT_DB = 40.0
-
-/** Counted up when [DelegatePolicy] judges otherwise, so that older verdicts do not hold any more. */
-const val CHECK_VERSION = 2
-
-/** A file that is further away by itself may be this much worse on a GPU. */
-const val MARGIN_DB = 1.0
-
 /**
- * Chooses what runs a model: what was asked for, if it is there, runs all of it and draws the right picture; the CPU
- * else, visibly.
+ * Chooses what runs a model: what was requested, if it is there, runs all of it and its output is right; the CPU else,
+ * visibly.
  *
- * A GPU may compute in half precision, which can lose a picture, and a driver may be wrong in silence. So its picture is
- * held against the full model's once for each model and device: a wrong one makes it compute in float32, and if that is
- * wrong too, the CPU takes over.
+ * A GPU may compute in half precision, which can lose a picture, and a driver may be wrong in silence. So its output is
+ * judged ([judge]) once for each model and device: a wrong one makes it compute in float32, and if that is wrong too, the
+ * CPU takes over.
  *
  * @param sdk the system's API level.
- * @param device what tells phones, drivers and interpreters apart.
+ * @param device identifies phone, drivers and interpreter.
  */
 class DelegatePolicy(
     private val factory: RunnerFactory,
@@ -93,111 +81,114 @@ class DelegatePolicy(
     private val sdk: Int,
     private val device: String,
 ) {
+    /** What the store says of a delegate: its precision, or why it is refused. */
+    private class Known(val word: String, val psnr: Double?)
+
     /** Opens a model. Throws [DelegateException] if not even the CPU runs it. */
-    fun open(file: TfliteFile, asked: Delegate, threads: Int? = null): CheckedRunner {
+    fun open(file: TfliteFile, requested: Delegate, threads: Int? = null): CheckedRunner {
         val refused = mutableListOf<String>()
-        if (asked != Delegate.CPU) {
+        if (requested != Delegate.CPU) {
             try {
-                return checked(file, asked, threads, refused)
+                return checked(file, requested, threads)
             } catch (error: DelegateException) {
-                refused += error.message ?: "${asked.label}: refused"
+                refused += error.message ?: "${requested.label}: refused"
             }
         }
-        return onCpu(file, asked, threads, refused)
+        return onCpu(file, requested, threads, refused)
     }
 
-    /** Opens a model on what was asked for and nothing else, as a benchmark must. Throws [DelegateException]. */
-    fun openAlone(file: TfliteFile, asked: Delegate, threads: Int? = null): CheckedRunner =
-        if (asked == Delegate.CPU) onCpu(file, asked, threads, emptyList()) else checked(file, asked, threads, mutableListOf())
+    /** Opens a model on what was requested and nothing else, as a benchmark must. Throws [DelegateException]. */
+    fun openAlone(file: TfliteFile, requested: Delegate, threads: Int? = null): CheckedRunner =
+        if (requested == Delegate.CPU) onCpu(file, requested, threads, emptyList()) else checked(file, requested, threads)
 
-    private fun onCpu(file: TfliteFile, asked: Delegate, threads: Int?, refused: List<String>): CheckedRunner {
+    private fun onCpu(file: TfliteFile, requested: Delegate, threads: Int?, refused: List<String>): CheckedRunner {
         val runner = factory.open(file, RunnerOptions(Delegate.CPU, threads))
         val known = remembered(file, Delegate.CPU)
-        val psnr = known?.second ?: distanceOrClosed(file, runner)?.also { remember(file, Delegate.CPU, "default", it) }
-        return CheckedRunner(runner, runner.placement.copy(asked = asked.label, notes = refused), psnr)
+        val psnr = if (known != null) known.psnr else closedOnFailure(runner) {
+            GpuCheck(factory, file, reference).fullModelDb(runner).also { remember(file, Delegate.CPU, DEFAULT, it) }
+        }
+        return CheckedRunner(runner, runner.placement.copy(requested = requested.label, notes = refused), psnr)
     }
 
-    private fun checked(file: TfliteFile, asked: Delegate, threads: Int?, notes: MutableList<String>): CheckedRunner {
-        if (asked == Delegate.NNAPI && sdk >= FIRST_WITHOUT_NNAPI) {
+    private fun checked(file: TfliteFile, requested: Delegate, threads: Int?): CheckedRunner {
+        if (requested == Delegate.NNAPI && sdk > Contract.Nnapi.LAST_API_LEVEL) {
             throw DelegateException("nnapi: deprecated from Android 15 on; use the GPU")
         }
-        val known = remembered(file, asked)
-        if (known?.first == WRONG) throw DelegateException(wrong(asked, known.second))
-        var float32 = known?.first == "float32"
-        var runner = factory.open(file, RunnerOptions(asked, threads, float32))
-        var psnr = known?.second
-        if (known == null) {
-            psnr = distanceOrClosed(file, runner)
-            if (psnr != null && !right(file, psnr)) {
-                notes += "${asked.label}: half precision draws a wrong picture (${text(psnr)} from the full model)"
-                runner.close()
-                float32 = true
-                runner = factory.open(file, RunnerOptions(asked, threads, float32 = true))
-                psnr = distanceOrClosed(file, runner)
-            }
-            val isRight = psnr == null || right(file, psnr)
-            if (psnr != null) remember(file, asked, if (!isRight) WRONG else if (float32) "float32" else "default", psnr)
-            if (!isRight) {
-                runner.close()
-                throw DelegateException(wrong(asked, psnr!!))
-            }
-        } else if (float32) {
-            notes += "${asked.label}: runs in float32, since half precision draws a wrong picture here"
-        }
-        val placement = runner.placement.copy(
-            asked = asked.label,
-            precision = if (float32) "float32" else "default",
-            notes = notes.toList(),
-        )
-        return CheckedRunner(runner, placement, psnr)
+        val known = remembered(file, requested) ?: return judged(file, requested, threads)
+        Verdict.of(known.word)?.let { throw DelegateException(refusal(requested, it, known.psnr)) }
+        val float32 = known.word == FLOAT32
+        val runner = factory.open(file, RunnerOptions(requested, threads, float32))
+        val note = "${requested.label}: runs in float32, since half precision gives a wrong picture here"
+        return checked(runner, requested, float32, known.psnr, if (float32) listOf(note) else emptyList())
     }
 
-    /** As [distance]; a runner that fails is closed. */
-    private fun distanceOrClosed(file: TfliteFile, runner: Runner): Double? =
+    /** Opens a model on a delegate that is not known yet, judges its output, and remembers the verdict. */
+    private fun judged(file: TfliteFile, requested: Delegate, threads: Int?): CheckedRunner {
+        val check = GpuCheck(factory, file, reference)
+        val notes = mutableListOf<String>()
+        for (float32 in listOf(false, true)) {
+            val runner = factory.open(file, RunnerOptions(requested, threads, float32))
+            val evidence = closedOnFailure(runner) { check.evidence(runner) }
+            val verdict = judge(evidence)
+            val psnr = evidence.gpuVsFullModelDb
+            if (verdict.accepted) {
+                remember(file, requested, if (float32) FLOAT32 else DEFAULT, psnr)
+                return checked(runner, requested, float32, psnr, notes)
+            }
+            runner.close()
+            if (float32 || !verdict.retryInFloat32) {
+                // Without the CPU nothing was found out.
+                if (verdict != Verdict.NO_EVIDENCE) remember(file, requested, verdict.label, evidence.gpuVsCpuDb)
+                throw DelegateException(refusal(requested, verdict, evidence.gpuVsCpuDb))
+            }
+            notes += "${requested.label}: half precision gives a wrong picture (${text(evidence.gpuVsCpuDb)} from the CPU's)"
+        }
+        throw IllegalStateException("both precisions were tried")
+    }
+
+    private fun checked(runner: Runner, requested: Delegate, float32: Boolean, psnr: Double?, notes: List<String>): CheckedRunner {
+        val precision = if (float32) FLOAT32 else DEFAULT
+        return CheckedRunner(runner, runner.placement.copy(requested = requested.label, precision = precision, notes = notes), psnr)
+    }
+
+    private fun <T> closedOnFailure(runner: Runner, work: () -> T): T =
         try {
-            distance(file, runner)
+            work()
         } catch (error: Throwable) {
             runner.close()
             throw error
         }
 
-    /** PSNR from the full model in dB, 0 for a picture with NaN; null where there is nothing to hold it against. */
-    private fun distance(file: TfliteFile, runner: Runner): Double? {
-        if (reference == null) return null
-        val shape = file.input.shape
-        if (shape != listOf(1, reference.input.height, reference.input.width, reference.input.channels)) return null
-        val drawn = runner.run(reference.input)
-        if (drawn.values.any { !it.isFinite() }) return 0.0
-        if (!drawn.sameShape(reference.fullModel)) return null
-        return psnr(clipped(drawn), reference.fullModel)
+    private fun refusal(delegate: Delegate, verdict: Verdict, psnr: Double?): String = "${delegate.label}: " + when (verdict) {
+        Verdict.IDENTICAL -> "its output is the CPU's bit for bit, so it did not run there"
+        Verdict.PARTIAL -> "does not show that it runs the whole model"
+        Verdict.NO_EVIDENCE -> "its output cannot be compared, since the CPU does not run the model"
+        else -> "gives a wrong picture on this phone (${text(psnr)} from the CPU's, in float32 too)"
     }
 
-    private fun right(file: TfliteFile, psnr: Double): Boolean {
-        val own = ModelMetadata.of(file).psnrWorst ?: RIGHT_DB
-        return psnr >= minOf(RIGHT_DB, own - MARGIN_DB)
-    }
+    private fun text(psnr: Double?) = if (psnr == null) "NaN" else "%.1f dB".format(java.util.Locale.ROOT, psnr)
 
-    private fun wrong(asked: Delegate, psnr: Double): String =
-        "${asked.label}: draws a wrong picture on this phone (${text(psnr)} from the full model, in float32 too)"
-
-    private fun remembered(file: TfliteFile, delegate: Delegate): Pair<String, Double>? {
+    private fun remembered(file: TfliteFile, delegate: Delegate): Known? {
         val words = store.read(key(file, delegate))?.split(" ") ?: return null
-        val psnr = words.getOrNull(1)?.toDoubleOrNull() ?: return null
-        return if (words[0] in VERDICTS) words[0] to psnr else null
+        if (words.size != 2 || words[0] !in WORDS) return null
+        val psnr = words[1].toDoubleOrNull()
+        return if (psnr == null && words[1] != NONE) null else Known(words[0], psnr)
     }
 
-    private fun remember(file: TfliteFile, delegate: Delegate, verdict: String, psnr: Double) =
-        store.write(key(file, delegate), "$verdict $psnr")
+    private fun remember(file: TfliteFile, delegate: Delegate, word: String, psnr: Double?) =
+        store.write(key(file, delegate), "$word ${psnr ?: NONE}")
 
     /** What a verdict depends on. */
-    private fun key(file: TfliteFile, delegate: Delegate) =
-        "${file.sha256} ${delegate.label} $device check $CHECK_VERSION limits $RIGHT_DB $MARGIN_DB reference ${reference?.sourceSha256}"
-
-    private fun text(psnr: Double) = "%.1f dB".format(java.util.Locale.ROOT, psnr)
+    private fun key(file: TfliteFile, delegate: Delegate) = Contract.GpuCheck.run {
+        "${file.sha256} ${delegate.label} $device check $VERSION limits $SAME_PICTURE_DB $FULL_MODEL_MARGIN_DB " +
+            "$FULL_MODEL_FLOOR_DB reference ${reference?.sourceSha256}"
+    }
 
     private companion object {
-        const val WRONG = "wrong"
-        val VERDICTS = setOf("default", "float32", WRONG)
+        const val DEFAULT = "default"
+        const val FLOAT32 = "float32"
+        const val NONE = "-"
+        val WORDS = Verdict.entries.filterNot { it.accepted }.map { it.label } + listOf(DEFAULT, FLOAT32)
     }
 }
 

@@ -33,20 +33,20 @@ data class Frame(val top: Int, val left: Int, val height: Int, val width: Int) {
         Frame(round(top * factor), round(left * factor), round(height * factor), round(width * factor))
 
     /** What lies in the frame. */
-    fun cut(image: FloatImage): FloatImage {
-        val cut = FloatImage(height, width, image.channels)
+    fun crop(image: FloatImage): FloatImage {
+        val cropped = FloatImage(height, width, image.channels)
         for (row in 0 until height) {
             val from = ((top + row) * image.width + left) * image.channels
-            image.values.copyInto(cut.values, row * width * image.channels, from, from + width * image.channels)
+            image.values.copyInto(cropped.values, row * width * image.channels, from, from + width * image.channels)
         }
-        return cut
+        return cropped
     }
 
     /**
      * Puts a picture of the frame's size into one of [networkHeight] x [networkWidth]; the margins mirror it, so that
      * its statistics, which instance norm sees, stay.
      */
-    fun fill(image: FloatImage, networkHeight: Int, networkWidth: Int): FloatImage {
+    fun pad(image: FloatImage, networkHeight: Int, networkWidth: Int): FloatImage {
         val filled = FloatImage(networkHeight, networkWidth, image.channels)
         for (row in 0 until networkHeight) {
             val fromRow = mirrored(row - top, height)

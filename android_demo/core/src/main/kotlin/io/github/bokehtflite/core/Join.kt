@@ -3,27 +3,28 @@ package io.github.bokehtflite.core
 import kotlin.math.exp
 
 /**
- * Joins a network's small picture with its photo at the photo's full size, as `bokeh_runtime.imaging.detail_fusion` does: the network
- * decides what is in focus at its own resolution; where it kept the finest detail that it could see, the detail that was
- * too fine for it is taken from the photo.
+ * Joins a network's small output with its photo at the photo's full size, as `bokeh_runtime.imaging.detail_fusion` does:
+ * the network decides what is in focus at its own resolution; where its output keeps the finest detail of its input, the
+ * detail that was too fine for it is taken from the photo.
  *
  * @param photo the result is written into it.
- * @param drawn the network's picture of all of it, in 0 to 1.
- * @param seen the photo at the size of [drawn]; scaled here if it is of another.
- * @param strength 1 is the network's picture, 0 the photo, between them their mixture.
+ * @param networkOutput for all of the photo, in 0 to 1.
+ * @param networkInput the photo at the size of [networkOutput]; scaled here if it is of another.
+ * @param strength 1 is the network's output, 0 the photo, between them their mixture.
  */
-fun join(photo: Photo, drawn: FloatImage, seen: FloatImage?, strength: Float) {
-    var small = drawn
+fun join(photo: Photo, networkOutput: FloatImage, networkInput: FloatImage?, strength: Float) {
+    var small = networkOutput
     val before: FloatImage
-    if (drawn.height >= photo.height || drawn.width >= photo.width) {
-        small = resize(drawn, areaTaps(drawn.width, photo.width), areaTaps(drawn.height, photo.height))
+    if (networkOutput.height >= photo.height || networkOutput.width >= photo.width) {
+        small = resize(networkOutput, areaTaps(networkOutput.width, photo.width), areaTaps(networkOutput.height, photo.height))
         before = photo.toUnit()
     } else {
-        before = if (seen != null && seen.sameShape(drawn)) seen else scale(photo, drawn.height, drawn.width, "area")
+        val given = networkInput?.takeIf { it.sameShape(networkOutput) }
+        before = given ?: scale(photo, networkOutput.height, networkOutput.width, "area")
     }
     val focus = inFocus(before, small)
     val rows = small.height
-    // Both pictures are linear in the network's, so mixing is done where they are small.
+    // Both images are linear in the network's, so mixing is done where they are small.
     val mixed = FloatImage(rows, small.width, 3)
     for (i in mixed.values.indices) {
         mixed.values[i] = 255 * (strength * small.values[i] + (1 - strength) * before.values[i])
@@ -74,14 +75,14 @@ private fun downRow(image: FloatImage, tap: Taps): FloatArray {
 }
 
 /**
- * How far each pixel is in focus, `[height, width, 1]` in 0 to 1: the slope of a least-squares fit of the detail drawn to
- * the detail seen, over a window, through a smooth step. See `bokeh_runtime.imaging.detail_fusion.in_focus`.
+ * How far each pixel is in focus, `[height, width, 1]` in 0 to 1: the slope of a least-squares fit of the output's detail to
+ * the input's, over a window, through a smooth step. See `bokeh_runtime.imaging.detail_fusion.focus_mask`.
  */
-internal fun inFocus(seen: FloatImage, drawn: FloatImage): FloatImage {
-    val before = detail(seen)
-    val after = detail(drawn)
-    val common = FloatImage(seen.height, seen.width, 1)
-    val whole = FloatImage(seen.height, seen.width, 1)
+internal fun inFocus(networkInput: FloatImage, networkOutput: FloatImage): FloatImage {
+    val before = detail(networkInput)
+    val after = detail(networkOutput)
+    val common = FloatImage(networkInput.height, networkInput.width, 1)
+    val whole = FloatImage(networkInput.height, networkInput.width, 1)
     for (i in common.values.indices) {
         for (channel in 0 until 3) {
             val one = before.values[i * 3 + channel]
@@ -89,15 +90,15 @@ internal fun inFocus(seen: FloatImage, drawn: FloatImage): FloatImage {
             whole.values[i] += one * one
         }
     }
-    val wideCommon = mean(common, WIDE_WINDOW)
-    val wideWhole = mean(whole, WIDE_WINDOW)
-    val nearCommon = mean(common, WINDOW)
-    val nearWhole = mean(whole, WINDOW)
-    val focus = FloatImage(seen.height, seen.width, 1)
+    val wideCommon = mean(common, Contract.Join.WIDE_WINDOW_PX)
+    val wideWhole = mean(whole, Contract.Join.WIDE_WINDOW_PX)
+    val nearCommon = mean(common, Contract.Join.WINDOW_PX)
+    val nearWhole = mean(whole, Contract.Join.WINDOW_PX)
+    val focus = FloatImage(networkInput.height, networkInput.width, 1)
     for (i in focus.values.indices) {
-        val wide = (wideCommon.values[i] / (wideWhole.values[i] + 1e-8f)).coerceIn(0f, 1f)
+        val wide = (wideCommon.values[i] / (wideWhole.values[i] + WIDE_NOISE)).coerceIn(0f, 1f)
         val kept = (nearCommon.values[i] + NOISE * wide) / (nearWhole.values[i] + NOISE)
-        val step = ((kept - LEAST_KEPT) / (MOST_KEPT - LEAST_KEPT)).coerceIn(0f, 1f)
+        val step = ((kept - BLURRED_BELOW) / (IN_FOCUS_ABOVE - BLURRED_BELOW)).coerceIn(0f, 1f)
         focus.values[i] = step * step * (3 - 2 * step)
     }
     return focus
@@ -151,11 +152,10 @@ private fun reflected(index: Int, size: Int): Int {
     return if (around < size) around else 2 * size - 2 - around
 }
 
-// As in bokeh_runtime.imaging.detail_fusion; a golden test holds the two together.
-private const val BAND_SIGMA = 0.8
-private const val REACH = 3 // OpenCV's choice for floats of this sigma
-private const val WINDOW = 5
-private const val WIDE_WINDOW = 17
-private const val LEAST_KEPT = 0.6f
-private const val MOST_KEPT = 0.9f
-private const val NOISE = 1e-5f
+// In single precision, as Python's arrays.
+private const val BAND_SIGMA = Contract.Join.BAND_SIGMA_PX
+private const val REACH = Contract.Join.BAND_RADIUS_PX
+private const val BLURRED_BELOW = Contract.Join.BLURRED_BELOW.toFloat()
+private const val IN_FOCUS_ABOVE = Contract.Join.IN_FOCUS_ABOVE.toFloat()
+private const val NOISE = Contract.Join.NOISE.toFloat()
+private const val WIDE_NOISE = Contract.Join.WIDE_NOISE.toFloat()

@@ -4,13 +4,13 @@ import org.json.JSONException
 import org.json.JSONObject
 
 /**
- * What a model eats and what it is: the JSON in the metadata entry `bokeh_tflite`, as `bokeh-convert` writes it.
+ * Input, output and provenance of a model: the JSON in the metadata entry `bokeh_tflite`, as `bokeh-convert` writes it.
  *
  * @property inputChannels "rgb" or "rgbd".
  * @property outputScale height of the output over the input's.
  * @property resampling "area" or "bicubic": how photos were scaled to the input in training.
  * @property scheme such as "int8".
- * @property psnrWorst of the converted file against the full model, in dB; null where it was not measured.
+ * @property sourceSha256 hash of the trained model; "" where it is not said.
  */
 data class ModelMetadata(
     val inputHeight: Int,
@@ -19,11 +19,10 @@ data class ModelMetadata(
     val outputScale: Double,
     val resampling: String,
     val scheme: String,
-    val psnrWorst: Double?,
+    val sourceSha256: String,
 ) {
     companion object {
         const val ENTRY = "bokeh_tflite"
-        const val SCHEMA = "bokeh-tflite/model/1"
 
         /** Reads a file's metadata. Throws [InputException] if it has none, or one that contradicts its graph. */
         fun of(file: TfliteFile): ModelMetadata {
@@ -44,12 +43,20 @@ data class ModelMetadata(
             return found
         }
 
+        /** What a file says, without holding it against the graph; null if it says nothing that can be read. */
+        fun orNull(file: TfliteFile): ModelMetadata? =
+            try {
+                file.metadata[ENTRY]?.let { parse(JSONObject(it)) }
+            } catch (error: JSONException) {
+                null
+            }
+
         private fun parse(json: JSONObject): ModelMetadata {
-            if (json.getString("schema") != SCHEMA) throw JSONException("schema ${json.getString("schema")}")
+            if (json.getString("schema") != Contract.Schemas.MODEL) throw JSONException("schema ${json.getString("schema")}")
             val range = json.getJSONArray("value_range")
             if (range.getDouble(0) != 0.0 || range.getDouble(1) != 1.0) throw JSONException("value_range $range")
             val resampling = json.getString("resampling")
-            if (resampling !in listOf("area", "bicubic")) throw JSONException("resampling $resampling")
+            if (resampling !in Contract.Prepare.RESAMPLING) throw JSONException("resampling $resampling")
             return ModelMetadata(
                 json.getInt("input_height"),
                 json.getInt("input_width"),
@@ -57,7 +64,7 @@ data class ModelMetadata(
                 json.getDouble("output_scale"),
                 resampling,
                 json.getString("scheme"),
-                json.getJSONObject("fidelity").optDouble("psnr_db_worst").takeUnless(Double::isNaN),
+                json.getJSONObject("source").optString("sha256"),
             )
         }
     }

@@ -21,7 +21,7 @@ internal fun areaTaps(from: Int, to: Int): Array<Taps> {
     }
 }
 
-/** Keys' cubic (1981) with a = -0.75 or a straight line, edges repeated: what OpenCV's `resize` does where it grows. */
+/** Keys' cubic (1981) or a straight line, edges repeated: what OpenCV's `resize` does where it grows. */
 internal fun growTaps(from: Int, to: Int, cubic: Boolean): Array<Taps> = Array(to) { i ->
     val centre = (i + 0.5) * from / to - 0.5
     val low = floor(centre).toInt()
@@ -31,22 +31,22 @@ internal fun growTaps(from: Int, to: Int, cubic: Boolean): Array<Taps> = Array(t
     val weights = FloatArray(last - first + 1)
     for (k in reach) {
         val distance = abs(centre - (low + k))
-        val weight = if (cubic) cubic(distance, -0.75) else 1 - distance
+        val weight = if (cubic) cubic(distance, Contract.Prepare.BICUBIC_UPSCALE_A) else 1 - distance
         weights[(low + k).coerceIn(0, from - 1) - first] += weight.toFloat()
     }
     Taps(first, weights)
 }
 
-/** Pillow's bicubic, widened where it shrinks: a = -0.5, a support of two result pixels. */
+/** Pillow's bicubic, widened where it shrinks. */
 private fun pillowTaps(from: Int, to: Int): Array<Taps> {
     val step = from.toDouble() / to
     val widened = maxOf(1.0, step)
-    val support = 2 * widened
+    val support = Contract.Prepare.BICUBIC_DOWNSCALE_SUPPORT_PX * widened
     return Array(to) { i ->
         val centre = (i + 0.5) * step
         val first = maxOf(0, (centre - support + 0.5).toInt())
         val last = minOf(from, (centre + support + 0.5).toInt())
-        val raw = DoubleArray(last - first) { cubic(abs((first + it - centre + 0.5) / widened), -0.5) }
+        val raw = DoubleArray(last - first) { cubic(abs((first + it - centre + 0.5) / widened), Contract.Prepare.BICUBIC_DOWNSCALE_A) }
         val sum = raw.sum()
         Taps(first, FloatArray(raw.size) { (raw[it] / sum).toFloat() })
     }

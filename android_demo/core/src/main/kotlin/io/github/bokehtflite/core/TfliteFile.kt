@@ -28,6 +28,7 @@ data class TensorInfo(val shape: List<Int>, val type: Type, val scale: Float, va
  * @property input the first input's tensor, `[1, height, width, channels]`.
  * @property output the first output's.
  * @property operators how many the main subgraph has.
+ * @property convolves whether CONV_2D is among them.
  * @property metadata the texts of its metadata entries, by name.
  */
 class TfliteFile private constructor(
@@ -36,6 +37,7 @@ class TfliteFile private constructor(
     val input: TensorInfo,
     val output: TensorInfo,
     val operators: Int,
+    val convolves: Boolean,
     val metadata: Map<String, String>,
 ) {
     /** Hash of the bytes, in hex. */
@@ -68,6 +70,8 @@ class TfliteFile private constructor(
             val model = bytes.getInt(0)
             val subgraph = vector(model, SUBGRAPHS).first()
             val tensors = vector(subgraph, TENSORS)
+            val operators = vector(subgraph, OPERATORS)
+            val codes = vector(model, OPERATOR_CODES).map(::builtin)
             val buffers = vector(model, BUFFERS)
             val metadata = vector(model, METADATA).associate { entry ->
                 string(entry, 0) to data(buffers[scalar(entry, 1)])
@@ -77,7 +81,8 @@ class TfliteFile private constructor(
                 whole,
                 tensor(tensors[numbers(subgraph, INPUTS).first()]),
                 tensor(tensors[numbers(subgraph, OUTPUTS).first()]),
-                vector(subgraph, OPERATORS).size,
+                operators.size,
+                operators.any { codes[scalar(it, 0)] == CONV_2D },
                 metadata,
             )
         }
@@ -94,6 +99,9 @@ class TfliteFile private constructor(
                 if (quantized && zeros != null) bytes.getLong(zeros + 4).toInt() else 0,
             )
         }
+
+        /** The operator's number: in field 3 of newer files, in field 0, a byte, of older ones. */
+        private fun builtin(code: Int): Int = maxOf(scalar(code, 3), field(code, 0)?.let { bytes.get(it).toInt() } ?: 0)
 
         /** Position of a table's field, null where it has its default. */
         private fun field(table: Int, number: Int): Int? {
@@ -145,6 +153,7 @@ class TfliteFile private constructor(
 
 }
 
+private const val OPERATOR_CODES = 1
 private const val SUBGRAPHS = 2
 private const val BUFFERS = 4
 private const val METADATA = 6
@@ -152,3 +161,4 @@ private const val TENSORS = 0
 private const val INPUTS = 1
 private const val OUTPUTS = 2
 private const val OPERATORS = 3
+private const val CONV_2D = 3

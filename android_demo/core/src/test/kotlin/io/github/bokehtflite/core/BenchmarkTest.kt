@@ -28,10 +28,13 @@ class BenchmarkTest {
         if (options.delegate == Delegate.GPU) throw DelegateException("gpu: not on this phone")
         object : Runner {
             override val placement =
-                if (options.delegate == Delegate.NNAPI) Placement("", "nnapi", "a device", null, file.operators, left = null)
-                else Placement("", "cpu", "a device", 5, file.operators, left = listOf("ADD"))
-            override fun run(input: FloatImage) =
-                FloatImage(64, 96, 3, FloatArray(64 * 96 * 3) { input.values[it] * 2 })
+                if (options.delegate == Delegate.NNAPI) Placement("", "nnapi", "a device", file.operators, file.operators)
+                else if (options.threads == 1) Placement("", "cpu", "a device", 5, file.operators, unsupportedOps = listOf("ADD"))
+                else Placement("", "cpu", "a device", null, file.operators, unsupportedOps = null)
+            override fun run(input: FloatImage): FloatImage {
+                val rounded = if (options.delegate == Delegate.NNAPI) 1e-4f else 0f
+                return FloatImage(64, 96, 3, FloatArray(64 * 96 * 3) { input.values[it] * 2 + rounded })
+            }
             override fun close() = Unit
         }
     }
@@ -41,15 +44,19 @@ class BenchmarkTest {
         override fun write(key: String, verdict: String) = Unit
     }
 
-    private fun run(rows: List<Pair<String, String>>) {
+    private fun run(rows: List<Pair<String, String>>, threads: List<Int?> = rows.map { null }) {
         val policy = DelegatePolicy(phone, null, store, 34, "a phone")
         request.mkdirs()
         File(Golden.repository, "tests/data/small_float32.tflite").copyTo(File(request, "small.tflite"))
         File(request, "small.u8").writeBytes(ByteArray(2 * 64 * 96 * 3) { (it % 251).toByte() })
-        val asked = JSONArray(rows.map { JSONObject().put("model", it.first).put("delegate", it.second).put("threads", JSONObject.NULL) })
+        val requested = JSONArray(
+            rows.mapIndexed { i, (model, delegate) ->
+                JSONObject().put("model", model).put("delegate", delegate).put("threads", threads[i] ?: JSONObject.NULL)
+            },
+        )
         val inputs = JSONObject().put("small.tflite", JSONObject().put("file", "small.u8").put("shape", JSONArray(listOf(2, 64, 96, 3))))
-        val json = JSONObject().put("schema", Benchmark.REQUEST_SCHEMA).put("runs", 5).put("seconds", 0.0)
-            .put("warm_up_seconds", 0.1).put("rows", asked).put("inputs", inputs)
+        val json = JSONObject().put("schema", Contract.Schemas.ANDROID_REQUEST).put("min_runs", 5).put("min_seconds", 0.0)
+            .put("max_warm_up_seconds", 0.1).put("rows", requested).put("inputs", inputs)
         File(request, "request.json").writeText(json.toString())
         Benchmark(policy, sensors, JSONObject().put("model", "a phone")).run(request, result)
     }
@@ -66,8 +73,8 @@ class BenchmarkTest {
         assertEquals(listOf(31.5, 31.5), row.getJSONArray("temperature_c").map { (it as Number).toDouble() })
         assertTrue(row.isNull("peak_rss_bytes"))
         val placement = row.getJSONObject("placement")
-        assertEquals(setOf("asked", "delegate", "device", "nodes_placed", "nodes_total", "left", "precision", "notes"), placement.keySet())
-        assertEquals("cpu", placement.getString("asked"))
+        assertEquals(setOf("requested", "delegate", "device", "delegated_ops", "total_ops", "unsupported_ops", "precision", "notes"), placement.keySet())
+        assertEquals("cpu", placement.getString("requested"))
         assertEquals(JSONArray(listOf(2, 64, 96, 3)).toString(), row.getJSONArray("output_shape").toString())
         val drawn = ByteBuffer.wrap(File(result, row.getString("outputs")).readBytes()).order(ByteOrder.LITTLE_ENDIAN)
         assertEquals(2 * 64 * 96 * 3 * 4, drawn.limit())
@@ -77,13 +84,14 @@ class BenchmarkTest {
     }
 
     @Test
-    fun `what a delegate does not tell is null`() {
-        run(listOf("small.tflite" to "cpu", "small.tflite" to "nnapi"))
-        val (known, unknown) = List(2) { rows().getJSONObject(it).getJSONObject("placement") }
-        assertEquals(5, known.getInt("nodes_placed"))
-        assertEquals("ADD", known.getJSONArray("left").getString(0))
-        assertTrue(unknown.has("nodes_placed") && unknown.isNull("nodes_placed"))
-        assertTrue(unknown.has("left") && unknown.isNull("left"))
+    fun `what a delegate does not report is null`() {
+        run(listOf("small.tflite" to "cpu", "small.tflite" to "cpu", "small.tflite" to "nnapi"), listOf(1, null, null))
+        val (known, unknown, whole) = List(3) { rows().getJSONObject(it).getJSONObject("placement") }
+        assertEquals(whole.getInt("total_ops"), whole.getInt("delegated_ops"))
+        assertEquals(5, known.getInt("delegated_ops"))
+        assertEquals("ADD", known.getJSONArray("unsupported_ops").getString(0))
+        assertTrue(unknown.has("delegated_ops") && unknown.isNull("delegated_ops"))
+        assertTrue(unknown.has("unsupported_ops") && unknown.isNull("unsupported_ops"))
     }
 
     @Test
@@ -101,7 +109,7 @@ class BenchmarkTest {
     fun `auto takes the CPU where there is no GPU, and says so`() {
         run(listOf("small.tflite" to "auto"))
         val placement = rows().getJSONObject(0).getJSONObject("placement")
-        assertEquals("auto", placement.getString("asked"))
+        assertEquals("auto", placement.getString("requested"))
         assertEquals("cpu", placement.getString("delegate"))
         assertEquals("gpu: not on this phone", placement.getJSONArray("notes").getString(0))
     }
@@ -112,7 +120,7 @@ class BenchmarkTest {
         File(request, "request.json").writeText("""{"schema": "bokeh-tflite/android-request/9"}""")
         val policy = DelegatePolicy(phone, null, store, 34, "")
         val error = assertThrows(InputException::class.java) { Benchmark(policy, sensors, JSONObject()).run(request, result) }
-        assertTrue("this app reads bokeh-tflite/android-request/1" in error.message!!)
+        assertTrue("this app reads bokeh-tflite/android-request/2" in error.message!!)
     }
 
     @Test

@@ -17,7 +17,10 @@ object Golden {
         JSONObject(File(folder, "golden.json").readText())
     }
 
-    fun entries(list: String): List<JSONObject> = data.getJSONArray(list).let { all -> List(all.length(), all::getJSONObject) }
+    /** A file of the contract, which needs no golden data. */
+    fun contract(name: String) = JSONObject(File(repository, "runtime/bokeh_runtime/contract/$name").readText())
+
+    fun entries(list: String): List<JSONObject> = objects(data, list)
 
     fun photo(entry: JSONObject): Photo {
         val size = entry.getJSONArray("photo")
@@ -47,11 +50,14 @@ object Golden {
     }
 }
 
-/** A runner that draws what was drawn before. */
-class Replay(private val output: FloatImage, val seen: MutableList<FloatImage> = mutableListOf()) : Runner {
+internal fun objects(data: JSONObject, list: String): List<JSONObject> =
+    data.getJSONArray(list).let { all -> List(all.length(), all::getJSONObject) }
+
+/** A runner with a recorded output. */
+class Replay(private val output: FloatImage, val inputs: MutableList<FloatImage> = mutableListOf()) : Runner {
     override val placement = Placement("cpu", "cpu", "a recording", 1, 1)
 
-    override fun run(input: FloatImage): FloatImage = output.also { seen += input }
+    override fun run(input: FloatImage): FloatImage = output.also { inputs += input }
 
     override fun close() = Unit
 }

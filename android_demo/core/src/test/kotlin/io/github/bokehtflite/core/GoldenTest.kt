@@ -22,7 +22,7 @@ class GoldenTest {
     }
 
     @TestFactory
-    fun `the network is fed and its picture joined as in Python`(): List<DynamicTest> =
+    fun `the network's input and the joined result are Python's`(): List<DynamicTest> =
         Golden.entries("renderings").map { entry -> dynamicTest(entry.getString("name")) { compare(entry) } }
 
     private fun compare(entry: JSONObject) {
@@ -31,7 +31,7 @@ class GoldenTest {
         val replay = Replay(output)
         val photo = Golden.photo(entry)
         Pipeline(Golden.tflite(entry.getString("model")), replay).render(photo, entry.getDouble("strength").toFloat())
-        assertTrue(Golden.largest(replay.seen.single().values, Golden.floats(entry, "tensor")) <= 1e-4f, "the input")
+        assertTrue(Golden.largest(replay.inputs.single().values, Golden.floats(entry, "tensor")) <= 1e-4f, "the input")
         val expected = Golden.bytes(entry, "result")
         assertTrue(Golden.largest(photo.rgb, expected) <= 1, "off by ${Golden.largest(photo.rgb, expected)}")
         val different = photo.rgb.indices.count { photo.rgb[it] != expected[it] }

@@ -32,7 +32,7 @@ class ImagesTest {
     fun `what is cut out of the frame is what was put in`() {
         val image = FloatImage(2, 3, 1, FloatArray(6) { it.toFloat() })
         val frame = Frame(1, 2, 2, 3)
-        assertArrayEquals(image.values, frame.cut(frame.fill(image, 5, 8)).values)
+        assertArrayEquals(image.values, frame.crop(frame.pad(image, 5, 8)).values)
     }
 
     @Test
