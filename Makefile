@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast lint setup lock models test-lowest bench bench-conversion bench-int8 bench-conversion-full bench-render bench-gpu arm64 test-environment android \
+.PHONY: demo test test-fast lint setup lock models test-lowest docs tables figures figures-slow arm64 test-environment android \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -13,7 +13,7 @@ demo: .venv/ready  ## Convert the trained model to float16 and int8; render a ph
 	$(BIN)/bokeh-bench build/demo/demo_pynet_float16.tflite build/demo/demo_pynet_int8.tflite \
 	    --delegate cpu --output-dir build/demo/bench
 
-WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py gates.py)
+WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py regression.py)
 export BOKEH_TESTS_SKIPPED := $(CURDIR)/build/tests-skipped.txt
 # Each process that imports TensorFlow takes up to 2 GB.
 TEST_PROCESSES ?= 2
@@ -70,32 +70,11 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/pytest $(IN_PROCESSES)
 
-bench: .venv/ready  ## The shipped models: latency, fidelity and placement; and how far our clock is to be trusted
-	$(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/bench --markdown
-	for scheme in float16 int8; do \
-	    $(BIN)/bokeh-bench study agreement runtime/bokeh_runtime/models/demo_pynet_$$scheme.tflite; done
-
-bench-conversion: .venv/ready  ## Our files beside other tools'
-	$(BIN)/bokeh-bench study conversion
-
 models: .venv/ready  ## The .tflite files that ship with the runtime, from the trained demo model
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/models
 	mkdir -p runtime/bokeh_runtime/models
 	cp build/models/demo_pynet_float16.tflite build/models/demo_pynet_int8.tflite \
 	    build/models/demo_pynet.reference.npz runtime/bokeh_runtime/models/
-
-MODEL ?=
-PHOTOS ?=
-bench-int8: arm64  ## Instructions on a phone's CPU kernels, under QEMU; MODEL=x.h5 PHOTOS=dir for another model
-	$(BIN)/bokeh-bench study conversion $(MODEL) --size 128x192 --runs 0 --arm64 \
-	    $(if $(PHOTOS),--representative-dataset $(PHOTOS)) \
-	    $(foreach scheme,float16 int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
-	    --only "litert-quantizer static_wi8_ai8" --only "litert-quantizer dynamic_wi8_afp32"
-
-bench-conversion-full: .venv/ready  ## The same at the paper's width and size: half an hour
-	$(BIN)/bokeh-bench study conversion --untrained 1.0 --size 512x768 --runs 0 \
-	    $(foreach scheme,float16 dynamic int8 int16x8 full-integer,--only "bokeh-convert $(scheme)") \
-	    --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
 
 arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `bokeh-bench study arm64`
 	$(BIN)/python -m bokeh_bench.devices.arm64.environment build/arm64
@@ -103,15 +82,58 @@ arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `bokeh-bench study 
 android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk
 	PYTHONPATH=android_demo/offline $(BIN)/python -m offline_build --output build/android
 
-bench-render: .venv/ready  ## Stages, memory and sharpness of whole photos, at the trained size and at 512 x 768
-	$(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/models_512x768
-	$(BIN)/bokeh-bench study render --model runtime/bokeh_runtime/models/demo_pynet_float16.tflite \
-	    --model build/models_512x768/demo_pynet_float16.tflite --model build/models_512x768/demo_pynet_int8.tflite
-
-bench-gpu: .venv/ready  ## GPU and CPU beside the full model, for every scheme
-	$(BIN)/bokeh-bench study gpu
-
 PAIRS ?= ../shared/demo_pairs
+docs: .venv/ready  ## The documentation as a site, build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet --strict
+
+# The tables of figures in README.md and docs/. Each comes from docs/figures/NAME.json, and
+# `make figures/NAME` measures it anew, on a machine that does nothing else.
+FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu
+FIGURES_SLOW := conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion
+figures: $(FIGURES:%=docs/figures/%.json) tables  ## Measure the tables that are missing: a quarter of an hour
+figures-slow: $(FIGURES_SLOW:%=docs/figures/%.json) tables  ## Those that take hours, need training (conversion-quarter*) or the training photos
+
+tables: .venv/ready  ## Write the tables in README.md and docs/ from docs/figures
+	$(BIN)/python -m bokeh_bench.doc_tables README.md docs/*.md
+
+OUTPUT = docs/figures/$*.json
+STUDY = $(BIN)/bokeh-bench study
+# QUARTER_PHOTOS: a folder of photos that the quarter-width model was not trained on.
+QUARTER ?= build/quarter/model.h5
+QUARTER_PHOTOS ?=
+QUARTER_OPTIONS = $(QUARTER) $(if $(QUARTER_PHOTOS),--representative-dataset $(QUARTER_PHOTOS))
+ARM64_OPTIONS = --size 128x192 --runs 0 --arm64 \
+    $(foreach scheme,float16 int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
+    --only "litert-quantizer static_wi8_ai8" --only "litert-quantizer dynamic_wi8_afp32"
+SHIPPED = runtime/bokeh_runtime/models/demo_pynet
+MEASURE_shipped-models = $(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/figures/$* && \
+    cp build/figures/$*/report.json $(OUTPUT)
+MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
+MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)
+MEASURE_conversion = $(STUDY) conversion --output $(OUTPUT)
+MEASURE_conversion-arm64 = $(MAKE) arm64 && $(STUDY) conversion $(ARM64_OPTIONS) --output $(OUTPUT)
+MEASURE_conversion-quarter = $(STUDY) conversion $(QUARTER_OPTIONS) --output $(OUTPUT)
+MEASURE_conversion-quarter-arm64 = $(MAKE) arm64 && \
+    $(STUDY) conversion $(QUARTER_OPTIONS) $(ARM64_OPTIONS) --output $(OUTPUT)
+MEASURE_conversion-full = $(STUDY) conversion --untrained 1.0 --size 512x768 --runs 0 --output $(OUTPUT) \
+    $(foreach scheme,float16 dynamic int8 int16x8 full-integer,--only "bokeh-convert $(scheme)") \
+    --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
+MEASURE_rendering = $(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/figures/512x768 && \
+    $(STUDY) render --model $(SHIPPED)_float16.tflite --model build/figures/512x768/demo_pynet_float16.tflite \
+    --model build/figures/512x768/demo_pynet_int8.tflite --output $(OUTPUT)
+MEASURE_gpu = $(STUDY) gpu --output $(OUTPUT)
+MEASURE_detail-fusion = $(STUDY) detail-fusion $(PAIRS) --output $(OUTPUT)
+MEASURE = $(or $(MEASURE_$*),$(error figures/$*: there are $(FIGURES) $(FIGURES_SLOW)))
+
+docs/figures/%.json: | .venv/ready
+	mkdir -p docs/figures
+	$(MEASURE)
+
+figures/%: .venv/ready
+	mkdir -p docs/figures
+	$(MEASURE)
+	$(MAKE) tables
+
 train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODEL_CARD.md)
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/train --width 0.125 --no-depth --residual \
 	    --head l0 --steps 2400 --batch 2 --crop 192 --short-side 256 --paste 0.3 --seed 1 \

@@ -28,6 +28,7 @@ def kotlin() -> str:
         _section("Prepare", "See `Prepare` in `constants.py`.", _values(constants.PREPARE)),
         _section("Join", "See `Join` in `constants.py`.", _values(constants.JOIN)),
         _section("GpuCheck", "See `GpuCheck` in `constants.py`.", _values(constants.GPU_CHECK)),
+        _section("Benchmark", "See `Benchmark` in `constants.py`.", _values(constants.BENCHMARK)),
         _section(
             "Nnapi",
             "API levels; the next after the last, Android 15, deprecates it.",

@@ -1,4 +1,4 @@
-"""Child processes that may hang: each has a time limit, and nothing of it outlives that."""
+"""Child processes with a time limit, after which they and all their children are killed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from pathlib import Path
 
 from bokeh_runtime.interrupt import defer_interrupt
 
-SECONDS = 600.0
-"""How long a step may take unless another limit is asked: opening a model, or one inference."""
+TIMEOUT_SECONDS = 600.0
+"""Default time limit of a step, such as opening a model or one inference."""
 _DYING_SECONDS = 5.0
-"""A process that waits in the kernel, for a driver, does not even end when it is killed."""
+"""How long to wait for a killed process. One that waits for a driver in the kernel cannot end."""
+
+
+NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+"""What `start_new_session` is on Windows."""
 
 
 class TimeLimitError(Exception):
-    """A child process did not end in time; the message says after how long."""
+    """A child process did not end within its time limit. The message gives the limit."""
 
 
 def run(
@@ -29,17 +33,17 @@ def run(
     environment: Mapping[str, str] | None = None,
     merge_stderr: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end and returns what it printed; it reads nothing.
+    """Runs a command until it ends, and returns its output. Its standard input is empty.
 
     Args:
-        command: The program and its arguments, each as its text.
-        seconds: After these it is killed, with whatever it started.
-        folder: Where to run it; None is here.
-        environment: Its variables; None are this process's.
-        merge_stderr: Put standard error into standard output, in the order of writing.
+        command: The program and its arguments; each is converted to text.
+        seconds: Time limit, after which it is killed with all its children.
+        folder: Working directory; None is the current one.
+        environment: Environment variables; None inherits those of this process.
+        merge_stderr: Whether standard error goes into standard output, in the order of writing.
 
     Raises:
-        TimeLimitError: If it does not end in time.
+        TimeLimitError: If it does not end within the time limit.
         OSError: If the program cannot be started.
     """
     process: subprocess.Popen[str] | None = None
@@ -55,6 +59,7 @@ def run(
                 cwd=folder,
                 env=environment,
                 start_new_session=True,
+                creationflags=NEW_GROUP,
             )
         out, err = process.communicate(timeout=seconds)
     except BaseException as error:
@@ -67,12 +72,31 @@ def run(
 
 
 def kill(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Ends a process that was started with `start_new_session`, and all that it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Ends a process that was started with `start_new_session`, and all that it started.
+
+    On Windows a process whose own parent has ended already is not found.
+    """
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        _kill_tree(process.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_DYING_SECONDS)
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
-            with contextlib.suppress(OSError):  # what was never read or written is of no use
+            with contextlib.suppress(OSError):  # unread or unwritten data is not needed
                 stream.close()
+
+
+def _kill_tree(pid: int) -> None:
+    import psutil  # a dependency on Windows alone
+
+    try:
+        first = psutil.Process(pid)
+        started = [first, *first.children(recursive=True)]
+    except psutil.Error:  # it has ended
+        return
+    for one in started:
+        with contextlib.suppress(psutil.Error):
+            one.kill()

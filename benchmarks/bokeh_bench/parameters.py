@@ -1,4 +1,4 @@
-"""Values of the command's options."""
+"""Parameter types of the command's options."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-_LONGEST_LIMIT = 1e6  # s; what waits takes no infinity
+_MAX_TIME_LIMIT = 1e6  # s; functions that wait do not accept infinity
 
 
-class Choices(click.ParamType):  # type: ignore[type-arg]
-    """Several of a set, with commas."""
+class CommaSeparatedChoices(click.ParamType):  # type: ignore[type-arg]
+    """One or more of a set of names, separated by commas."""
 
     name = "a,b"
 
@@ -24,12 +24,12 @@ class Choices(click.ParamType):  # type: ignore[type-arg]
         chosen = tuple(dict.fromkeys(value.split(",")))
         for name in chosen:
             if name not in self.allowed:
-                self.fail(f"'{name}' is none of {', '.join(self.allowed)}", param, ctx)
+                self.fail(f"'{name}' is not one of {', '.join(self.allowed)}", param, ctx)
         return chosen
 
 
-class Counts(click.ParamType):  # type: ignore[type-arg]
-    """Positive whole numbers, with commas."""
+class PositiveIntegers(click.ParamType):  # type: ignore[type-arg]
+    """Positive integers, separated by commas."""
 
     name = "n,m"
 
@@ -41,11 +41,11 @@ class Counts(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             counts = (0,)
         if min(counts) < 1:
-            self.fail(f"'{value}' is not one or more positive numbers, such as 1,2,4", param, ctx)
+            self.fail(f"'{value}' is not a list of positive integers such as 1,2,4", param, ctx)
         return counts
 
 
-class Limit(click.ParamType):  # type: ignore[type-arg]
+class TimeLimit(click.ParamType):  # type: ignore[type-arg]
     """A time limit in seconds."""
 
     name = "seconds"
@@ -57,13 +57,13 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
             seconds = float(value)
         except ValueError:
             seconds = 0.0
-        if not 0 < seconds <= _LONGEST_LIMIT:
-            self.fail(f"'{value}' is no number of seconds, such as 600", param, ctx)
+        if not 0 < seconds <= _MAX_TIME_LIMIT:
+            self.fail(f"'{value}' is not a positive number of seconds such as 600", param, ctx)
         return seconds
 
 
-class Share(click.ParamType):  # type: ignore[type-arg]
-    """A share: "5%" or 0.05."""
+class Percentage(click.ParamType):  # type: ignore[type-arg]
+    """A percentage such as "5%", or the same as a fraction: 0.05."""
 
     name = "percent"
 
@@ -71,9 +71,11 @@ class Share(click.ParamType):  # type: ignore[type-arg]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         try:
-            share = float(value[:-1]) / 100 if value.endswith("%") else float(value)
+            fraction = float(value[:-1]) / 100 if value.endswith("%") else float(value)
         except ValueError:
-            share = -1.0
-        if not share >= 0:
-            self.fail(f"'{value}' is no share, such as 5% or 0.05", param, ctx)
-        return share
+            fraction = -1.0
+        if not fraction >= 0:
+            self.fail(
+                f"'{value}' is not a percentage such as 5% or a fraction such as 0.05", param, ctx
+            )
+        return fraction

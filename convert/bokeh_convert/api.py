@@ -85,7 +85,8 @@ def convert(
         width: For a weights file: channel multiplier of the PyNET; None for 1.0.
         input_channels: For a weights file: 3 (RGB) or 4 (RGB + depth); None for 4.
         residual: For a weights file: whether the network's output is added to the photo.
-        custom_objects: Your own layer classes that the model uses, as "module:NAME" or "file.py:NAME".
+        custom_objects: Your own layer classes that the model uses, as "module:NAME" or
+            "file.py:NAME".
         trust_source: Run code that the source contains. If False, such sources are refused.
         resampling: How photos were resized to the network input in training: "area" or "bicubic".
             Stored in the file, so that inference does the same. None for "bicubic" if the source is

@@ -1,4 +1,4 @@
-"""Runs bokeh models: .tflite file and photo in, photo out. Needs no TensorFlow."""
+"""Renders photos with bokeh networks in .tflite files. Needs no TensorFlow."""
 
 from bokeh_runtime.backends.delegates import Probe, probe
 from bokeh_runtime.backends.interpreter import TfliteModel
@@ -9,6 +9,7 @@ from bokeh_runtime.imaging.resample import fit
 from bokeh_runtime.metrics.psnr import psnr
 from bokeh_runtime.model import BokehModel, Rendering
 from bokeh_runtime.tflite.metadata import ModelMetadata, read_metadata
+from bokeh_runtime.version import __version__
 
 __all__ = [
     "BokehModel",
@@ -20,6 +21,7 @@ __all__ = [
     "Probe",
     "Rendering",
     "TfliteModel",
+    "__version__",
     "fit",
     "open_photo",
     "probe",

@@ -15,12 +15,12 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.windows_files import refuse_name, replace, why
 
 _RUN_PREFIX = ".bokeh-tflite-run-"
-_RUN_LOCK = "lock"
 # Subfolders of a run's folder. Later versions must know these names to recover a killed run.
 _WRITTEN, _COMMITTING, _BACKUPS = "new", "whole", "old"
-_FOLDER_LOCK = ".bokeh-tflite.lock"
+_RUN_LOCK, _FOLDER_LOCK = "lock", ".bokeh-tflite.lock"
 _LOCK_TIMEOUT_S = 60.0
 # Errors of file systems without locks.
 _LOCKS_UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -67,7 +67,7 @@ class AtomicOutput:
             self._clean_up()
             if isinstance(error, OSError):
                 raise InputError(
-                    f"{folder}: cannot be written to ({_reason(error)}); choose another folder"
+                    f"{folder}: cannot be written to ({why(error)}); choose another folder"
                 ) from error
             raise
 
@@ -75,9 +75,10 @@ class AtomicOutput:
         """Returns the temporary path at which to write the file `name`.
 
         Raises:
-            InputError: If there is a folder of that name.
+            InputError: If there is a folder of that name, or Windows does not allow the name.
         """
         if name not in self._names:
+            refuse_name(self._folder / name)
             refuse_folder(self._folder / name)
             self._names.append(name)
         return self._run_folder / _WRITTEN / name
@@ -93,8 +94,10 @@ class AtomicOutput:
                 self._check_targets()
                 self._replace_targets()
         except OSError as error:
+            paths = [str(path) for path in (error.filename2, error.filename) if path]
+            ours = [path for path in paths if not path.startswith(str(self._run_folder))]
             raise InputError(
-                f"{error.filename2 or self._folder}: cannot be replaced ({_reason(error)}); "
+                f"{(ours or [str(self._folder)])[0]}: cannot be replaced ({why(error)}); "
                 f"{self._change_summary()}"
             ) from error
         self._committed += self._names
@@ -114,10 +117,10 @@ class AtomicOutput:
             named = str(error.filename or "")
             if named and not named.startswith(str(self._run_folder)):
                 raise InputError(
-                    f"{named}: {_reason(error)}; {self._folder}: {self._change_summary()}"
+                    f"{named}: {why(error)}; {self._folder}: {self._change_summary()}"
                 ) from error
             raise InputError(
-                f"{self._folder}: writing failed ({_reason(error)}); {self._change_summary()}"
+                f"{self._folder}: writing failed ({why(error)}); {self._change_summary()}"
             ) from error
 
     def _check_targets(self) -> None:
@@ -129,16 +132,14 @@ class AtomicOutput:
             other = found.setdefault((status.st_dev, status.st_ino), name)
             if other != name:
                 raise InputError(
-                    f"{self._folder}: {other} and {name} are the same file, since this file system "
-                    f"ignores case; rename one; {self._change_summary()}"
+                    f"{self._folder}: {other} and {name} are the same file, since case is ignored "
+                    f"there; rename one; {self._change_summary()}"
                 )
 
     def _replace_targets(self) -> None:
-        written, committing, backups = (
-            self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS)
-        )
+        written, committing, backups = self._subfolders()
         if len(self._names) == 1:  # a single rename is atomic
-            os.replace(written / self._names[0], self._folder / self._names[0])
+            replace(written / self._names[0], self._folder / self._names[0])
             return
         for path in written.iterdir():
             if path.name not in self._names:
@@ -152,8 +153,8 @@ class AtomicOutput:
             for name in self._names:
                 target = self._folder / name
                 if os.path.lexists(target) and not os.path.lexists(backups / name):
-                    os.replace(target, backups / name)
-                os.replace(committing / name, target)
+                    replace(target, backups / name)
+                replace(committing / name, target)
         except BaseException as error:
             self._roll_back(error)
             raise
@@ -163,36 +164,31 @@ class AtomicOutput:
 
     def _roll_back(self, cause: BaseException) -> None:
         """Restores the previous files. If killed meanwhile, the next run finishes the commit."""
-        written, committing, backups = (
-            self._run_folder / name for name in (_WRITTEN, _COMMITTING, _BACKUPS)
-        )
+        written, committing, backups = self._subfolders()
         if not committing.is_dir():
             return
         try:
             for name in self._names:
                 target = self._folder / name
                 if not os.path.lexists(committing / name):
-                    os.replace(target, committing / name)
-                if os.path.lexists(backups / name):
-                    os.replace(backups / name, target)
+                    replace(target, committing / name)
+                # Otherwise the target has both names; Windows would refuse this for an open file.
+                if os.path.lexists(backups / name) and not os.path.lexists(target):
+                    replace(backups / name, target)
             committing.rename(written)
         except OSError as restore_error:
             replaced = [name for name in self._names if not os.path.lexists(committing / name)]
             remaining = [name for name in self._names if name not in replaced]
             raise InputError(
-                f"{self._folder}: some files could not be replaced ({_reason(cause)}), and the "
-                f"others could not be restored ({_reason(restore_error)}); "
-                f"replaced: {_name_list(replaced)}; not replaced: {_name_list(remaining)}; "
-                "the next run into this folder retries"
+                f"{self._folder}: writing failed ({why(cause)}), and so did restoring "
+                f"({why(restore_error)}); replaced: {_name_list(replaced)}; not replaced: "
+                f"{_name_list(remaining)}; the next run into this folder tries again"
             ) from restore_error
         shutil.rmtree(backups, ignore_errors=True)
 
     def _subfolders(self) -> tuple[Path, Path, Path]:
-        return (
-            self._run_folder / _WRITTEN,
-            self._run_folder / _COMMITTING,
-            self._run_folder / _BACKUPS,
-        )
+        run = self._run_folder
+        return run / _WRITTEN, run / _COMMITTING, run / _BACKUPS
 
     def _change_summary(self) -> str:
         if self._committed:
@@ -200,13 +196,11 @@ class AtomicOutput:
         return "no file was changed"
 
     def _clean_up(self) -> None:
-        if not _has_unfinished_commit(self._run_folder):
-            shutil.rmtree(self._run_folder, ignore_errors=True)
+        _remove_run_folder(self._run_folder)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-            if not _has_unfinished_commit(self._run_folder):  # Windows does not remove an open file
-                shutil.rmtree(self._run_folder, ignore_errors=True)
+            _remove_run_folder(self._run_folder)  # Windows does not remove an open file
         self._names.clear()
 
 
@@ -217,9 +211,7 @@ def refuse_folder(path: Path) -> None:
         InputError: If it is a folder.
     """
     if path.is_dir() and not path.is_symlink():
-        raise InputError(
-            f"{path}: is a folder, but a file of that name is to be written; move the folder away"
-        )
+        raise InputError(f"{path}: is a folder, not a file; move the folder away")
 
 
 @contextlib.contextmanager
@@ -243,7 +235,7 @@ def folder_lock(folder: Path, name: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written to ({_reason(error)}); choose another folder"
+            f"{folder}: cannot be written to ({why(error)}); choose another folder"
         ) from error
     try:
         yield
@@ -325,12 +317,17 @@ def _finish_commit(run: Path, folder: Path) -> None:
     for path in sorted((run / _COMMITTING).iterdir()):
         target = folder / path.name
         try:
-            os.replace(path, target)
+            replace(path, target)
         except OSError as error:
             raise InputError(
                 f"{target}: an earlier run was killed before it could replace this file, and it "
-                f"cannot be replaced now ({_reason(error)}); fix the cause, or remove {run}"
+                f"cannot be replaced now ({why(error)}); fix the cause, or remove {run}"
             ) from error
+
+
+def _remove_run_folder(run: Path) -> None:
+    if not _has_unfinished_commit(run):
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def _has_unfinished_commit(run: Path) -> bool:
@@ -341,14 +338,9 @@ def _has_unfinished_commit(run: Path) -> bool:
 
 
 def _add_backup_link(target: Path, backup: Path) -> None:
-    """Adds a hard link to a file, which keeps its content when the file is replaced."""
-    # Without hard links the file is renamed instead, right before it is replaced.
+    """Adds a hard link to a file, if possible. Otherwise it is renamed before it is replaced."""
     with contextlib.suppress(OSError, NotImplementedError):
         os.link(target, backup, follow_symlinks=False)
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def _name_list(names: list[str]) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bokeh_bench.devices import android
-from bokeh_bench.measure.matrix import Cell
-from bokeh_bench.measure.references import FullModel
+from bokeh_bench.measure.cases import BenchmarkCase
+from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report
 from helpers.schemas import check_format
 from offline_build import fetch, kotlin
@@ -83,11 +83,11 @@ def test_the_apps_benchmark_and_ours_understand_each_other(
     phone = Phone(tmp_path / "phone", built / "work")
     monkeypatch.setattr(android, "Adb", lambda *_: phone)
     matrix = [
-        Cell(data / "small_float32.tflite", "cpu", None),
-        Cell(data / "small_float32.tflite", "gpu", None),
-        Cell(data / "small_float32.tflite", "nnapi", 2),
+        BenchmarkCase(data / "small_float32.tflite", "cpu", None),
+        BenchmarkCase(data / "small_float32.tflite", "gpu", None),
+        BenchmarkCase(data / "small_float32.tflite", "nnapi", 2),
     ]
-    full_model = FullModel(None, None, None, lambda what: None)
+    full_model = FullModelReferences(None, None, None, lambda what: None)
     empty = Report("now", {}, [])
     (report,) = android.measure_android(empty, matrix, 5, 0, full_model, None, lambda what: None)
     one, gpu, nnapi = report.rows

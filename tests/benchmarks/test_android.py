@@ -1,4 +1,4 @@
-"""`--device android` through the real adb, against a phone that keeps the app's side."""
+"""`--device android` through the real adb, with a fake phone that implements the app's side."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_phones_rows_are_in_the_same_report(phone: FakePhone, data: Path, tmp_
     assert [row["device"] for row in found] == [phone.serial] * 4
     assert found[0]["name"] == f"small_int8.tflite, cpu on {phone.serial}"
     assert len(found[0]["latency"]["runs_ms"]) == 5
-    # The same file here: the phone's pictures came back whole.
+    # The fidelity is that of this machine, so the phone's outputs were transferred unchanged.
     here = bench(models[0], "-dcpu", "-ohere", cwd=tmp_path)
     assert here.returncode == 0
     local = json.loads((tmp_path / "here/report.json").read_text())["rows"][0]
@@ -80,9 +80,9 @@ def test_a_crash_keeps_the_rows_that_were_done(
     phone: FakePhone, data: Path, tmp_path: Path
 ) -> None:
     def crashing(request: Path, result: Path) -> None:
-        asked = json.loads((request / "request.json").read_text())
-        asked["rows"] = asked["rows"][:1]
-        (request / "request.json").write_text(json.dumps(asked))
+        content = json.loads((request / "request.json").read_text())
+        content["rows"] = content["rows"][:1]
+        (request / "request.json").write_text(json.dumps(content))
         benchmark_activity(request, result)
         (result / "status.json").write_text('{"progress": "2 of 2: on gpu", "finished": false}')
 
@@ -96,7 +96,9 @@ def test_a_crash_keeps_the_rows_that_were_done(
     assert other["failure"].startswith("android: the app ended at 2 of 2: on gpu; adb -s 127")
 
 
-def test_an_app_of_another_version_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+def test_an_app_of_another_version_is_reported(
+    phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
     def newer(request: Path, result: Path) -> None:
         benchmark_activity(request, result)
         text = (result / "result.json").read_text()
@@ -114,9 +116,9 @@ def test_a_phone_names_no_files_of_this_machine(
 ) -> None:
     def pointing(request: Path, result: Path) -> None:
         benchmark_activity(request, result)
-        told = json.loads((result / "result.json").read_text())
-        told["rows"][0]["outputs"] = name
-        (result / "result.json").write_text(json.dumps(told))
+        answer = json.loads((result / "result.json").read_text())
+        answer["rows"][0]["outputs"] = name
+        (result / "result.json").write_text(json.dumps(answer))
 
     phone.activity = pointing
     done = bench(data / "small_int8.tflite", "-dcpu", "--device=android", cwd=tmp_path)
@@ -124,7 +126,7 @@ def test_a_phone_names_no_files_of_this_machine(
     assert f"cannot be read (outputs is {name})" in done.stderr
 
 
-def test_a_phone_without_the_app_is_told(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+def test_a_phone_without_the_app_is_reported(phone: FakePhone, data: Path, tmp_path: Path) -> None:
     phone.installed = False
     done = bench(data / "small_int8.tflite", "--device=android", cwd=tmp_path)
     assert done.returncode == 3
@@ -132,15 +134,15 @@ def test_a_phone_without_the_app_is_told(phone: FakePhone, data: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("device", "said"),
+    ("device", "message"),
     [("android", "no phone is attached"), ("android:X1", "no phone X1 is attached")],
 )
 def test_no_phone_is_exit_code_3(
-    adb: Callable[..., None], device: str, said: str, data: Path, tmp_path: Path
+    adb: Callable[..., None], device: str, message: str, data: Path, tmp_path: Path
 ) -> None:
     done = bench(data / "small_int8.tflite", f"--device={device}", cwd=tmp_path)
     assert done.returncode == 3
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_of_several_phones_one_must_be_named(

@@ -27,7 +27,7 @@ needs_arm64 = pytest.mark.skipif(not (ENVIRONMENT / "count.so").exists(), reason
 
 @pytest.fixture
 def pack(data: Path, tmp_path: Path) -> Path:
-    """What Keras drew, twice: a photo, and the same photo mirrored and drawn by the float file."""
+    """Two photos: one with Keras's output, and its mirror image with the float16 file's output."""
     with np.load(data / "keras2_moments.npz") as file:
         photo, bokeh = np.round(file["photo"][0] * 255).astype(np.uint8), file["bokeh"][0]
     model = TfliteModel((data / "tiny_float16.tflite").read_bytes(), threads=1)
@@ -38,7 +38,9 @@ def pack(data: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["tiny_float16", "tiny_integer"])
-def test_the_guest_draws_what_the_host_draws(name: str, data: Path, tmp_path: Path, rng) -> None:
+def test_the_guest_computes_what_the_host_computes(
+    name: str, data: Path, tmp_path: Path, rng
+) -> None:
     photos = rng.integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     np.save(tmp_path / "in.npy", photos)
     paths = (data / f"{name}.tflite", tmp_path / "in.npy", tmp_path / "out.npy")
@@ -49,7 +51,7 @@ def test_the_guest_draws_what_the_host_draws(name: str, data: Path, tmp_path: Pa
 
 
 class CountingRunner:
-    """Draws black; counts 1000 to start and 70 for each photo."""
+    """Outputs black; counts 1000 to start and 70 for each photo."""
 
     def run(self, content: bytes, inputs: np.ndarray) -> ArmRun:
         if content == b"broken":
@@ -78,18 +80,18 @@ def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:
     for file, photos, cause in (
         ("broken.tflite", 2, r"broken\.tflite: the model does not run"),
         ("none.tflite", 2, r"none\.tflite: cannot be read"),
-        ("broken.tflite", 1, "holds one photo"),
+        ("broken.tflite", 1, "has only one photo"),
     ):
         with pytest.raises(InputError, match=cause):
             measure([tmp_path / file], reference(photos), CountingRunner(), print)
 
 
 def test_without_the_environment_the_exit_code_is_3(data: Path, pack: Path, tmp_path: Path) -> None:
-    asked = ["study", "arm64", str(data / "tiny_float16.tflite"), "--pack", str(pack)]
-    done = CliRunner().invoke(main, [*asked, "--environment", str(tmp_path)])
+    arguments = ["study", "arm64", str(data / "tiny_float16.tflite"), "--pack", str(pack)]
+    done = CliRunner().invoke(main, [*arguments, "--environment", str(tmp_path)])
     assert done.exit_code == 3
     assert done.output == (
-        f"bokeh-bench: {tmp_path}: no ARM environment there; make it with: make arm64 (in a "
+        f"bokeh-bench: {tmp_path}: no ARM environment; set it up with: make arm64 (in a "
         "checkout of bokeh-tflite), or python -m bokeh_bench.devices.arm64.environment "
         f"{tmp_path}\n"
     )
@@ -185,25 +187,27 @@ def test_bokeh_bench_gives_fidelity_and_instructions_and_never_a_time(
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "arguments",
     [
         ("bokeh-bench", "none.tflite", "--device=arm64"),
         ("bokeh-bench", "none.tflite", "--device=android"),
     ],
 )
-def test_wrong_input_is_said_before_missing_hardware(
-    asked: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_wrong_input_is_reported_before_missing_hardware(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no adb
-    done = commands.command(*asked, cwd=tmp_path)
+    done = commands.command(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "none.tflite: cannot be read" in done.stderr
 
 
-def test_a_missing_model_is_said_before_a_missing_environment(pack: Path, tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_before_a_missing_environment(
+    pack: Path, tmp_path: Path
+) -> None:
     none, nothing = str(tmp_path / "none.tflite"), str(tmp_path / "nothing")
-    asked = ["study", "arm64", none, "--pack", str(pack), "--environment", nothing]
-    done = CliRunner().invoke(main, asked)
+    arguments = ["study", "arm64", none, "--pack", str(pack), "--environment", nothing]
+    done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
     assert "none.tflite: cannot be read" in done.output
 
@@ -213,4 +217,4 @@ def test_bokeh_bench_without_the_environment_is_exit_code_3(data: Path, tmp_path
         "bokeh-bench", data / "small_float32.tflite", "--device=arm64", cwd=tmp_path
     )
     assert done.returncode == 3
-    assert "build/arm64: no ARM environment there; make it with: make arm64" in done.stderr
+    assert "build/arm64: no ARM environment; set it up with: make arm64" in done.stderr

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bokeh_bench.measure.latency import Latency, Ratio
+from bokeh_bench.measure.latency import Latency, LatencyRatio
 from bokeh_bench.measure.operator_times import OperatorTime
-from bokeh_bench.measure.rows import ModelFile, Pair, Picture, Report, Row
+from bokeh_bench.measure.rows import ModelFile, PairedComparison, Report, Row, SampleImages
 from bokeh_bench.report.html import write_html
 from bokeh_runtime import Placement
 from bokeh_runtime.metrics.fidelity import PerceptualFidelity, compare_perceptually
@@ -26,7 +26,7 @@ HOSTILE = "<script>document.title='owned'</script>.tflite"
 
 def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
     full = rng.random((64, 96, 3), np.float32) * np.float32(0.9)
-    drawn = np.clip(full + np.float32(shade), 0, 1)
+    output = np.clip(full + np.float32(shade), 0, 1)
     photo = (rng.random((32, 48, 3)) * 255).astype(np.uint8)
     return Row(
         ModelFile(name, "ab" * 32, 1_500_000, "int8", "32 x 48 RGB"),
@@ -37,10 +37,13 @@ def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
         ),
         latency=Latency(100, 30, 6, list(20 + rng.random(20))),
         peak_rss_bytes=300_000_000,
-        fidelity=[PerceptualFidelity([compare_perceptually("a photo", drawn, full, border_px=0)])],
-        operators=[OperatorTime("Convolution", 3, 15.0, 0.75), OperatorTime("Add", 2, 5.0, 0.25)],
+        fidelity=[PerceptualFidelity([compare_perceptually("a photo", output, full, border_px=0)])],
+        operator_times=[
+            OperatorTime("Convolution", 3, 15.0, 0.75),
+            OperatorTime("Add", 2, 5.0, 0.25),
+        ],
         notes=["a note"],
-        pictures=[Picture("a photo", photo, full, drawn)],
+        sample_images=[SampleImages("a photo", photo, full, output)],
         **more,
     )
 
@@ -49,9 +52,9 @@ def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
 def page_path(tmp_path: Path, rng: np.random.Generator) -> Path:
     rows = [row("one.tflite", 0.02, rng), row(HOSTILE, 0.1, rng)]
     failed = Row(ModelFile("gone.tflite"), "gpu", failure="no GPU here", failure_kind="hardware")
-    pair = Pair(rows[0].name, rows[1].name, Ratio(0.9, 0.88, 0.93), 20, 10)
+    comparison = PairedComparison(rows[0].name, rows[1].name, LatencyRatio(0.9, 0.88, 0.93), 20, 10)
     path = tmp_path / "report.html"
-    write_html(path, Report("2026-01-01T00:00:00+00:00", {"cpu": "x"}, [*rows, failed], pair))
+    write_html(path, Report("2026-01-01T00:00:00+00:00", {"cpu": "x"}, [*rows, failed], comparison))
     return path
 
 
@@ -76,7 +79,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, page_path: Path) -> I
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text))
-    page.on("request", lambda asked: asked.url.startswith("http") and faults.append(asked.url))
+    page.on("request", lambda sent: sent.url.startswith("http") and faults.append(sent.url))
     page.goto(page_path.as_uri())
     yield page
     assert faults == []
@@ -88,7 +91,7 @@ def cut(page: Page) -> str:
     return str(page.evaluate(script))
 
 
-def test_nothing_sticks_out_and_every_picture_is_drawn(page: Page) -> None:
+def test_nothing_overflows_and_every_image_is_shown(page: Page) -> None:
     width = page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
     assert width[0] <= width[1]
     sizes = page.evaluate("() => [...document.images].map(i => [i.naturalWidth, i.alt])")
@@ -127,7 +130,7 @@ def test_models_and_sides_can_be_chosen(page: Page) -> None:
     before = page.get_attribute("#under", "src")
     page.select_option("#row", "1")
     assert page.get_attribute("#under", "src") != before
-    assert "20.0 dB from the full model" in page.inner_text("#psnr")
+    assert "PSNR 20.0 dB vs full model" in page.inner_text("#psnr")
     page.select_option("#right", "difference")
     assert page.get_attribute("#under", "src") == page.get_attribute("#show-difference", "src")
 
@@ -135,14 +138,19 @@ def test_models_and_sides_can_be_chosen(page: Page) -> None:
 def test_names_are_text_and_failures_are_shown(page: Page) -> None:
     assert page.title() == "bokeh-bench report"
     text = page.inner_text("main")
-    for words in (HOSTILE, "no GPU here", "left to the CPU: ADD (why not)", "a note",
-                  "95 % interval 0.880 to 0.930"):  # fmt: skip
+    for words in (
+        HOSTILE,
+        "no GPU here",
+        "unsupported op (runs on the CPU): ADD (why not)",
+        "a note",
+        "95 % confidence interval 0.880 to 0.930",
+    ):
         assert words in text
 
 
-def test_a_picture_is_in_the_file_once(page_path: Path) -> None:
+def test_an_image_is_in_the_file_once(page_path: Path) -> None:
     text = page_path.read_text()
-    # Photo, full model, drawn and difference of two rows; the rows' photos differ.
+    # Photo, full model, output and difference of two rows; the rows' photos differ.
     assert text.count("data:image/webp;base64,") == 2 + 2 * 2
     assert "http" not in text.replace("http://www.w3.org", "")  # names of XML vocabularies
 

@@ -1,4 +1,4 @@
-"""What hangs is given up: a row with the reason, and nothing of it outlives its limit."""
+"""Processes that hang are killed with their children, and become rows with the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import ArmRunner
-from bokeh_bench.measure.operator_times import measure_operators
+from bokeh_bench.measure.operator_times import measure_operator_times
 from bokeh_bench.studies import agreement, conversion, rendering
 from bokeh_bench.workers.process import Worker
 from bokeh_runtime import HardwareError, InputError
@@ -33,7 +33,7 @@ HANGING = "sleep 100000 & echo started; wait"
 
 
 class Life:
-    """Tells when all processes that opened a pipe have ended."""
+    """Detects when all processes that opened a pipe have ended."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "life"
@@ -103,27 +103,25 @@ def test_an_interrupted_wait_ends_the_child(life: Life) -> None:
 def test_a_worker_that_hangs_is_a_hardware_error(life: Life) -> None:
     program = ["sh", "-c", f"exec 9>{life.path}; {HANGING.replace('echo started; ', '')}"]
     with Worker({}, SHORT, program) as worker:
-        with pytest.raises(
-            HardwareError, match=r"nothing was heard for 2 s .*told to open: .*hang"
-        ):
-            worker.ask("open")
+        with pytest.raises(HardwareError, match=r"no answer for 2 s during the task open: .*hang"):
+            worker.call("open")
         assert life.has_ended()
         with pytest.raises(HardwareError, match="ended with signal 9"):
-            worker.ask("open")
+            worker.call("open")
 
 
-def test_a_worker_that_says_half_a_line_hangs_too() -> None:
+def test_a_worker_that_sends_half_a_line_hangs_too() -> None:
     program = ["sh", "-c", "printf '{\"ms\"'; sleep 100000"]
-    with Worker({}, SHORT, program) as worker, pytest.raises(HardwareError, match="was heard for"):
-        worker.ask("turn")
+    with Worker({}, SHORT, program) as worker, pytest.raises(HardwareError, match="no answer for"):
+        worker.call("time_one_run")
 
 
-def test_a_worker_that_says_that_runs_end_may_take_longer() -> None:
+def test_a_worker_that_reports_progress_may_take_longer() -> None:
     beat = "sleep 1; echo '{\"alive\": true}'; "
     program = ["sh", "-c", f"read x; {beat * 6} printf '{{\"ms\"'; sleep 1; echo ': 5}}'; read x"]
     began = time.monotonic()
     with Worker({}, 5.0, program) as worker:
-        assert worker.ask("turn") == {"ms": 5}
+        assert worker.call("time_one_run") == {"ms": 5}
     assert time.monotonic() - began > 5.0
 
 
@@ -133,13 +131,13 @@ def test_a_worker_that_dies_says_how() -> None:
         Worker({}, LONG, program) as worker,
         pytest.raises(HardwareError, match=r"ended with signal 11 \(why\)"),
     ):
-        worker.ask("open")
+        worker.call("open")
 
 
-def test_a_measurement_says_each_second_that_it_lives(data: Path) -> None:
+def test_a_measurement_reports_each_second_that_it_runs(data: Path) -> None:
     request = {"model": str(data / "small_float16.tflite"), "delegate": "cpu", "threads": 1}
     program = [sys.executable, "-m", "bokeh_bench.workers.latency", json.dumps(request)]
-    tasks = '{"do": "open"}\n{"do": "time", "runs": 5, "seconds": 3}\n'
+    tasks = '{"task": "open"}\n{"task": "time", "runs": 5, "seconds": 3}\n'
     done = subprocess.run(
         program, input=tasks, capture_output=True, text=True, check=True, timeout=LONG
     )
@@ -166,13 +164,13 @@ def test_a_driver_that_hangs_is_a_row_with_the_reason(data: Path, tmp_path: Path
     assert done.returncode == 3, done.stderr
     rows = json.loads((tmp_path / "bench/report.json").read_text())["rows"]
     assert [row["failure_kind"] for row in rows] == ["hardware", "hardware"]
-    assert "nothing was heard for 5 s while it was told to open" in rows[0]["failure"]
+    assert "no answer for 5 s during the task open" in rows[0]["failure"]
     assert "try another --delegate" in rows[0]["failure"]
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "soon"])
-def test_a_limit_is_a_positive_number(given: str, tmp_path: Path) -> None:
-    done = commands.command("bokeh-bench", f"--timeout={given}", cwd=tmp_path)
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_a_limit_is_a_positive_number(value: str, tmp_path: Path) -> None:
+    done = commands.command("bokeh-bench", f"--timeout={value}", cwd=tmp_path)
     assert done.returncode == 2
     assert "--timeout" in done.stderr
 
@@ -186,34 +184,40 @@ def hanging_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(program))
 
 
-def test_operators_that_hang_are_told(hanging_python: None, data: Path) -> None:
-    found, why = measure_operators(data / "small_int8.tflite", "cpu", 1, SHORT)
-    assert (found, why) == ([], "timing the operators did not end within 2 s")
+def test_operators_that_hang_have_a_note(hanging_python: None, data: Path) -> None:
+    found, why = measure_operator_times(data / "small_int8.tflite", "cpu", 1, SHORT)
+    assert (found, why) == ([], "profiling the operators did not end within 2 s")
 
 
-def test_other_programs_that_hang_are_told(
+def test_other_programs_that_hang_are_reported(
     hanging_python: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = data / "small_int8.tflite"
-    monkeypatch.setattr(child_process, "SECONDS", SHORT / 10)
+    monkeypatch.setattr(child_process, "TIMEOUT_SECONDS", SHORT / 10)
     monkeypatch.setattr(conversion, "CONVERSION_SECONDS", SHORT)
     monkeypatch.setattr(agreement, "_LITERT_SECONDS", SHORT)
-    ways: list[tuple[Any, str]] = [
-        (lambda: conversion._one(model, "a b", (64, 96), None, tmp_path, 1), "a b did not end"),
-        (lambda: agreement._litert(model, 1), "LiteRT's benchmark did not end within"),
-        (lambda: rendering._one(model, Path("a.jpg"), tmp_path, 1), "a.jpg: rendering .* did not"),
+    settings = conversion.Settings((64, 96), None, threads=1)
+    calls: list[tuple[Any, str]] = [
+        (lambda: conversion._convert(model, "a b", settings, tmp_path), "a b did not end"),
+        (lambda: agreement._litert_ms(model, 1), "LiteRT's benchmark did not end within"),
+        (
+            lambda: rendering._time_stages(model, Path("a.jpg"), tmp_path, 1),
+            "a.jpg: rendering .* did not",
+        ),
     ]
-    for way, said in ways:
-        with pytest.raises(InputError, match=said):
-            way()
+    for call, message in calls:
+        with pytest.raises(InputError, match=message):
+            call()
 
 
-def test_a_rendering_that_fails_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.jpg: cannot be rendered through .*none.tflite"):
-        rendering._one(tmp_path / "none.tflite", Path("a.jpg"), tmp_path, 1)
+def test_a_rendering_that_fails_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.jpg: cannot be rendered with .*none.tflite"):
+        rendering._time_stages(tmp_path / "none.tflite", Path("a.jpg"), tmp_path, 1)
 
 
-def test_an_emulator_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_emulator_that_hangs_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("root", "site", "cpuinfo", "count.so"):
         (tmp_path / name).touch()
     monkeypatch.setattr(ArmRunner, "_command", lambda *_: ["sh", "-c", HANGING])
@@ -221,7 +225,7 @@ def test_an_emulator_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         ArmRunner(tmp_path, SHORT / 2).run(b"", np.zeros((1, 4, 4, 3), np.uint8))
 
 
-def test_a_build_tool_that_hangs_is_told(life: Life) -> None:
+def test_a_build_tool_that_hangs_is_reported(life: Life) -> None:
     script = f"exec 9>{life.path}; {HANGING}"
     with pytest.raises(BuildError, match="compiling did not end within 2 s"):
         offline.run("compiling", ["sh", "-c", script], seconds=SHORT)

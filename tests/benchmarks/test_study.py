@@ -1,4 +1,4 @@
-"""The two sides of `bokeh-bench`, outside of a checkout, and `python -m bokeh_bench`."""
+"""`bokeh-bench study`, also outside of a checkout, and `python -m bokeh_bench`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_bench.cli import main
+from bokeh_bench.error_text import OPTIONS, error_text
 from bokeh_bench.studies.cli import study
+from bokeh_runtime.errors import Argument, InputError
 from helpers import commands
 
 STUDIES = {"conversion", "arm64", "arm64-costs", "render", "detail-fusion", "gpu", "agreement"}
@@ -65,17 +67,17 @@ def test_the_module_is_the_same_program(tmp_path: Path) -> None:
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 
-    told = (2, "bokeh-bench: --targets needs --dataset with the sharp photos\n")
-    assert run(sys.executable, "-m", "bokeh_bench") == told
-    assert run(Path(sys.executable).with_name("bokeh-bench")) == told
+    refused = (2, "bokeh-bench: --targets needs --dataset with the sharp photos\n")
+    assert run(sys.executable, "-m", "bokeh_bench") == refused
+    assert run(Path(sys.executable).with_name("bokeh-bench")) == refused
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (("render",), 2, "benchmarks/photos: no such folder; run in a checkout of bokeh-tflite"),
-        (("conversion", "--arm64"), 3, "build/arm64: no ARM environment there"),
-        (("arm64-costs",), 3, "build/arm64: no ARM environment there"),
+        (("conversion", "--arm64"), 3, "build/arm64: no ARM environment"),
+        (("arm64-costs",), 3, "build/arm64: no ARM environment"),
         (("detail-fusion", "pairs"), 2, "pairs: holds no NAME_sharp.jpg"),
         (("gpu", "none.h5"), 2, "none.h5: no such file"),
         (("agreement", "none.tflite"), 2, "none.tflite: "),
@@ -84,11 +86,18 @@ def test_the_module_is_the_same_program(tmp_path: Path) -> None:
 def test_outside_of_a_checkout_a_line_says_what_is_needed(
     words: tuple[str, ...],
     code: int,
-    told: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found, shown = study_result(*words)
     assert (found, shown.count("\n")) == (code, 1), shown
-    assert shown.startswith(f"bokeh-bench: {told}")
+    assert shown.startswith(f"bokeh-bench: {message}")
+
+
+def test_errors_of_rows_name_options_that_the_command_has() -> None:
+    options = {option for parameter in main.params for option in parameter.opts}
+    assert set(OPTIONS.values()) <= options
+    error = InputError("no", remedy=("use ", Argument("delegate", "cpu")))
+    assert error_text(error) == "no; use --delegate cpu"

@@ -18,3 +18,8 @@ def test_a_bar_in_a_file_name_ends_no_cell() -> None:
 def test_a_row_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="1 cells under 2 headings"):
         markdown_table(("a", "b"), [("x",)])
+
+
+def test_a_column_that_is_empty_in_every_row_is_left_out() -> None:
+    shown = markdown_table(("a", "b", "c"), [("x", "", "1"), ("y", "", "")])
+    assert shown == "| a | c |\n| --- | ---: |\n| x | 1 |\n| y |  |"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,3 +34,17 @@ def test_what_follows_from_a_verdict_is_the_contracts() -> None:
     assert {one.value for one in Verdict if one.accepted} == set(VECTORS["accepted"])
     retried = {one.value for one in Verdict if one.retry_in_float32}
     assert retried == set(VECTORS["retry_in_float32"])
+
+
+def test_the_documentation_has_the_contracts_thresholds() -> None:
+    page = (Path(__file__).parents[2] / "docs/contract.md").read_text(encoding="utf-8")
+    same, floor, margin = (
+        f"{value:g} dB"
+        for value in (
+            GPU_CHECK.same_picture_db,
+            GPU_CHECK.full_model_floor_db,
+            GPU_CHECK.full_model_margin_db,
+        )
+    )
+    assert f"| at least {same} from the CPU's output |" in page
+    assert f"| at least {floor} from the full model's output, and at most {margin} further" in page

@@ -43,7 +43,7 @@ def test_a_file_that_is_no_model_ends_in_one_line_and_exit_code_2(tmp_path: Path
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.strip() == (
-        "bokeh-convert: letter.h5: neither HDF5 (.h5) nor .keras; give a whole model saved by Keras"
+        "bokeh-convert: letter.h5: is neither HDF5 (.h5) nor .keras; give a model saved by Keras"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["letter.h5"]
 

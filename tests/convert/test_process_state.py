@@ -70,7 +70,7 @@ def imports():
     import bokeh_convert.sources, bokeh_convert.pipeline
     import bokeh_convert.train.trainer, bokeh_runtime
     from bokeh_bench.report import html
-    from bokeh_bench.measure import matrix
+    from bokeh_bench.measure import host
 
 
 def converting():
@@ -132,17 +132,17 @@ def rendering():
 
 
 def benchmarking():
-    from bokeh_bench.measure.references import FullModel
+    from bokeh_bench.measure.references import FullModelReferences
     from bokeh_bench.report.html import write_html
     from bokeh_bench.machine import environment
-    from bokeh_bench.measure.matrix import Settings, cells, measure
+    from bokeh_bench.measure.cases import benchmark_matrix
+    from bokeh_bench.measure.host import Settings, measure
     from bokeh_bench.measure.rows import Report
 
-    settings = Settings(
-        runs=5, seconds=0, full_model=FullModel(None, None, None, print), operators=False
-    )
+    full_model = FullModelReferences(None, None, None, print)
+    settings = Settings(runs=5, seconds=0, full_model=full_model, time_operators=False)
     model = work / "out" / "small_float32.tflite"
-    rows = list(measure(cells([model], ["cpu"], [1]), settings, print))
+    rows = list(measure(benchmark_matrix([model], ["cpu"], [1]), settings, print))
     assert not rows[0].failure, rows[0].failure
     write_html(work / "report.html", Report("now", environment(), rows))
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bokeh_bench.measure.matrix import read_subject
-from bokeh_bench.measure.references import FullModel
+from bokeh_bench.measure.cases import read_model_under_test
+from bokeh_bench.measure.references import FullModelReferences
 from bokeh_runtime import BokehModel, HardwareError, InputError, TfliteModel
 from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.depth_model import DepthModel
@@ -63,7 +63,7 @@ def test_two_pictures_are_not_chosen_from(two_pictures: Path) -> None:
     with pytest.raises(InputError, match=said):
         BokehModel.open(two_pictures, "cpu")
     with pytest.raises(InputError, match=said):
-        read_subject(two_pictures, FullModel(None, None, None, print))
+        read_model_under_test(two_pictures, FullModelReferences(None, None, None, print))
     with pytest.raises(InputError, match="several outputs with 3 channels"):
         TfliteModel(two_pictures.read_bytes())
 
@@ -96,7 +96,7 @@ def test_two_graphs_are_named_and_not_chosen_from(two_graphs: Path) -> None:
     with pytest.raises(InputError, match=said):
         BokehModel.open(two_graphs, "cpu")
     with pytest.raises(InputError, match=said):
-        read_subject(two_graphs, FullModel(None, None, None, print))
+        read_model_under_test(two_graphs, FullModelReferences(None, None, None, print))
 
 
 def test_the_only_map_of_a_depth_network_is_taken(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What LiteRT says and writes becomes a placement, or a refusal; without any accelerator."""
+"""The placement, or an error, from what LiteRT reports and logs. Needs no accelerator."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def with_cpu(alone: Outcome, helped: Outcome) -> Callable[[Accelerator, bool], O
 def test_a_model_that_litert_accepts_for_the_gpu_alone_is_fully_accelerated(
     file: TfliteFile, litert: FakeLitert
 ) -> None:
-    model = AcceleratedModel(file, "gpu", partial=True)
+    model = AcceleratedModel(file, "gpu", allow_partial=True)
     assert litert.asked == [Accelerator.GPU]
-    assert model.whole
+    assert model.fully_accelerated
     assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (TOTAL, 1, [])
     assert (model.device.name, model.device.software) == ("Test GPU", False)
     image = np.full((64, 96, 3), 0.25, np.float32)
@@ -73,7 +73,7 @@ def test_a_software_gpu_is_reported(file: TfliteFile, litert: FakeLitert) -> Non
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "message"),
     [
         # LiteRT itself says that it is not whole, and its log cannot be read.
         (Outcome(adapter(), accelerated=False), "does not report which .*allow_partial=True"),
@@ -102,10 +102,10 @@ def test_a_software_gpu_is_reported(file: TfliteFile, litert: FakeLitert) -> Non
     ],
 )
 def test_a_model_that_is_not_fully_accelerated_is_refused_and_closed(
-    outcome: Outcome, said: str, file: TfliteFile, litert: FakeLitert
+    outcome: Outcome, message: str, file: TfliteFile, litert: FakeLitert
 ) -> None:
     litert.on = lambda *_: outcome
-    with pytest.raises(HardwareError, match=said):
+    with pytest.raises(HardwareError, match=message):
         AcceleratedModel(file, "gpu")
     assert litert.asked == [Accelerator.GPU]
     assert litert.closed == litert.opened
@@ -142,8 +142,8 @@ def test_delegated_ops_are_read_from_the_log_or_unknown(
     # With the CPU's help LiteRT calls everything accelerated that XNNPACK runs.
     helped = Outcome(adapter() + log + XNNPACK, accelerated=True)
     litert.on = with_cpu(Outcome(adapter(), NOT_ALL), helped)
-    model = AcceleratedModel(file, "gpu", partial=True)
-    assert not model.whole
+    model = AcceleratedModel(file, "gpu", allow_partial=True)
+    assert not model.fully_accelerated
     assert (model.delegated_ops, model.unsupported_ops, model.partitions) == (placed, left, None)
     assert dict(model.reasons) == dict.fromkeys(left or [], "Operation is not supported.")
     model.close()
@@ -172,7 +172,7 @@ def test_without_a_gpu_the_model_is_refused_with_allow_partial_too(
 ) -> None:
     litert.on = with_cpu(Outcome(NO_ADAPTER, NOT_ALL), Outcome(NO_ADAPTER + XNNPACK))
     with pytest.raises(HardwareError, match="no Vulkan device found"):
-        AcceleratedModel(file, "gpu", partial=True)
+        AcceleratedModel(file, "gpu", allow_partial=True)
     assert litert.opened == litert.closed == 0
 
 
@@ -181,7 +181,7 @@ def test_a_model_is_fully_accelerated_if_the_npu_plugin_accepts_every_operator(
 ) -> None:
     litert.on = lambda *_: Outcome(npu(TOTAL, TOTAL))
     model = AcceleratedModel(file, "npu")
-    assert model.whole
+    assert model.fully_accelerated
     assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (TOTAL, 1, [])
 
 
@@ -195,7 +195,7 @@ def test_an_npu_without_evidence_of_a_plugin_is_refused(
     # What LiteRT says once the CPU runs everything.
     litert.on = lambda *_: Outcome(log, accelerated=True)
     with pytest.raises(HardwareError, match="npu: no vendor library accepts the model"):
-        AcceleratedModel(file, "npu", partial=partial)
+        AcceleratedModel(file, "npu", allow_partial=partial)
     assert litert.closed == litert.opened
 
 
@@ -206,8 +206,8 @@ def test_operators_that_an_npu_does_not_support_are_named(
     litert.on = with_cpu(Outcome(log, NOT_ALL), Outcome(log + XNNPACK, accelerated=True))
     with pytest.raises(HardwareError, match="the npu does not support SPACE_TO_DEPTH"):
         AcceleratedModel(file, "npu")
-    model = AcceleratedModel(file, "npu", partial=True)
-    assert not model.whole
+    model = AcceleratedModel(file, "npu", allow_partial=True)
+    assert not model.fully_accelerated
     assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (
         42,
         1,
@@ -220,7 +220,7 @@ def test_delegated_ops_of_an_npu_without_a_log_line_are_unknown(
 ) -> None:
     log = "INFO: 1 compiler plugins were applied successfully: a plugin\n"
     litert.on = with_cpu(Outcome(log, NOT_ALL), Outcome(log))
-    model = AcceleratedModel(file, "npu", partial=True)
+    model = AcceleratedModel(file, "npu", allow_partial=True)
     assert (model.delegated_ops, model.partitions, model.unsupported_ops) == (None, None, None)
 
 
@@ -229,7 +229,7 @@ def test_an_npu_that_fails_with_the_cpus_help_is_refused(
 ) -> None:
     litert.on = with_cpu(Outcome(npu(42, TOTAL), NOT_ALL), Outcome(npu(42, TOTAL, applied=0)))
     with pytest.raises(HardwareError, match="no vendor library accepts"):
-        AcceleratedModel(file, "npu", partial=True)
+        AcceleratedModel(file, "npu", allow_partial=True)
     assert litert.closed == litert.opened == 1
 
 
@@ -239,7 +239,7 @@ def test_a_precompiled_model_needs_no_plugin(file: TfliteFile, litert: FakeLiter
     assert AcceleratedModel(replace(file, operators=[dispatched]), "npu").delegated_ops == 1
     litert.on = with_cpu(Outcome("", NOT_ALL), Outcome(XNNPACK))
     beside = replace(file, operators=[dispatched, file.operators[0]])
-    model = AcceleratedModel(beside, "npu", partial=True)
+    model = AcceleratedModel(beside, "npu", allow_partial=True)
     assert (model.delegated_ops, model.unsupported_ops) == (1, [file.operators[0].name])
 
 
@@ -250,7 +250,7 @@ def test_litert_without_an_npu_is_refused_although_it_reports_full_acceleration(
     file: TfliteFile,
 ) -> None:
     with pytest.raises(HardwareError, match="npu: no vendor library accepts the model"):
-        AcceleratedModel(file, "npu", partial=True)
+        AcceleratedModel(file, "npu", allow_partial=True)
 
 
 @pytest.mark.parametrize(

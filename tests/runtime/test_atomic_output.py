@@ -118,7 +118,7 @@ def write(text):
             output.path(name).write_text(text)
         output.commit()
 
-def seen():
+def contents():
     return {p.name: p.read_text() for p in folder.iterdir() if p.is_file()}
 
 old = {"a": "old", "b": "old"}  # c is new
@@ -153,15 +153,16 @@ while True:
     if how == "killed":
         assert code == -1
     else:
-        assert {k: v for k, v in seen().items() if k in NAMES} in (old, new), (steps, code, seen())
+        found = {name: text for name, text in contents().items() if name in NAMES}
+        assert found in (old, new), (steps, code, contents())
     if code == 1:
-        assert seen() == old, (steps, seen())
+        assert contents() == old, (steps, contents())
     with AtomicOutput(folder):  # the next run
         pass
     names = sorted(path.name for path in folder.iterdir())
-    assert seen() in (old, new), (steps, code, seen())
+    assert contents() in (old, new), (steps, code, contents())
     assert not [name for name in names if name not in NAMES], (steps, code, names)
-    outcomes.add("new" if seen() == new else "old")
+    outcomes.add("new" if contents() == new else "old")
 print(steps, *sorted(outcomes))
 """
 

@@ -1,4 +1,4 @@
-"""Whatever a file holds, reading it gives a photo or one line; and a folder goes on past it."""
+"""A damaged file gives a photo or an error of one line, and does not stop a folder."""
 
 from __future__ import annotations
 
@@ -155,10 +155,10 @@ def test_a_decompression_bomb_is_refused_before_memory_is_allocated(tmp_path: Pa
     done = subprocess.run(
         [sys.executable, "-c", LARGE_CLAIMS, *paths], capture_output=True, text=True, check=True
     )
-    told = done.stdout.splitlines()
-    assert len(told) == len(paths)
-    assert all("40000 x 20000 is more than 256 megapixels" in line for line in told[:2])
-    assert "chunk.png: damaged or truncated" in told[2]
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(paths)
+    assert all("40000 x 20000 is more than 256 megapixels" in line for line in lines[:2])
+    assert "chunk.png: damaged or truncated" in lines[2]
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(done.stderr.splitlines()[-1]) * unit < 100_000_000
 

@@ -83,11 +83,11 @@ def test_a_depth_network_gets_its_input_range(data: Path) -> None:
     expected = {"0..1": 0.4, "-1..1": -0.2, "0..255": 102, "imagenet": (0.4 - 0.485) / 0.229}
     for values, red in expected.items():
         model = DepthModel(data / "depth_last.tflite", values=values, threads=1)
-        seen = []
+        inputs = []
         run = model._model.run
-        model._model.run = lambda image, run=run, seen=seen: seen.append(image) or run(image)  # type: ignore[method-assign]
+        model._model.run = lambda image, run=run, inputs=inputs: inputs.append(image) or run(image)  # type: ignore[method-assign]
         model.run(photo)
-        np.testing.assert_allclose(seen[0][..., 0], red, rtol=1e-4)
+        np.testing.assert_allclose(inputs[0][..., 0], red, rtol=1e-4)
 
 
 def test_a_bokeh_network_is_refused_as_a_depth_network(data: Path) -> None:
@@ -101,9 +101,9 @@ def test_depth_that_is_not_finite_is_far(
     far_is_bright: bool, value: float, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = DepthModel(data / "depth_last.tflite", threads=1, far_is_bright=far_is_bright)
-    drawn = np.full((32, 48, 1), 2, np.float32)
-    drawn[:8], drawn[8:16], drawn[16:24] = 1, 3, value
-    monkeypatch.setattr(model._model, "run", lambda image: drawn)
+    output = np.full((32, 48, 1), 2, np.float32)
+    output[:8], output[8:16], output[16:24] = 1, 3, value
+    monkeypatch.setattr(model._model, "run", lambda image: output)
     depth = model.run(np.zeros((32, 48, 3), np.uint8))
     assert not depth[16:24].any()
     assert (depth[0, 0, 0], depth[8, 0, 0]) == ((1, 0) if far_is_bright else (0, 1))
@@ -130,7 +130,7 @@ def test_an_unknown_input_range_of_a_depth_network_is_refused(data: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("depth", "said"),
+    ("depth", "message"),
     [
         (np.zeros((4, 4, 3), np.float32), r"must be \[height, width, 1\], not \[4, 4, 3\]"),
         (np.zeros(4, np.float32), r"not \[4\]"),
@@ -139,8 +139,8 @@ def test_an_unknown_input_range_of_a_depth_network_is_refused(data: Path) -> Non
         (np.zeros((4, 4, 1), np.uint16), "not uint16"),
     ],
 )
-def test_an_invalid_depth_map_is_refused(depth: np.ndarray, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_an_invalid_depth_map_is_refused(depth: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         resize_depth(depth, 2, 2)
 
 

@@ -1,4 +1,4 @@
-"""The GPU path on a real Vulkan device, be it in software; skipped, with the reason, without."""
+"""Models on a Vulkan device, which may be emulated. Skipped without one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from helpers.skips import ELSEWHERE
 pytestmark = pytest.mark.usefixtures("vulkan")
 
 
-# Least PSNR from the CPU's picture. The GPU computes in float what the file has in integers, so
-# integer activations give a picture of their own.
+# Least PSNR from the CPU's output. The GPU computes in float what the file has in integers, so
+# integer activations give a output of their own.
 @pytest.mark.parametrize(
     ("scheme", "from_cpu"), [("float32", 90), ("float16", 90), ("int8", 40), ("full-integer", 20)]
 )
@@ -36,12 +36,12 @@ def test_the_gpu_runs_the_whole_model(scheme: str, from_cpu: float, data: Path) 
     worst = {"gpu": np.inf, "cpu": np.inf}
     for photo, full in zip(pack.inputs, pack.outputs, strict=True):
         tensor = photo / np.float32(255)
-        drawn, expected = (np.clip(m.run(tensor), 0, 1) for m in (model, interpreter))
-        assert not np.array_equal(drawn, expected), "bit for bit the CPU's: it did not run there"
-        assert psnr(drawn, expected, border_px=0) > from_cpu
-        for name, picture in (("gpu", drawn), ("cpu", expected)):
-            worst[name] = min(worst[name], psnr(picture, full, border_px=0))
-    # Not further from the full model than the CPU's picture, whatever their distance.
+        gpu_output, expected = (np.clip(m.run(tensor), 0, 1) for m in (model, interpreter))
+        assert not np.array_equal(gpu_output, expected), "identical to the CPU's output"
+        assert psnr(gpu_output, expected, border_px=0) > from_cpu
+        for name, output in (("gpu", gpu_output), ("cpu", expected)):
+            worst[name] = min(worst[name], psnr(output, full, border_px=0))
+    # Not further from the full model than the CPU's output, whatever their distance.
     assert worst["gpu"] > worst["cpu"] - 1.0
     model.close()
 
@@ -65,28 +65,28 @@ def test_operators_that_the_gpu_does_not_support_are_named(data: Path, scene: np
     with BokehModel.open(data / "fourier.tflite", "gpu", allow_partial=True) as model:
         assert set(model.placement.unsupported_ops) == {"COMPLEX_ABS", "RFFT2D"}
         assert 0 < model.placement.delegated_ops < model.placement.total_ops
-        drawn = model.render(scene).pixels.astype(int)
+        gpu_output = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "fourier.tflite", "cpu").render(scene).pixels
-    assert np.abs(drawn - plain).max() <= 1
+    assert np.abs(gpu_output - plain).max() <= 1
 
 
 def test_a_device_in_software_is_not_chosen_by_auto(data: Path) -> None:
-    if "imitates" not in (next(p for p in probe() if p.delegate == "gpu").device or ""):
+    if "emulated" not in (next(p for p in probe() if p.delegate == "gpu").device or ""):
         pytest.skip(f"{ELSEWHERE}this device is a real GPU")
     model = BokehModel.open(data / "small_float16.tflite", "auto")
     assert model.placement.delegate == "cpu"
-    assert any("imitates a GPU" in note for note in model.notes)
+    assert any("emulated by the CPU" in note for note in model.notes)
 
 
 class HalfWrong(AcceleratedModel):
-    """A GPU that loses the picture in half precision; else the real one."""
+    """The real GPU, but its output is wrong in half precision."""
 
-    opened: list[bool]  # float32 or not, in the order of opening
+    opened: list[bool]  # `force_float32` of each opened model
 
-    def __init__(self, *arguments: object, float32: bool = False, **options: object) -> None:
-        super().__init__(*arguments, float32=float32, **options)  # type: ignore[arg-type]
-        self._wrong = not float32
-        self.opened.append(float32)
+    def __init__(self, *arguments: object, force_float32: bool = False, **options: object) -> None:
+        super().__init__(*arguments, force_float32=force_float32, **options)  # type: ignore[arg-type]
+        self._wrong = not force_float32
+        self.opened.append(force_float32)
 
     def run(self, image: np.ndarray) -> np.ndarray:
         return super().run(image) * (0.5 if self._wrong else 1)
@@ -100,11 +100,11 @@ def test_a_wrong_output_in_half_precision_switches_to_float32(
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"
         assert any("runs in float32" in note for note in model.notes)
-        drawn = model.render(scene).pixels.astype(int)
+        gpu_output = model.render(scene).pixels.astype(int)
     plain = BokehModel.open(data / "small_float16.tflite", "cpu").render(scene).pixels
-    assert np.abs(drawn - plain).max() <= 1
+    assert np.abs(gpu_output - plain).max() <= 1
     assert HalfWrong.opened == [False, True]
-    # Known from now on: the picture is not drawn again to find out.
+    # The verdict is cached, so the output is not checked again.
     monkeypatch.setattr(gpu_check, "judge", lambda *_: pytest.fail("checked twice"))
     with BokehModel.open(data / "small_float16.tflite", "gpu") as model:
         assert model.placement.precision == "float32"

@@ -1,4 +1,4 @@
-"""`.tflite` files and reference packs of strangers: an error in one line, or a picture."""
+"""Hostile `.tflite` files and reference packs give an error of one line, or run."""
 
 from __future__ import annotations
 

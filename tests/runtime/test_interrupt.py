@@ -49,17 +49,17 @@ def test_an_error_without_an_interrupt_is_unchanged() -> None:
 
 
 def test_outside_the_main_thread_nothing_changes() -> None:
-    before, seen = signal.getsignal(signal.SIGINT), []
+    before, handlers = signal.getsignal(signal.SIGINT), []
 
     def work() -> None:
         with interruptible() as check:
             check()
-            seen.append(signal.getsignal(signal.SIGINT))
+            handlers.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [before]
+    assert handlers == [before]
 
 
 def test_an_ignored_ctrl_c_stays_ignored() -> None:

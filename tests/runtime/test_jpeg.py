@@ -1,4 +1,4 @@
-"""JPEG files as cameras, and damage, make them."""
+"""JPEG files: kinds that cameras write, and damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A photo's way through the pipeline costs what it costs, however busy the machine is."""
+"""The stages of rendering use no more CPU time on a busy machine than on an idle one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ cv2.setNumThreads(1)
 noise = np.random.default_rng(0).integers(0, 256, (125, 188, 3)).astype(np.uint8)
 photo = cv2.resize(noise, (3000, 2000), interpolation=cv2.INTER_CUBIC)
 path = Path(sys.argv[1]) / "photo.jpg"
-seen = scale(photo, 256, 384)
-drawn = cv2.GaussianBlur(seen, (0, 0), 0.5)  # in focus, so that nothing is left out
+network_input = scale(photo, 256, 384)
+network_output = cv2.GaussianBlur(network_input, (0, 0), 0.5)  # in focus: no step is skipped
 stages = {
     "encode": lambda: write_photo(path, Photo(photo)),
     "decode": lambda: read_photo(path),
     "prepare": lambda: scale(photo, 256, 384),
-    "join": lambda: fuse_detail(photo, drawn, seen),
+    "fuse": lambda: fuse_detail(photo, network_output, network_input),
 }
 burnt = {}
 for name, stage in stages.items():

@@ -64,8 +64,8 @@ def test_several_threads_may_render(model: BokehModel, rng: np.random.Generator)
     photos = [rng.integers(0, 256, (80, 100, 3)).astype(np.uint8) for _ in range(8)]
     expected = [model.render(photo).pixels for photo in photos]
     with ThreadPoolExecutor(4) as pool:
-        drawn = list(pool.map(lambda photo: model.render(photo).pixels, photos))
-    for one, other in zip(drawn, expected, strict=True):
+        output = list(pool.map(lambda photo: model.render(photo).pixels, photos))
+    for one, other in zip(output, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -73,13 +73,13 @@ def test_depth_becomes_the_fourth_channel(data: Path, scene: np.ndarray) -> None
     model = BokehModel.open(data / "small_rgbd.tflite", "cpu", threads=1)
     assert model.takes_depth
     depth = np.linspace(0, 1, 50 * 70, dtype=np.float32).reshape(50, 70, 1)
-    drawn = model.render(scene, depth, network_resolution=True).pixels
+    output = model.render(scene, depth, network_resolution=True).pixels
     frame = Frame.within((300, 400), (64, 96))
     small = scale(scene, frame.height, frame.width)
     tensor = np.concatenate([small, resize_depth(depth, frame.height, frame.width)], axis=2)
     interpreter = TfliteModel((data / "small_rgbd.tflite").read_bytes(), threads=1)
     expected = np.clip(frame.crop(interpreter.run(frame.pad(tensor, (64, 96)))), 0, 1)
-    np.testing.assert_allclose(drawn / 255, expected, atol=0.51 / 255)
+    np.testing.assert_allclose(output / 255, expected, atol=0.51 / 255)
 
 
 def test_a_missing_or_unneeded_depth_map_is_refused(
@@ -122,8 +122,8 @@ def test_metadata_of_an_unknown_resampling_is_refused(data: Path, tmp_path: Path
     content = (data / "small_float16.tflite").read_bytes()
     other = content.replace(b'"resampling": "area"', b'"resampling": "nope"')
     (tmp_path / "other.tflite").write_bytes(other)
-    said = r"other\.tflite: .*'nope' is not supported by this version \(area and bicubic are\)"
-    with pytest.raises(InputError, match=said):
+    message = r"other\.tflite: .*'nope' is not supported by this version \(area and bicubic are\)"
+    with pytest.raises(InputError, match=message):
         read_metadata(tmp_path / "other.tflite")
 
 
@@ -137,9 +137,9 @@ def test_the_resampling_of_the_metadata_is_used(
     assert len(other) == len(content)
     (tmp_path / "bicubic.tflite").write_bytes(other)
     assert read_metadata(tmp_path / "bicubic.tflite").resampling == "bicubic"
-    drawn = BokehModel.open(tmp_path / "bicubic.tflite", "cpu").render(scene).pixels
+    output = BokehModel.open(tmp_path / "bicubic.tflite", "cpu").render(scene).pixels
     usual = BokehModel.open(data / "small_float16.tflite", "cpu").render(scene).pixels
-    assert (drawn != usual).any()
+    assert (output != usual).any()
 
 
 @pytest.mark.parametrize("name", ["demo_pynet_float16.tflite", "demo_pynet_int8.tflite"])
@@ -151,9 +151,9 @@ def test_the_shipped_models_match_their_reference_pack(name: str) -> None:
     pack = find_reference(shipped_model(name), metadata)
     assert pack is not None
     model = TfliteModel(shipped_model(name).read_bytes())
-    drawn = np.clip(model.run(pack.inputs[0] / np.float32(255)), 0, 1)
+    output = np.clip(model.run(pack.inputs[0] / np.float32(255)), 0, 1)
     measured = metadata.fidelity["psnr_db_worst"]
-    assert psnr(drawn, pack.outputs[0], border_px=0) > measured - 0.5
+    assert psnr(output, pack.outputs[0], border_px=0) > measured - 0.5
 
 
 def test_a_model_works_without_its_reference_pack(data: Path, tmp_path: Path) -> None:

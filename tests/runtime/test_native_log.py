@@ -1,4 +1,4 @@
-"""The process's standard output and error are what they were, whatever overlaps."""
+"""Redirections restore standard output and standard error, however they overlap."""
 
 from __future__ import annotations
 
@@ -170,22 +170,22 @@ def test_the_log_is_captured_without_standard_streams(without: str, tmp_path: Pa
         "            pass\n"
         "    return found\n"
         f"{without}\n"
-        "before, seen = open_ones(), []\n"
+        "before, captured = open_ones(), []\n"
         "for _ in range(2):\n"
         "    with hide_native_log(False) as stderr:\n"
-        "        stderr.write('told')\n"
+        "        stderr.write('shown')\n"
         "        with capture_native_log() as log:\n"
         "            os.write(2, b'native')\n"
-        "            seen.append(log())\n"
+        "            captured.append(log())\n"
         "with hide_native_log(True):\n"
         "    pass\n"
         "after = open_ones()\n"
-        f"with open({str(tmp_path / 'seen')!r}, 'w') as file:\n"
-        "    file.write(f'{seen} {after == before}')\n"
+        f"with open({str(tmp_path / 'captured')!r}, 'w') as file:\n"
+        "    file.write(f'{captured} {after == before}')\n"
     )
     # A closed stream that Python would flush at its end is this program's doing.
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "seen").read_text() == "['native', 'native'] True"
+    assert (tmp_path / "captured").read_text() == "['native', 'native'] True"
 
 
 def test_the_exit_handler_is_registered_once() -> None:
@@ -205,10 +205,10 @@ def test_the_exit_handler_is_registered_once() -> None:
 def test_an_unexpected_error_shows_the_hidden_messages(capfd: pytest.CaptureFixture[str]) -> None:
     def fails() -> None:
         with hide_native_log(verbose=False) as stderr:
-            stderr.write("told\n")
+            stderr.write("shown\n")
             os.write(2, b"why\n")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
-    assert capfd.readouterr().err == "told\nwhy\n"
+    assert capfd.readouterr().err == "shown\nwhy\n"

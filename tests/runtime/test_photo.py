@@ -291,14 +291,14 @@ def test_png_of_sixteen_bits(
     assert again.grey == (photo.grey and photo.alpha is None)  # grey with alpha is written as RGBA
 
 
-@pytest.mark.parametrize(("primaries", "transfer", "told"), [(1, 13, 0), (9, 16, 1)])
+@pytest.mark.parametrize(("primaries", "transfer", "note_count"), [(1, 13, 0), (9, 16, 1)])
 def test_a_colour_space_that_is_not_kept_is_noted(
-    primaries: int, transfer: int, told: int, tmp_path: Path
+    primaries: int, transfer: int, note_count: int, tmp_path: Path
 ) -> None:
     chunk = png_chunk(b"cICP", bytes([primaries, transfer, 0, 1]))
     content = deep_png(np.zeros((4, 4, 3), np.uint16), 2, chunk)
     (tmp_path / "photo.png").write_bytes(content)
-    assert len(read_photo(tmp_path / "photo.png").notes) == told
+    assert len(read_photo(tmp_path / "photo.png").notes) == note_count
 
 
 @pytest.mark.parametrize(

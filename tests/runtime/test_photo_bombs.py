@@ -1,4 +1,4 @@
-"""Photos made to fill memory: small files that unpack to a gigabyte."""
+"""Decompression bombs: small photo files that unpack to a gigabyte."""
 
 from __future__ import annotations
 
@@ -84,6 +84,6 @@ def test_a_decompression_bomb_is_refused(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said, megabytes = done.stdout.splitlines()
-    assert said == "refused" or (said == "64 64 3" and not must_be_refused)
+    outcome, megabytes = done.stdout.splitlines()
+    assert outcome == "refused" or (outcome == "64 64 3" and not must_be_refused)
     assert int(megabytes) < MOST_MEGABYTES

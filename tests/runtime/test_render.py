@@ -197,7 +197,7 @@ def test_depth_maps_and_masks_of_a_folder_are_not_rendered(
 def test_a_photo_is_not_its_own_depth_map(tmp_path: Path, scene: np.ndarray) -> None:
     write_photo(tmp_path / "a.jpg", Photo(scene))
     ((job,), _) = jobs_for_folder(tmp_path, tmp_path / "out", tmp_path)
-    assert job.depth == tmp_path / "a.png"  # missing, which is told when it is due
+    assert job.depth == tmp_path / "a.png"  # missing, which is reported when it is rendered
     write_photo(tmp_path / "a.tif", Photo(scene, grey=True))
     ((job,), _) = jobs_for_folder(tmp_path, tmp_path / "out", tmp_path)
     assert job.depth == tmp_path / "a.tif"

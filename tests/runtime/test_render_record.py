@@ -1,4 +1,4 @@
-"""What of a folder is rendered again, and what is not."""
+"""Which photos of a folder are rendered again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def render(cwd: Path, *arguments: object) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
-    return {**report, "said": done.stderr}
+    return {**report, "stderr": done.stderr}
 
 
 def rendered(report: dict[str, Any]) -> list[str]:
@@ -54,12 +54,12 @@ def test_another_model_renders_the_folder_again(photos: Path, data: Path, tmp_pa
     first = read_photo(tmp_path / "out" / "b.png").pixels
     again = render(tmp_path, "-m", float16)
     assert (rendered(again), again["up_to_date"], again["rerendered"]) == ([], 3, [])
-    assert "0 rendered, 3 up to date, 0 failed" in again["said"]
+    assert "0 rendered, 3 up to date, 0 failed" in again["stderr"]
 
     other = render(tmp_path, "-m", int8)
     assert rendered(other) == list(NAMES)
     assert other["rerendered"] == [{"reason": "the model changed", "photos": 3}]
-    assert "rendering 3 photos again: the model changed" in other["said"]
+    assert "rendering 3 photos again: the model changed" in other["stderr"]
     assert (read_photo(tmp_path / "out" / "b.png").pixels != first).any()
     # By content: a copy of the model is the same one.
     shutil.copy(int8, tmp_path / "copy.tflite")
@@ -273,13 +273,13 @@ def test_results_with_the_same_name_are_refused(photos: Path, tmp_path: Path) ->
             jobs_for_folder(photos, tmp_path / "out", None)
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("case_sensitive", [True, False])
 def test_names_that_differ_only_in_case_need_a_case_sensitive_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case_sensitive: bool
 ) -> None:
     jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("A.jpg", "a.jpg")]
     (tmp_path / "out").mkdir()
-    if not told:
+    if not case_sensitive:
         monkeypatch.setattr("bokeh_runtime.render_jobs._is_case_sensitive", lambda folder: False)
         with pytest.raises(InputError, match=r"a\.jpg: .* ignores case, .* that of A\.jpg"):
             check_case_collisions(jobs)

@@ -1,4 +1,4 @@
-"""TIFF files in the forms that cameras, scanners and editors write."""
+"""TIFF files: kinds that cameras, scanners and editors write."""
 
 from __future__ import annotations
 

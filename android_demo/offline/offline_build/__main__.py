@@ -39,6 +39,11 @@ def build(output: Path, *, fresh: bool = False) -> Path:
     Raises:
         BuildError: If anything is not as it should be.
     """
+    if sys.platform != "linux":
+        raise BuildError(
+            "this build uses Debian's programs and runs on Linux alone; elsewhere, open "
+            "android_demo/ in Android Studio"
+        )
     work = output / "work"
     work.mkdir(parents=True, exist_ok=True)
     downloads = fetch.cache()

@@ -1,1 +1,1 @@
-"""What rows are measured on besides this machine: a phone over adb, ARM kernels under QEMU."""
+"""Devices other than this machine: a phone over adb, and ARM CPU kernels under QEMU."""

@@ -6,7 +6,6 @@ app's side of it in tests.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
 import shutil
@@ -20,11 +19,17 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench import child_process
+from bokeh_bench.devices.adb import Adb
 from bokeh_bench.devices.phone_answer import read_answer
-from bokeh_bench.measure.fidelity import fidelity_of
+from bokeh_bench.measure.cases import (
+    WARM_UP_SECONDS,
+    BenchmarkCase,
+    ModelUnderTest,
+    read_model_under_test,
+)
+from bokeh_bench.measure.fidelity import measure_fidelity
 from bokeh_bench.measure.latency import Latency
-from bokeh_bench.measure.matrix import WARM_UP_SECONDS, Cell, Subject, read_subject
-from bokeh_bench.measure.references import FullModel
+from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report, Row
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError, printable
@@ -40,93 +45,40 @@ PUSHED = "/data/local/tmp/bokeh-bench"
 INTERRUPTED = "interrupted"
 WRITTEN = f"/sdcard/Android/data/{PACKAGE}/files/bench"
 _POLL_SECONDS = 1.0
-_CLEAN_UP_SECONDS = 30.0
-
-
-class Adb:
-    """The program `adb`, and one phone.
-
-    Args:
-        serial: Of the phone; None takes the only one.
-        seconds: The limit for each call of adb.
-
-    Raises:
-        HardwareError: If adb is not installed or hangs, or the phone is not there or not ready.
-        InputError: If there are several phones and none was named.
-    """
-
-    def __init__(self, serial: str | None, seconds: float = child_process.SECONDS) -> None:
-        self._seconds = seconds
-        program = shutil.which("adb")
-        if program is None:
-            raise HardwareError("android: adb is not installed; apt install adb")
-        self._command = [program]
-        self.serial = _choose(self._run("devices").splitlines()[1:], serial)
-        self._command += ["-s", self.serial]
-
-    def shell(self, command: str) -> str:
-        """Returns what a command on the phone prints; old phones tell no exit codes."""
-        return self._run("shell", command).replace("\r\n", "\n").strip()
-
-    def push(self, local: Path, remote: str) -> None:
-        """Copies a folder's content to the phone."""
-        self._run("push", f"{local}/.", remote)
-
-    def pull(self, remote: str, local: Path) -> None:
-        """Copies a folder from the phone into a folder."""
-        self._run("pull", remote, str(local))
-
-    def remove(self, *remote: str) -> None:
-        """Removes folders from the phone, if it lets us in a while: at the end of all."""
-        self._seconds = min(self._seconds, _CLEAN_UP_SECONDS)
-        with contextlib.suppress(HardwareError):
-            self.shell(f"rm -rf {' '.join(remote)}")
-
-    def _run(self, *words: str) -> str:
-        try:
-            done = child_process.run([*self._command, *words], seconds=self._seconds)
-        except child_process.TimeLimitError as error:
-            raise HardwareError(
-                f"android: adb {words[0]} {error}; check the cable, or adb kill-server"
-            ) from error
-        if done.returncode and words[0] != "shell":
-            lines = (done.stderr or done.stdout).strip().splitlines() or ["no word why"]
-            raise HardwareError(f"android: adb {words[0]} failed ({lines[-1]}); check the cable")
-        return done.stdout
 
 
 def measure_android(
     report: Report,
-    matrix: Sequence[Cell],
+    cases: Sequence[BenchmarkCase],
     runs: int,
     seconds: float,
-    full_model: FullModel,
+    full_model: FullModelReferences,
     serial: str | None,
-    say: Callable[[str], None],
-    timeout_seconds: float = child_process.SECONDS,
+    progress: Callable[[str], None],
+    timeout_seconds: float = child_process.TIMEOUT_SECONDS,
 ) -> Iterator[Report]:
-    """Has the app measure, and yields the report with the phone's rows.
+    """Has the app measure the cases, and yields the report with the phone's rows.
 
-    If the app ends before all is measured, as where a GPU's driver takes it down, or the phone
-    does not answer any more, the rows that it wrote are kept and the others say why they are
-    missing.
+    If the app crashes (as a GPU driver may cause) or the phone stops answering, the rows that the
+    app has written are kept, and the other cases fail with the reason.
 
     Args:
-        report: To which the rows are added.
-        matrix: What to measure.
-        runs: At least so many timed runs.
-        seconds: And for so long.
-        full_model: What the pictures are held against.
-        serial: Of the phone; None takes the only one.
-        say: Told what is being done.
-        timeout_seconds: The limit for each call of adb; and an app that says nothing of a row for
-            so long, beyond the time that it was asked to measure, is given up.
+        report: The rows are added to it.
+        cases: What to measure.
+        runs: Minimum number of timed runs.
+        seconds: Minimum total time of the timed runs.
+        full_model: Source of the full model's reference outputs.
+        serial: Serial number of the phone; None uses the only one attached.
+        progress: Called with a description of each step.
+        timeout_seconds: Time limit for each call of adb, and (plus measuring time) for each row.
 
     Raises:
-        HardwareError: If there is no phone, no app on it, or what it writes cannot be read.
-        InputError: If a model cannot be read.
+        HardwareError: If there is no phone, no app on it, or its result cannot be read.
+        InputError: If a model cannot be read, or several phones are attached and none was named.
     """
-    subjects = {path: read_subject(path, full_model) for path in {cell.model for cell in matrix}}
+    models = {
+        path: read_model_under_test(path, full_model) for path in {case.model for case in cases}
+    }
     phone = Adb(serial, timeout_seconds)
     if not phone.shell(f"pm path {PACKAGE}").startswith("package:"):
         raise HardwareError(
@@ -137,22 +89,22 @@ def measure_android(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pushed").mkdir()
-        _write_request(folder / "pushed", matrix, subjects, runs, seconds)
+        _write_request(folder / "pushed", cases, models, runs, seconds)
         environment, rows = report.environment, list[Row]()
         try:
-            say(f"copying {len(subjects)} models to {phone.serial}")
+            progress(f"copying {len(models)} models to {phone.serial}")
             missing = _start(phone, folder / "pushed", pushed, run)
             if not missing:
                 limit = timeout_seconds + WARM_UP_SECONDS + seconds
-                missing, found = _finish(phone, written, folder, limit, say)
+                missing, found = _finish(phone, written, folder, limit, progress)
                 if found:
                     folder /= run
-                    environment, rows = _read_result(folder, phone.serial, matrix, subjects)
+                    environment, rows = _read_result(folder, phone.serial, cases, models)
         finally:
             phone.remove(pushed, written)
     failed = [
-        replace(_empty(cell, subjects, phone.serial), failure=missing, failure_kind="hardware")
-        for cell in matrix[len(rows) :]
+        replace(_empty(case, models, phone.serial), failure=missing, failure_kind="hardware")
+        for case in cases[len(rows) :]
     ]
     yield replace(report, environment=environment, rows=[*rows, *failed])
     if missing == INTERRUPTED:
@@ -160,7 +112,7 @@ def measure_android(
 
 
 def _start(phone: Adb, local: Path, pushed: str, run: str) -> str:
-    """Starts the app, and returns why it does not start ("" if it does)."""
+    """Starts the app. Returns the reason if it does not start, otherwise ""."""
     try:
         phone.shell(f"mkdir -p {pushed}")
         phone.push(local, pushed)
@@ -173,12 +125,12 @@ def _start(phone: Adb, local: Path, pushed: str, run: str) -> str:
 
 
 def _finish(
-    phone: Adb, written: str, folder: Path, limit: float, say: Callable[[str], None]
+    phone: Adb, written: str, folder: Path, limit: float, progress: Callable[[str], None]
 ) -> tuple[str, bool]:
-    """Waits for the app; returns why it did not finish ("" if it did), and if its rows came."""
+    """Waits for the app. Returns why it did not finish ("" if it did), and whether it sent rows."""
     missing = ""
     try:
-        missing = _wait(phone, written, limit, say)
+        missing = _wait(phone, written, limit, progress)
         phone.pull(written, folder)
     except KeyboardInterrupt:
         missing = INTERRUPTED
@@ -188,41 +140,18 @@ def _finish(
     return missing, True
 
 
-def _choose(lines: Sequence[str], serial: str | None) -> str:
-    states = dict(line.split("\t")[:2] for line in lines if "\t" in line)
-    if serial is None:
-        if not states:
-            raise HardwareError(
-                "android: no phone is attached; connect one with USB debugging on (adb devices "
-                "lists it)"
-            )
-        if len(states) > 1:
-            raise InputError(
-                f"--device android: several phones; give one of android:{', android:'.join(states)}"
-            )
-        serial = next(iter(states))
-    state = states.get(serial)
-    if state is None:
-        raise HardwareError(f"android: no phone {serial} is attached; adb devices lists them")
-    if state != "device":
-        raise HardwareError(
-            f"android: {serial} is {state}; unlock it, allow USB debugging on its screen, try again"
-        )
-    return serial
-
-
 def _write_request(
     folder: Path,
-    matrix: Sequence[Cell],
-    subjects: dict[Path, Subject],
+    cases: Sequence[BenchmarkCase],
+    models: dict[Path, ModelUnderTest],
     runs: int,
     seconds: float,
 ) -> None:
     inputs = {}
-    for path, subject in subjects.items():
+    for path, model in models.items():
         shutil.copyfile(path, folder / path.name)
-        if subject.expectations:
-            pixels = np.stack([one.pixels for one in subject.expectations])
+        if model.reference_samples:
+            pixels = np.stack([sample.network_input for sample in model.reference_samples])
             (folder / f"{path.name}.u8").write_bytes(pixels.tobytes())
             inputs[path.name] = {"file": f"{path.name}.u8", "shape": list(pixels.shape)}
     request = {
@@ -231,16 +160,16 @@ def _write_request(
         "min_seconds": seconds,
         "max_warm_up_seconds": WARM_UP_SECONDS,
         "rows": [
-            {"model": cell.model.name, "delegate": cell.delegate, "threads": cell.threads}
-            for cell in matrix
+            {"model": case.model.name, "delegate": case.delegate, "threads": case.threads}
+            for case in cases
         ],
         "inputs": inputs,
     }
     (folder / "request.json").write_text(json.dumps(request, indent=1), encoding="utf-8")
 
 
-def _wait(phone: Adb, written: str, limit: float, say: Callable[[str], None]) -> str:
-    """Waits for the app, and returns why it did not finish ("" if it did)."""
+def _wait(phone: Adb, written: str, limit: float, progress: Callable[[str], None]) -> str:
+    """Waits for the app. Returns the reason if it did not finish, otherwise ""."""
     last, heard, gone = "", time.monotonic(), 0
     while True:
         status = phone.shell(f"cat {written}/status.json 2>/dev/null")
@@ -254,23 +183,23 @@ def _wait(phone: Adb, written: str, limit: float, say: Callable[[str], None]) ->
             state = {}
         if state.get("finished"):
             return ""
-        say(printable(f"{phone.serial}: {state.get('progress', 'starting')}"))
+        progress(printable(f"{phone.serial}: {state.get('progress', 'starting')}"))
         gone = 0 if phone.shell(f"pidof {PACKAGE}") else gone + 1
         if gone >= 3:
             return (
                 f"android: the app ended at {state.get('progress', 'its start')}; "
-                f"adb -s {phone.serial} logcat -b crash tells why"
+                f"adb -s {phone.serial} logcat -b crash shows the reason"
             )
         if time.monotonic() - heard > limit:
             return (
-                f"android: {phone.serial} said nothing for {limit:.0f} s; "
-                "keep its screen on and the app in front, or give more with --timeout"
+                f"android: no progress on {phone.serial} for {limit:.0f} s; keep its screen on and "
+                "the app in the foreground, or give a longer --timeout"
             )
         time.sleep(_POLL_SECONDS)
 
 
 def _read_result(
-    folder: Path, serial: str, matrix: Sequence[Cell], subjects: dict[Path, Subject]
+    folder: Path, serial: str, cases: Sequence[BenchmarkCase], models: dict[Path, ModelUnderTest]
 ) -> tuple[dict[str, Any], list[Row]]:
     path = folder / "result.json"
     try:
@@ -281,9 +210,9 @@ def _read_result(
                 f"{RESULT_SCHEMA}; install the matching app"
             )
         rows = [
-            _row(_empty(cell, subjects, serial), entry, subjects[cell.model], folder)
+            _row(_empty(case, models, serial), entry, models[case.model], folder)
             # An app that ended early wrote fewer.
-            for entry, cell in zip(result["rows"], matrix, strict=False)
+            for entry, case in zip(result["rows"], cases, strict=False)
         ]
         return dict(result["environment"]), rows
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -294,24 +223,25 @@ def _read_result(
         ) from error
 
 
-def _empty(cell: Cell, subjects: dict[Path, Subject], serial: str) -> Row:
-    return Row(subjects[cell.model].described, cell.delegate, cell.threads, device=serial)
+def _empty(case: BenchmarkCase, models: dict[Path, ModelUnderTest], serial: str) -> Row:
+    return Row(models[case.model].summary, case.delegate, case.threads, device=serial)
 
 
-def _row(row: Row, entry: dict[str, Any], subject: Subject, folder: Path) -> Row:
+def _row(row: Row, entry: dict[str, Any], model: ModelUnderTest, folder: Path) -> Row:
     if entry["failure"]:
         return replace(row, failure=entry["failure"], failure_kind="hardware")
     placement = _placement(row, entry["placement"])
     latency = Latency(
         entry["load_ms"], entry["first_inference_ms"], entry["warm_up_runs"], entry["runs_ms"]
     )
-    drawn: list[FloatImage] = []
+    notes = [*model.notes, *placement.notes, *latency.notes]
+    outputs: list[FloatImage] = []
     if entry.get("outputs"):
         values = np.fromfile(folder / entry["outputs"], "<f4")
-        drawn = list(values.reshape(entry["output_shape"]))
+        outputs = list(values.reshape(entry["output_shape"]))
     try:
-        fidelity, pictures, faults = fidelity_of(
-            "full_model", zip(subject.expectations, drawn, strict=True)
+        fidelity, images, fidelity_notes = measure_fidelity(
+            "full_model", zip(model.reference_samples, outputs, strict=True)
         )
     except InputError as error:
         return replace(row, failure=str(error), failure_kind="input")
@@ -322,23 +252,23 @@ def _row(row: Row, entry: dict[str, Any], subject: Subject, folder: Path) -> Row
         peak_rss_bytes=entry.get("peak_rss_bytes"),
         temperature_c=entry.get("temperature_c"),
         fidelity=fidelity,
-        pictures=pictures,
-        operators_note="operators are not timed on phones",
-        notes=[*subject.notes, *placement.notes, *latency.notes, *entry.get("notes", []), *faults],
+        sample_images=images,
+        operator_times_note="operators are not profiled on phones",
+        notes=[*notes, *entry.get("notes", []), *fidelity_notes],
     )
 
 
 def _placement(row: Row, entry: dict[str, Any]) -> Placement:
-    """Returns where the phone says that a row ran.
+    """Returns the placement that the phone reports.
 
     Raises:
-        ValueError: If that contradicts itself or what was asked for.
+        ValueError: If it is inconsistent, or not the requested delegate.
     """
     known = {field.name for field in fields(Placement)}
     placement = Placement(**{k: v for k, v in entry.items() if k in known})
     placed, total = placement.delegated_ops, placement.total_ops
     if placed is not None and not 0 <= placed <= total:
-        raise ValueError(f"{row.name}: {placed} of {total} operators")
+        raise ValueError(f"{row.name}: {placed} of {total} ops delegated")
     if row.delegate not in ("auto", placement.delegate):
         raise ValueError(f"{row.name}: ran on {placement.delegate}")
     return placement

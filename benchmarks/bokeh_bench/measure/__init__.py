@@ -1,1 +1,1 @@
-"""What is measured of a model: latency, fidelity, operator times, the references, and the rows."""
+"""Measuring a model: latency, fidelity, operator times, and the rows of the report."""

@@ -1,4 +1,4 @@
-"""The fidelity of what a device computed to what was expected of it."""
+"""The fidelity of a model's outputs to reference outputs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bokeh_bench.measure.references import Expectation
-from bokeh_bench.measure.rows import Picture
+from bokeh_bench.measure.references import ReferenceSample
+from bokeh_bench.measure.rows import SampleImages
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import (
@@ -19,47 +19,49 @@ from bokeh_runtime.metrics.fidelity import (
 )
 
 BROKEN_DB = 10.0
+"""Below this PSNR to the full model, in dB, the output is noted as a different image."""
 
 
-def fidelity_of(
-    vs: str, drawn: Iterator[tuple[Expectation, FloatImage]]
-) -> tuple[list[PerceptualFidelity], list[Picture], list[str]]:
-    """Compares pictures with what was expected, in every protocol that fits them.
+def measure_fidelity(
+    vs: str, outputs: Iterator[tuple[ReferenceSample, FloatImage]]
+) -> tuple[list[PerceptualFidelity], list[SampleImages], list[str]]:
+    """Compares outputs with their references, in every protocol that fits the image size.
 
     Args:
-        vs: "full_model" or "ground_truth".
-        drawn: The expectation and the picture, not clipped.
+        vs: What the references are: "full_model" or "ground_truth".
+        outputs: Each sample with the model's output, [height, width, 3], not clipped.
 
     Returns:
-        The fidelity in each protocol, the pictures if `vs` is "full_model", and notes.
+        The fidelity in each protocol, the images if `vs` is "full_model", and notes.
 
     Raises:
-        InputError: If a picture has another shape than was expected, or is not finite: a number
-            for how near it comes would be made up.
+        InputError: If an output has a different shape from its reference, or holds NaN or
+            infinity. Such an output has no meaningful PSNR.
     """
     found: dict[str, list[PerceptualImageFidelity]] = {}
-    pictures, notes = [], []
-    for expectation, output in drawn:
-        wanted = expectation.wanted
-        if output.shape != wanted.shape:
+    images, notes = [], []
+    for sample, output in outputs:
+        reference = sample.reference_output
+        if output.shape != reference.shape:
             raise InputError(
-                f"{expectation.name}: drawn as {list(output.shape)}, not {list(wanted.shape)}; "
-                "give the reference pack of the model's own conversion"
+                f"{sample.name}: the output has shape {list(output.shape)}, the reference "
+                f"{list(reference.shape)}; give the reference pack of the model's own conversion"
             )
         if not np.isfinite(output).all():
             raise InputError(
-                f"draws NaN or infinity for {expectation.name}; convert the model again, or try "
-                "another --delegate"
+                f"the output for {sample.name} contains NaN or infinity; convert the model again, "
+                "or try another --delegate"
             )
-        picture = np.clip(output, 0, 1)
-        for protocol in protocols_for(*wanted.shape[:2]):
+        clipped = np.clip(output, 0, 1)
+        for protocol in protocols_for(*reference.shape[:2]):
             border = PROTOCOLS[protocol]
-            one = compare_perceptually(expectation.name, picture, wanted, border_px=border)
-            found.setdefault(protocol, []).append(one)
+            image = compare_perceptually(sample.name, clipped, reference, border_px=border)
+            found.setdefault(protocol, []).append(image)
         if vs == "full_model":
-            pictures.append(Picture(expectation.name, expectation.pixels[..., :3], wanted, picture))
+            photo = sample.network_input[..., :3]
+            images.append(SampleImages(sample.name, photo, reference, clipped))
     worst = min((image.psnr_db for image in found.get("full", [])), default=np.inf)
     if vs == "full_model" and worst < BROKEN_DB:
-        notes.append(f"draws another picture than the full model ({worst:.1f} dB)")
-    fidelity = [PerceptualFidelity(images, vs, protocol) for protocol, images in found.items()]
-    return fidelity, pictures, notes
+        notes.append(f"the output does not match the full model's (worst PSNR {worst:.1f} dB)")
+    fidelity = [PerceptualFidelity(each, vs, protocol) for protocol, each in found.items()]
+    return fidelity, images, notes

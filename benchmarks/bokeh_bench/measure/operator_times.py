@@ -1,4 +1,4 @@
-"""How long each kind of operator takes."""
+"""Time per operator type, from LiteRT's profiler."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from pathlib import Path
 from bokeh_bench import child_process
 
 _BEGIN, _END = "Summary by node type", "Delegate Statistics"
-_ROW = re.compile(r"\s*(?P<kind>\S.*?)\s+(?P<count>\d+)\s+(?P<ms>[\d.]+)\s+(?P<percent>[\d.]+)%\s")
+_ROW = re.compile(r"\s*(?P<type>\S.*?)\s+(?P<count>\d+)\s+(?P<ms>[\d.]+)\s+(?P<percent>[\d.]+)%\s")
 
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """One kind of operator: XNNPACK's kernel, or the interpreter's own operator.
+    """All operators of one node type: an XNNPACK kernel, or the interpreter's own operator.
 
     Attributes:
-        kind: As LiteRT names it, such as "Convolution (NHWC, F32) IGEMM".
-        count: How many of them the model has.
-        ms: Of all of them in one inference; on average.
-        share: Of the sum over all kinds, 0 to 1.
+        node_type: LiteRT's name, such as "Convolution (NHWC, F32) IGEMM".
+        count: Number of such operators in the model.
+        time_ms: Mean time of all of them together in one inference.
+        share: Fraction of the total over all node types, in [0, 1].
     """
 
-    kind: str
+    node_type: str
     count: int
-    ms: float
+    time_ms: float
     share: float
 
 
-def measure_operators(
-    path: Path, delegate: str, threads: int | None, seconds: float = child_process.SECONDS
+def measure_operator_times(
+    path: Path, delegate: str, threads: int | None, seconds: float = child_process.TIMEOUT_SECONDS
 ) -> tuple[list[OperatorTime], str]:
-    """Times the operators of a model in a process of its own.
+    """Profiles the operators of a model in a separate process.
 
     Args:
         path: The .tflite file.
-        delegate: That runs it.
-        threads: Of the CPU; None takes all cores.
-        seconds: After these it is given up.
+        delegate: The delegate that runs it. Only "cpu" can be profiled.
+        threads: Number of CPU threads; None uses all cores.
+        seconds: Time limit of the process.
 
     Returns:
-        The slowest kind first, and why there are none ("" if there are).
+        The operator times, slowest first, and the reason if there are none (otherwise "").
     """
     if delegate != "cpu":
-        return [], f"LiteRT does not time operators on the {delegate}"
+        return [], f"LiteRT does not profile operators on the {delegate}"
     count = threads or os.cpu_count() or 1
     command = [
         sys.executable,
@@ -58,22 +58,22 @@ def measure_operators(
     try:
         done = child_process.run(command, seconds=seconds)
     except child_process.TimeLimitError as error:
-        return [], f"timing the operators {error}"
+        return [], f"profiling the operators {error}"
     if done.returncode:
         last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return [], f"LiteRT did not time the operators ({last[-1]})"
-    found = read_summary(done.stdout)
-    return found, "" if found else "LiteRT's table of operator times is empty"
+        return [], f"LiteRT failed to profile the operators ({last[-1]})"
+    times = parse_profile(done.stdout)
+    return times, "" if times else "LiteRT's operator profile is empty"
 
 
-def read_summary(text: str) -> list[OperatorTime]:
-    """Reads the table of `bokeh_bench.workers.operator_profile`."""
+def parse_profile(text: str) -> list[OperatorTime]:
+    """Parses the profile summary that `bokeh_bench.workers.operator_profile` prints."""
     rows = map(_ROW.match, text.partition(_BEGIN)[2].partition(_END)[0].splitlines())
     return [
         OperatorTime(
-            kind=row["kind"].removeprefix("Delegate/"),
+            node_type=row["type"].removeprefix("Delegate/"),
             count=int(row["count"]),
-            ms=int(row["count"]) * float(row["ms"]),
+            time_ms=int(row["count"]) * float(row["ms"]),
             share=float(row["percent"]) / 100,
         )
         for row in rows

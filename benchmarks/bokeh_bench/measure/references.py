@@ -1,4 +1,4 @@
-"""What a model's pictures are held against: the full model's, and the ground truth."""
+"""Reference outputs to compare a model's outputs with: the full model's, and ground truth."""
 
 from __future__ import annotations
 
@@ -28,28 +28,31 @@ from bokeh_runtime.tflite.reference_pack import (
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """A photo as the network sees it, and the picture that is wanted.
+class ReferenceSample:
+    """A network input and the output that the model should produce for it.
 
     Attributes:
-        name: Of the photo.
-        pixels: uint8 [height, width, 3 or 4], standing for 0 to 1.
-        wanted: float [output height, output width, 3] in [0, 1].
+        name: Name of the photo.
+        network_input: uint8 [height, width, 3 or 4]; 0 to 255 stand for 0 to 1.
+        reference_output: float [output height, output width, 3] in [0, 1].
     """
 
     name: str
-    pixels: npt.NDArray[np.uint8]
-    wanted: FloatImage
+    network_input: npt.NDArray[np.uint8]
+    reference_output: FloatImage
 
 
-class FullModel:
-    """Where the full model's pictures come from.
+class FullModelReferences:
+    """The full model's outputs, from a reference pack or by running the trained model.
 
     Args:
-        pack: A reference pack for all models; None takes the one beside each.
-        source: The trained model: it is run (needs the extra `convert`). None takes a pack.
-        photos: Folder of photos for `source`; None takes those that ship with the package.
-        say: Told what is being done.
+        pack: A reference pack for all models; None uses the one next to each model.
+        source: The trained model, which is run (needs the extra `convert`); None uses a pack.
+        photos: Folder of photos to run `source` on; None uses those that ship with the package.
+        progress: Called with a description of each step.
+
+    Raises:
+        InputError: If the pack cannot be read.
     """
 
     def __init__(
@@ -57,40 +60,43 @@ class FullModel:
         pack: Path | None,
         source: Path | None,
         photos: Path | None,
-        say: Callable[[str], None],
+        progress: Callable[[str], None],
     ) -> None:
         self._pack = None if pack is None else load_reference(pack)
-        self._pack_path, self._source, self._photos, self._say = pack, source, photos, say
-        self._drawn: dict[tuple[int, ...], tuple[Reference, str, list[str]]] = {}
+        self._pack_path, self._source, self._photos, self._progress = pack, source, photos, progress
+        self._by_shape: dict[tuple[int, ...], tuple[Reference, str, list[str]]] = {}
 
     def reference_for(
         self, path: Path, metadata: ModelMetadata | None, shape: tuple[int, ...]
     ) -> tuple[Reference | None, list[str]]:
-        """Returns what the full model draws for a model's input, and what to know about it.
+        """Returns inputs with the full model's outputs, and notes on them.
 
         Args:
             path: The .tflite file.
-            metadata: Of the file.
-            shape: Height, width and channels of its input.
+            metadata: The file's metadata; None if it has none.
+            shape: Height, width and channels of the file's input.
+
+        Returns:
+            The reference, None if there is no pack next to the file; and notes for the report.
 
         Raises:
-            InputError: If a pack or the source cannot be read, or the pack is of another size.
+            InputError: If the pack or the source cannot be read, or does not fit the input shape.
         """
         notes: list[str] = []
         if self._source is not None:
-            reference, sha256, notes = self._live(shape)
+            reference, sha256, notes = self._run_source(shape)
         else:
             found = self._pack or find_reference(path, metadata)
             if found is None:
                 return None, [
-                    "no reference pack beside it: nothing to compare with; give --reference NPZ or "
-                    "--source MODEL"
+                    "no fidelity: there is no reference pack next to the file; give "
+                    "--reference NPZ or --source MODEL"
                 ]
             reference, sha256 = found, found.source_sha256
             if self._pack is None and not _same_conversion(path, metadata):
                 notes.append(
-                    "the reference pack beside it is not the one that its report names, so photos "
-                    "or output may be others; convert again, or give --reference NPZ"
+                    "the reference pack next to the file is not the one that its report names, so "
+                    "its photos or outputs may differ; convert again, or give --reference NPZ"
                 )
         if tuple(reference.inputs[0].shape) != shape:
             raise InputError(
@@ -100,23 +106,23 @@ class FullModel:
             )
         made_from = metadata.source.get("sha256", "") if metadata else ""
         if sha256 and made_from and sha256 != made_from:
-            notes = [*notes, "converted from another trained model than it is held against"]
+            notes = [*notes, "converted from a different trained model than the reference"]
         return reference, notes
 
-    def _live(self, shape: tuple[int, ...]) -> tuple[Reference, str, list[str]]:
-        if shape in self._drawn:
-            return self._drawn[shape]
+    def _run_source(self, shape: tuple[int, ...]) -> tuple[Reference, str, list[str]]:
+        if shape in self._by_shape:
+            return self._by_shape[shape]
         assert self._source is not None
-        self._say(f"drawing with {self._source.name}")
+        self._progress(f"running {self._source.name}")
         try:
-            require_tensorflow_backend()  # first, since TensorFlow imports it
+            require_tensorflow_backend()  # before TensorFlow, which imports Keras
             from bokeh_convert.data.calibration_data import skip_unreadable, split_dataset
             from bokeh_convert.sources import read_model
             from bokeh_convert.verify.verification import compute_reference
         except ImportError as error:
             raise InputError(
-                f"{self._source}: needs TensorFlow to be run; pip install 'bokeh-tflite[convert]', "
-                "or give the conversion's reference pack instead"
+                f"{self._source}: running it needs TensorFlow; pip install "
+                "'bokeh-tflite[convert]', or give the conversion's reference pack instead"
             ) from error
         height, width, channels = shape
         sized = read_model(self._source).at(height, width)
@@ -125,17 +131,17 @@ class FullModel:
                 f"{self._source}: takes {sized.model.channels} channels, the .tflite {channels}; "
                 "give the model that it was converted from"
             )
-        drawn = split_dataset(self._photos, channels=channels, count=10_000, seed=0)
-        drawn = skip_unreadable(drawn, needs_calibration=self._photos is not None)
-        notes = [*drawn.notes, *(f"passed over: {cause}" for _, cause in drawn.skipped)]
-        samples = [*drawn.verification, *(drawn.calibration if self._photos else ())]
+        photos = split_dataset(self._photos, channels=channels, count=10_000, seed=0)
+        photos = skip_unreadable(photos, needs_calibration=self._photos is not None)
+        notes = [*photos.notes, *(f"skipped: {cause}" for _, cause in photos.skipped)]
+        samples = [*photos.verification, *(photos.calibration if self._photos else ())]
         reference = compute_reference(sized, samples, on_photo=lambda: None)
-        self._drawn[shape] = reference, sized.model.sha256, notes
-        return self._drawn[shape]
+        self._by_shape[shape] = reference, sized.model.sha256, notes
+        return self._by_shape[shape]
 
 
 def _same_conversion(model: Path, metadata: ModelMetadata | None) -> bool:
-    """Says whether the pack beside a model is the one its report names; True without a report."""
+    """Tests whether the pack next to a model is the one its report names; True without a report."""
     pack = find_reference_path(model, metadata)
     try:
         report = json.loads(model.with_suffix(".report.json").read_text(encoding="utf-8"))
@@ -146,16 +152,18 @@ def _same_conversion(model: Path, metadata: ModelMetadata | None) -> bool:
 
 
 class GroundTruth:
-    """Pairs of photos: sharp, and as a large lens sees it.
+    """Pairs of a sharp photo and a target: the same scene with real bokeh.
 
     Args:
-        dataset: In EBB!'s layout, or with a `pairs.tsv` (see `bokeh_convert.train.pairs`), or a
-            folder of sharp photos if `targets` is given, in which depth maps and masks are passed
-            over (see `bokeh_runtime.imaging.folders.list_photos`).
-        targets: Folder of the targets, of the same names.
+        dataset: Folder in EBB!'s layout or with a `pairs.tsv` (see `bokeh_convert.train.pairs`). If
+            `targets` is given, a folder of sharp photos; depth maps and masks in it are skipped
+            (see `bokeh_runtime.imaging.folders.list_photos`).
+        targets: Folder of the targets, with the same file names.
 
     Attributes:
-        notes: What a reader must know.
+        path: The data set's folder.
+        notes: Remarks for the report's reader.
+        pairs: The pairs.
 
     Raises:
         InputError: If there is no pair.
@@ -172,29 +180,34 @@ class GroundTruth:
         else:
             self.pairs, self.notes = _by_name(dataset, targets)
 
-    def expectations(
+    def reference_samples(
         self, shape: tuple[int, ...], output_scale: float, resampling: str
-    ) -> Iterator[Expectation]:
-        """Yields the pairs, scaled to cover the network's size, their middle cut out.
+    ) -> Iterator[ReferenceSample]:
+        """Yields the pairs, scaled to cover the network's size and center-cropped.
 
         Args:
             shape: Height, width and channels of the network's input.
-            output_scale: Height of the output over the input's.
-            resampling: As the network was trained.
+            output_scale: Output height divided by input height.
+            resampling: Resampling method that the network was trained with.
 
         Raises:
-            InputError: If a file is missing or cannot be read.
+            InputError: If a file is missing or cannot be read, or a depth map is needed and
+                missing.
         """
         height, width, channels = shape
         for pair in self.pairs:
-            seen = fit(open_photo(pair.sharp), height, width, resampling)
+            photo = fit(open_photo(pair.sharp), height, width, resampling)
             if channels == 4:
                 if pair.depth is None:
-                    raise InputError(f"{pair.sharp}: has no depth map, and the model takes one")
-                seen = np.concatenate([seen, fit(open_depth(pair.depth), height, width)], axis=2)
+                    raise InputError(
+                        f"{pair.sharp}: has no depth map, which the model needs; add it to the "
+                        "data set"
+                    )
+                depth = fit(open_depth(pair.depth), height, width)
+                photo = np.concatenate([photo, depth], axis=2)
             rows, columns = round(height * output_scale), round(width * output_scale)
-            wanted = fit(open_photo(pair.bokeh), rows, columns, resampling)
-            yield Expectation(pair.name, np.round(seen * 255).astype(np.uint8), wanted)
+            target = fit(open_photo(pair.bokeh), rows, columns, resampling)
+            yield ReferenceSample(pair.name, np.round(photo * 255).astype(np.uint8), target)
 
 
 def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
@@ -209,7 +222,9 @@ def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
         if path.stem in named
     ]
     if not pairs:
-        raise InputError(f"{targets}: no file there has the name of a photo of {photos}")
+        raise InputError(
+            f"{targets}: no file has the name of a photo in {photos}; check both folders"
+        )
     return pairs, [*sharp.notes, *blurred.notes]
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark found, and the JSON that holds it."""
+"""The rows of a benchmark report, and the report's JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_bench.measure.latency import Latency, Ratio
+from bokeh_bench.measure.latency import Latency, LatencyRatio
 from bokeh_bench.measure.operator_times import OperatorTime
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import PROTOCOLS, PerceptualFidelity, PerceptualImageFidelity
 from bokeh_runtime.metrics.psnr import finite_db
 
-SCHEMA = "bokeh-tflite/bench/1"
+SCHEMA = "bokeh-tflite/bench/2"
+"""Version of the JSON; `bokeh_bench.report.older_schemas` reads the versions before it."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class ModelFile:
     """A .tflite file.
 
     Attributes:
-        name: Of the file.
-        sha256: Of its bytes, in hex; "" if it could not be read.
-        size_bytes: None likewise.
-        scheme: From its metadata; "" without.
-        input: Such as "256 x 384 RGB"; "" if it could not be read.
+        name: File name.
+        sha256: Hash of the content, in hex; "" if the file could not be read.
+        size_bytes: File size; None if it could not be read.
+        scheme: Quantization scheme from the file's metadata; "" without metadata.
+        input: Input size, such as "256 x 384 RGB"; "" if it could not be read.
     """
 
     name: str
@@ -40,34 +41,43 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A photo of the reference pack, and what was drawn of it: [height, width, 3] in [0, 1]."""
+class SampleImages:
+    """The images of one reference sample, for the HTML report.
+
+    Attributes:
+        name: Name of the photo.
+        photo: RGB part of the network input, uint8 [input height, input width, 3].
+        full_model: Output of the full model, [height, width, 3] in [0, 1].
+        output: Output of the model under test, same shape and range.
+    """
 
     name: str
     photo: npt.NDArray[np.uint8]
     full_model: FloatImage
-    drawn: FloatImage
+    output: FloatImage
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one delegate.
+    """The result of one benchmark case: one model on one delegate.
 
     Attributes:
+        model: The model file.
+        delegate: The requested delegate.
+        threads: Requested number of CPU threads; None if the interpreter chose.
         device: "host", "arm64" or the phone's serial number.
-        delegate: That was asked for.
-        threads: Of the CPU; None where it was left open.
-        failure: Why nothing was measured; "" if it was.
-        failure_kind: "hardware" or "input"; "" likewise.
-        placement: Where it ran.
-        latency: None where no time means anything (QEMU).
-        instructions: Of one inference; where they were counted.
-        temperature_c: Before and after the timed runs, where the system tells.
-        fidelity: Against each other side, in each protocol.
-        operators: The slowest kind first.
-        operators_note: Why there are none.
-        notes: What a reader must know.
-        pictures: Not in the JSON.
+        failure: Why the case failed; "" if it did not.
+        failure_kind: "hardware" or "input"; "" if it did not fail.
+        placement: Where the model ran.
+        latency: None under QEMU, where times are meaningless.
+        instructions: Instructions of one inference; None where they are not counted.
+        peak_rss_bytes: Peak resident memory of the process; None where it is not measured.
+        temperature_c: Before and after the timed runs, in degrees Celsius; None if unknown.
+        fidelity: To each kind of reference, in each protocol.
+        operator_times: Time per node type, slowest first.
+        operator_times_note: Why there are no operator times; "" if there are.
+        notes: Remarks for the report's reader.
+        sample_images: Images for the HTML report; not in the JSON.
     """
 
     model: ModelFile
@@ -82,76 +92,77 @@ class Row:
     peak_rss_bytes: int | None = None
     temperature_c: Sequence[float] | None = None
     fidelity: Sequence[PerceptualFidelity] = ()
-    operators: Sequence[OperatorTime] = ()
-    operators_note: str = ""
+    operator_times: Sequence[OperatorTime] = ()
+    operator_times_note: str = ""
     notes: Sequence[str] = ()
-    pictures: Sequence[Picture] = field(default=(), repr=False, compare=False)
+    sample_images: Sequence[SampleImages] = field(default=(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
-        """What tells the row from others: "demo_int8.tflite, cpu, 2 threads"."""
+        """Unique name within a report, such as "demo_int8.tflite, cpu, 2 threads"."""
         threads = "" if self.threads is None else f", {self.threads} threads"
-        where = "" if self.device == "host" else f" on {self.device}"
-        return f"{self.model.name}, {self.delegate}{threads}{where}"
+        device = "" if self.device == "host" else f" on {self.device}"
+        return f"{self.model.name}, {self.delegate}{threads}{device}"
 
     def fidelity_to(self, vs: str, protocol: str = "full") -> PerceptualFidelity | None:
-        """Returns the fidelity to "full_model" or "ground_truth", if it was measured."""
-        for found in self.fidelity:
-            if (found.vs, found.protocol) == (vs, protocol):
-                return found
+        """Returns the fidelity to "full_model" or "ground_truth"; None if it was not measured."""
+        for fidelity in self.fidelity:
+            if (fidelity.vs, fidelity.protocol) == (vs, protocol):
+                return fidelity
         return None
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two models that took turns.
+class PairedComparison:
+    """The latency ratio of two models, measured in interleaved runs.
 
     Attributes:
         first, second: Names of their rows.
-        latency_ratio: Of the first's run time to the second's.
-        turns: Of each, in all rounds.
-        rounds: Of fresh processes.
+        latency_ratio: Run time of the first divided by that of the second.
+        runs_per_model: Number of timed runs of each model, over all rounds.
+        rounds: Number of rounds; each starts fresh processes.
     """
 
     first: str
     second: str
-    latency_ratio: Ratio
-    turns: int
+    latency_ratio: LatencyRatio
+    runs_per_model: int
     rounds: int
 
 
 @dataclass(frozen=True)
 class Report:
-    """A whole run.
+    """A whole benchmark run.
 
     Attributes:
-        created: ISO 8601, UTC.
-        environment: The machine that ran, or the phone: see `bokeh_bench.machine`.
+        created: Time of the start, ISO 8601 in UTC.
+        environment: The machine or the phone that ran; see `bokeh_bench.machine`.
         rows: In the order in which they were measured.
-        pair: If two models took turns.
-        interrupted: Whether rows are missing.
+        paired_comparison: With `--pair` only.
+        interrupted: Whether the run was interrupted, so that rows are missing.
     """
 
     created: str
     environment: Mapping[str, Any]
     rows: Sequence[Row]
-    pair: Pair | None = None
+    paired_comparison: PairedComparison | None = None
     interrupted: bool = False
 
     def to_data(self) -> dict[str, Any]:
-        """Returns JSON data.
+        """Returns JSON data of the schema `SCHEMA`.
 
-        Of two identical pictures `psnr_db` is None and `identical` True; `psnr_db_mean`,
-        `psnr_db_pooled` and `psnr_db_worst` are None only if `identical_images` counts all images.
-        A percentile of the run times is None where there are too few runs to tell it.
+        For identical images `psnr_db` is None and `identical` is True; `psnr_db_mean`,
+        `psnr_db_pooled` and `psnr_db_worst` are None only if all images are identical. `p90_ms` and
+        `p99_ms` are None if there are too few runs for them.
         """
+        comparison = self.paired_comparison
         return {
             "schema": SCHEMA,
             "created": self.created,
             "environment": dict(self.environment),
             "interrupted": self.interrupted,
             "rows": [_row(row) for row in self.rows],
-            "pair": None if self.pair is None else asdict(self.pair),
+            "paired_comparison": None if comparison is None else asdict(comparison),
         }
 
 
@@ -169,9 +180,9 @@ def _row(row: Row) -> dict[str, Any]:
         "instructions": row.instructions,
         "peak_rss_bytes": row.peak_rss_bytes,
         "temperature_c": row.temperature_c,
-        "fidelity": [_fidelity(found) for found in row.fidelity],
-        "operators": [asdict(operator) for operator in row.operators],
-        "operators_note": row.operators_note,
+        "fidelity": [_fidelity(fidelity) for fidelity in row.fidelity],
+        "operator_times": [asdict(time) for time in row.operator_times],
+        "operator_times_note": row.operator_times_note,
         "notes": list(row.notes),
     }
 
@@ -182,8 +193,8 @@ def _latency(latency: Latency) -> dict[str, Any]:
         "first_inference_ms": round(latency.first_inference_ms, 3),
         "warm_up_runs": latency.warm_up_runs,
         "latency_ms": round(latency.median_ms, 4),
-        "p90_ms": _rounded(latency.tail_ms(90)),
-        "p99_ms": _rounded(latency.tail_ms(99)),
+        "p90_ms": _rounded(latency.tail_percentile_ms(90)),
+        "p99_ms": _rounded(latency.tail_percentile_ms(99)),
         "iqr_ms": round(latency.iqr_ms, 4),
         "drift": round(latency.drift, 4),
         "runs_ms": [round(ms, 4) for ms in latency.runs_ms],

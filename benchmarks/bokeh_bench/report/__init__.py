@@ -1,1 +1,1 @@
-"""The report of a benchmark: its data, how it is shown, and how it is held to an older one."""
+"""The benchmark report: console, Markdown and HTML output, and the comparison with an older one."""

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no network."""
+"""The report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from bokeh_bench.measure.rows import Picture, Report, Row
-from bokeh_bench.report.console import describe_pair, footnotes, table_of
+from bokeh_bench.measure.rows import Report, Row, SampleImages
+from bokeh_bench.report.console import describe_comparison, footnotes, headings_and_cells
 from bokeh_bench.report.plots import distributions, trade_off
 from bokeh_runtime.imaging.photo import FloatImage, from_unit
 from bokeh_runtime.metrics.psnr import psnr_text
 
-AMPLIFIED = 8
-"""How much a difference is amplified, so that eyes see it."""
+AMPLIFICATION = 8
+"""Factor by which difference images are amplified to make small errors visible."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class _Gallery:
-    """Pictures of all rows; each is in the file once, however many rows drew it.
+    """The images of all rows. Each different image is stored once.
 
     Attributes:
         images: Data URIs.
-        photos: Name, and the numbers of the photo and of the full model's picture.
-        rows: Name of a row, and for each photo the numbers of its picture, of the difference, and
-            the PSNR as text.
+        photos: For each photo its name, and the indices of the photo and of the full model's output
+            in `images`.
+        rows: For each row its name, and for each photo the indices of the output and of the
+            difference image, and the PSNR as text.
     """
 
     images: Sequence[str]
@@ -44,7 +45,7 @@ class _Gallery:
 
 
 def write_html(path: Path, report: Report) -> None:
-    """Writes the report: figures, plots, and the pictures with a slider between two of them."""
+    """Writes the report: table, plots, and the images with a slider between two of them."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -53,7 +54,8 @@ def write_html(path: Path, report: Report) -> None:
         lstrip_blocks=True,
     )
     done = [row for row in report.rows if not row.failure]
-    headings, cells = table_of(done)
+    comparison = report.paired_comparison
+    headings, cells = headings_and_cells(done)
     text = environment.get_template("report.html").render(
         report=report,
         done=done,
@@ -61,60 +63,61 @@ def write_html(path: Path, report: Report) -> None:
         headings=headings,
         cells=cells,
         footnotes=footnotes(done),
-        pair=None if report.pair is None else describe_pair(report.pair),
+        comparison=None if comparison is None else describe_comparison(comparison),
         trade_off=[Markup(svg) for svg in trade_off(done)],
         distributions=[Markup(svg) for svg in distributions(done)],
         gallery=_gallery(done),
-        amplified=AMPLIFIED,
+        amplification=AMPLIFICATION,
     )
     path.write_text(text, encoding="utf-8")
 
 
 def _gallery(rows: Sequence[Row]) -> _Gallery | None:
-    drawn = [row for row in rows if row.pictures]
-    if not drawn:
+    with_images = [row for row in rows if row.sample_images]
+    if not with_images:
         return None
-    numbers: dict[str, int] = {}
+    indices: dict[str, int] = {}
 
-    def number(pixels: npt.NDArray[np.uint8]) -> int:
-        return numbers.setdefault(_data_uri(pixels), len(numbers))
+    def index_of(pixels: npt.NDArray[np.uint8]) -> int:
+        return indices.setdefault(_data_uri(pixels), len(indices))
 
-    # Models of several sizes have references of their own; a photo is told by its picture's size.
+    # Models of different input sizes have different references, so the size is part of the key.
     photos: dict[str, dict[str, Any]] = {}
     entries = []
-    for row in drawn:
+    for row in with_images:
         by_photo = {}
         fidelity = row.fidelity_to("full_model")
-        decibels = {} if fidelity is None else {one.name: one.psnr_db for one in fidelity.images}
-        for picture in row.pictures:
-            height, width = picture.full_model.shape[:2]
-            key = f"{picture.name}, {width} x {height}"
+        psnr_db = {} if fidelity is None else {one.name: one.psnr_db for one in fidelity.images}
+        for sample in row.sample_images:
+            height, width = sample.full_model.shape[:2]
+            key = f"{sample.name}, {width} x {height}"
             if key not in photos:
-                photo = cv2.resize(picture.photo, (width, height), interpolation=cv2.INTER_CUBIC)
+                photo = cv2.resize(sample.photo, (width, height), interpolation=cv2.INTER_CUBIC)
                 photos[key] = {
                     "name": key,
-                    "photo": number(np.asarray(photo, np.uint8)),
-                    "full": number(_bytes(picture.full_model)),
+                    "photo": index_of(np.asarray(photo, np.uint8)),
+                    "full": index_of(_to_uint8(sample.full_model)),
                 }
             by_photo[key] = {
-                "drawn": number(_bytes(picture.drawn)),
-                "difference": number(_difference(picture)),
-                "psnr": psnr_text(decibels[picture.name]) if picture.name in decibels else "-",
+                "output": index_of(_to_uint8(sample.output)),
+                "difference": index_of(_difference(sample)),
+                "psnr": psnr_text(psnr_db[sample.name]) if sample.name in psnr_db else "-",
             }
-        entries.append({"name": row.name, "pictures": by_photo})
-    return _Gallery(list(numbers), list(photos.values()), entries)
+        entries.append({"name": row.name, "images": by_photo})
+    return _Gallery(list(indices), list(photos.values()), entries)
 
 
-def _difference(picture: Picture) -> npt.NDArray[np.uint8]:
-    return _bytes(np.clip(np.abs(picture.drawn - picture.full_model) * AMPLIFIED, 0, 1))
+def _difference(sample: SampleImages) -> npt.NDArray[np.uint8]:
+    difference = np.abs(sample.output - sample.full_model)
+    return _to_uint8(np.clip(difference * AMPLIFICATION, 0, 1))
 
 
-def _bytes(picture: FloatImage) -> npt.NDArray[np.uint8]:
-    return np.asarray(from_unit(picture, np.dtype(np.uint8)), np.uint8)
+def _to_uint8(image: FloatImage) -> npt.NDArray[np.uint8]:
+    return np.asarray(from_unit(image, np.dtype(np.uint8)), np.uint8)
 
 
 def _data_uri(pixels: npt.NDArray[np.uint8]) -> str:
-    # Without loss: a JPEG's own error is of the size of what is shown.
+    # Lossless, because JPEG artifacts are as large as the differences that are shown.
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "WEBP", lossless=True, quality=50, method=2)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

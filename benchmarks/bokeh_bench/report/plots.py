@@ -1,4 +1,4 @@
-"""The plots of the report, as SVG in two widths: for a desk and for a phone."""
+"""The plots of the HTML report, as SVG in two widths: for desktop and for phone screens."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bokeh_runtime.metrics.psnr import psnr_text
 
 WIDTHS = (9.0, 4.2)  # inches
 _INK, _CURRENT = "#010203", "currentColor"
-"""Drawn in a colour of no other use, which then becomes the page's own, light or dark."""
-_COLOURS = ("#3b7dd8", "#d9822b", "#2a9d5c", "#b5509c", "#8a6fd1", "#c0392b", "#1f9aa8", "#8c7b3f")
-_NAMES = ("Creator", "Date", "Format", "Type")  # of what made it; not wanted in a page
+"""Plots use the placeholder color, which becomes the page's text color in light or dark mode."""
+_COLORS = ("#3b7dd8", "#d9822b", "#2a9d5c", "#b5509c", "#8a6fd1", "#c0392b", "#1f9aa8", "#8c7b3f")
+_METADATA = ("Creator", "Date", "Format", "Type")  # left out of the SVG
 _STYLE = {
-    "svg.fonttype": "none",  # text stays text: it can be found and read aloud
+    "svg.fonttype": "none",  # text stays text, for search and screen readers
     "svg.hashsalt": "bokeh-tflite",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -34,7 +34,10 @@ _STYLE = {
 
 
 def trade_off(rows: Sequence[Row]) -> list[str]:
-    """Returns PSNR against the full model over latency, in each of `WIDTHS`; none without both."""
+    """Returns a plot of PSNR to the full model over latency, in each of `WIDTHS`.
+
+    Rows without a latency or a PSNR are left out; the list is empty if no row is left.
+    """
     shown = [row for row in rows if row.latency and row.fidelity_to("full_model")]
     if not shown:
         return []
@@ -42,21 +45,21 @@ def trade_off(rows: Sequence[Row]) -> list[str]:
     def draw(axes: Axes) -> None:
         for i, row in enumerate(shown):
             assert row.latency is not None
-            found = row.fidelity_to("full_model")
-            assert found is not None
-            decibels = min(found.psnr_db_mean, 150.0)
+            fidelity = row.fidelity_to("full_model")
+            assert fidelity is not None
+            psnr_db = min(fidelity.psnr_db_mean, 150.0)
             low, high = row.latency.percentile_ms(25), row.latency.percentile_ms(75)
-            middle = row.latency.median_ms
+            median = row.latency.median_ms
             axes.errorbar(
-                middle,
-                decibels,
-                xerr=[[middle - low], [high - middle]],
+                median,
+                psnr_db,
+                xerr=[[median - low], [high - median]],
                 fmt="o",
-                color=_colour(i),
-                label=f"{row.name} ({middle:.0f} ms, {psnr_text(found.psnr_db_mean)})",
+                color=_color(i),
+                label=f"{row.name} ({median:.0f} ms, {psnr_text(fidelity.psnr_db_mean)})",
             )
-        axes.set_xlabel("latency: median and middle half (ms)")
-        axes.set_ylabel("PSNR to the full model (dB)")
+        axes.set_xlabel("latency (ms): median and interquartile range")
+        axes.set_ylabel("PSNR vs full model (dB)")
         axes.set_xlim(left=0)
         axes.margins(y=0.2)
         axes.grid(alpha=0.2)
@@ -65,7 +68,7 @@ def trade_off(rows: Sequence[Row]) -> list[str]:
 
 
 def distributions(rows: Sequence[Row]) -> list[str]:
-    """Returns each run's time, over the median of its row, in each of `WIDTHS`."""
+    """Returns a plot of each run's time divided by its row's median, in each of `WIDTHS`."""
     shown = [row for row in rows if row.latency]
     if not shown:
         return []
@@ -76,12 +79,12 @@ def distributions(rows: Sequence[Row]) -> list[str]:
             assert row.latency is not None
             times = np.array(row.latency.runs_ms) / row.latency.median_ms
             height = -i + generator.uniform(-0.25, 0.25, len(times))
-            axes.plot(times, height, ".", color=_colour(i), alpha=0.6, label=row.name)
+            axes.plot(times, height, ".", color=_color(i), alpha=0.6, label=row.name)
             quartiles = [row.latency.percentile_ms(p) / row.latency.median_ms for p in (25, 75)]
-            axes.plot(quartiles, [-i, -i], color=_colour(i), linewidth=3, alpha=0.8)
+            axes.plot(quartiles, [-i, -i], color=_color(i), linewidth=3, alpha=0.8)
         axes.axvline(1, color=_INK, linewidth=0.8, alpha=0.5)
         axes.set_yticks([])
-        axes.set_xlabel("run time over the median; bar: the middle half")
+        axes.set_xlabel("run time / median (bar: interquartile range)")
         axes.grid(alpha=0.2, axis="x")
 
     height = 1.4 + 0.35 * len(shown)
@@ -90,7 +93,7 @@ def distributions(rows: Sequence[Row]) -> list[str]:
 
 def _svg(draw: Callable[[Axes], None], width: float, *, height: float, rows: int) -> str:
     with mpl.rc_context(_STYLE):
-        # The legend stands below the plot, a line for each row.
+        # The legend is below the plot, with one line for each row.
         below = 0.24 * rows + 0.15
         figure = Figure(figsize=(width, height + below))
         axes = figure.add_axes((0.62 / width, (below + 0.6) / (height + below),
@@ -98,10 +101,10 @@ def _svg(draw: Callable[[Axes], None], width: float, *, height: float, rows: int
         draw(axes)
         figure.legend(loc="lower left", frameon=False, fontsize=8, bbox_to_anchor=(0, 0))
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_NAMES))
+        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
     svg = file.getvalue()
     return svg[svg.index("<svg") :].replace(_INK, _CURRENT)
 
 
-def _colour(i: int) -> str:
-    return _COLOURS[i % len(_COLOURS)]
+def _color(i: int) -> str:
+    return _COLORS[i % len(_COLORS)]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 def markdown_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1
 ) -> str:
-    """Returns a Markdown table.
+    """Returns a Markdown table, without the columns that are empty in every row.
 
     Args:
         headings: One for each column.
@@ -20,9 +20,12 @@ def markdown_table(
         ValueError: If a row has more or fewer cells than there are headings.
     """
     alignment = ["---"] * text_columns + ["---:"] * (len(headings) - text_columns)
-    lines = []
-    for cells in (headings, alignment, *rows):
-        if len(cells) != len(headings):
-            raise ValueError(f"{len(cells)} cells under {len(headings)} headings: {list(cells)}")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+    cells = [list(row) for row in rows]
+    for row in cells:
+        if len(row) != len(headings):
+            raise ValueError(f"{len(row)} cells under {len(headings)} headings: {row}")
+    shown = [i for i in range(len(headings)) if not cells or any(row[i] for row in cells)]
+    return "\n".join(
+        "| " + " | ".join(line[i].replace("|", "\\|") for i in shown) + " |"
+        for line in (headings, alignment, *cells)
+    )

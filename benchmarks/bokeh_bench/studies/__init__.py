@@ -1,1 +1,1 @@
-"""Comparisons behind the documentation's tables, each run by hand."""
+"""Studies behind the tables of the documentation; each is run by hand."""

@@ -1,4 +1,4 @@
-"""How far `bokeh-bench`'s latency is from a bare loop's, and from LiteRT's own benchmark's."""
+"""How well `bokeh-bench`'s latency agrees with a bare loop and with LiteRT's own benchmark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bokeh_bench import child_process
-from bokeh_bench.measure.latency import Block, Ratio, ratio
+from bokeh_bench.measure.latency import Block, LatencyRatio, estimate_latency_ratio
 from bokeh_bench.report.tables import markdown_table
 from bokeh_bench.workers.latency import Measurement
 from bokeh_bench.workers.process import Worker
@@ -23,110 +23,118 @@ from bokeh_runtime.errors import InputError
 _MEDIAN = re.compile(r"Inference \(median\): +([\d.]+) ms")
 _RUNS = 20
 _BLOCKS = 10
-_LITERT_SECONDS = _RUNS * child_process.SECONDS
+_LITERT_SECONDS = _RUNS * child_process.TIMEOUT_SECONDS
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Both are ratios of run times, ours over the other's, taken in one interleaved run.
+    """Ratios of bokeh-bench's latency to another one's, measured in interleaved runs.
 
     Attributes:
-        to_bare_loop: Run by run, in one process, whose turns are resampled in blocks.
-        to_litert: Medians of 20 runs each, process by process.
-        turns, rounds: How many.
+        to_bare_loop: Run by run in one process; blocks of runs are resampled.
+        to_litert: Medians of 20 runs each, with a process for each median.
+        runs: Number of runs against the bare loop.
+        rounds: Number of medians against LiteRT's benchmark.
     """
 
-    to_bare_loop: Ratio
-    to_litert: Ratio
-    turns: int
+    to_bare_loop: LatencyRatio
+    to_litert: LatencyRatio
+    runs: int
     rounds: int
 
 
 def measure(
-    model: Path, threads: int, turns: int, rounds: int, say: Callable[[str], None]
+    model: Path, threads: int, runs: int, rounds: int, progress: Callable[[str], None]
 ) -> Agreement:
-    """Measures both.
+    """Measures both ratios.
 
     Args:
-        model: A .tflite file that the CPU runs.
-        threads: Of the CPU.
-        turns: Runs against the bare loop, 10 at least.
-        rounds: Processes against LiteRT's benchmark.
-        say: Told what is being done.
+        model: A .tflite file, which is run on the CPU.
+        threads: Number of CPU threads.
+        runs: Number of runs against the bare loop, at least 10.
+        rounds: Number of processes against LiteRT's benchmark, at least 5.
+        progress: Called with a description of each step.
 
     Raises:
         InputError: If LiteRT's benchmark fails.
     """
-    say("turns with a bare loop")
-    ours, bare = _turns_with_bare_loop(model, threads, turns)
+    progress("interleaved runs with a bare loop")
+    ours, bare = _interleave_with_bare_loop(model, threads, runs)
     medians: list[Block] = []
     for i in range(rounds):
-        say(f"LiteRT's benchmark, round {i + 1} of {rounds}")
-        both = [_ours, _litert]
-        # Who goes first takes turns.
-        found = {kind: kind(model, threads) for kind in (both[::-1] if i % 2 else both)}
-        medians.append(([found[_ours]], [found[_litert]]))
-    return Agreement(ratio(blocks(ours, bare)), ratio(medians), turns, rounds)
+        progress(f"LiteRT's benchmark, round {i + 1} of {rounds}")
+        both = [_bokeh_bench_ms, _litert_ms]
+        # The order alternates.
+        found = {method: method(model, threads) for method in (both[::-1] if i % 2 else both)}
+        medians.append(([found[_bokeh_bench_ms]], [found[_litert_ms]]))
+    to_bare_loop = estimate_latency_ratio(blocks(ours, bare))
+    return Agreement(to_bare_loop, estimate_latency_ratio(medians), runs, rounds)
 
 
 def blocks(first_ms: Sequence[float], second_ms: Sequence[float]) -> list[Block]:
-    """Cuts one series of turns into 10 blocks of neighbours."""
+    """Splits one series of interleaved runs into 10 blocks of consecutive runs."""
     edges = [round(i * len(first_ms) / _BLOCKS) for i in range(_BLOCKS + 1)]
     return [(first_ms[a:b], second_ms[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 def table(found: Agreement) -> str:
-    """Returns a Markdown table of both."""
+    """Returns a Markdown table of both ratios."""
     ratios = (
-        (f"a bare loop's, {found.turns} turns", found.to_bare_loop),
-        (f"LiteRT's own benchmark's, {found.rounds} rounds", found.to_litert),
+        (f"bare loop, {found.runs} runs", found.to_bare_loop),
+        (f"LiteRT's benchmark, {found.rounds} rounds", found.to_litert),
     )
     return markdown_table(
-        ("bokeh-bench's latency over", "ratio", "95 % interval"),
-        [(name, f"{one.estimate:.4f}", f"{one.low:.4f} to {one.high:.4f}") for name, one in ratios],
+        ("latency of bokeh-bench relative to", "ratio", "95 % confidence interval"),
+        [
+            (name, f"{one.estimate:.4f}", f"{one.ci95_low:.4f} to {one.ci95_high:.4f}")
+            for name, one in ratios
+        ],
     )
 
 
-def _turns_with_bare_loop(model: Path, threads: int, turns: int) -> tuple[list[float], list[float]]:
+def _interleave_with_bare_loop(
+    model: Path, threads: int, runs: int
+) -> tuple[list[float], list[float]]:
+    """Returns the run times in ms of bokeh-bench and of the bare loop."""
     measurement = Measurement({"model": str(model), "delegate": "cpu", "threads": threads})
     measurement.open()
-    # The same interpreter: a second one has its memory elsewhere, which is 2 % already.
-    opened = measurement.ready.model
-    assert isinstance(opened, TfliteModel)  # as on every CPU
+    # Both use the same interpreter: a second one differs by 2 % because of its memory layout.
+    opened = measurement.engine.model
+    assert isinstance(opened, TfliteModel)  # always so on the CPU
     interpreter = opened.interpreter
     entry = interpreter.get_input_details()[0]
     result = interpreter.get_output_details()[0]["index"]
-    image = measurement.image[None]
+    network_input = measurement.network_input[None]
 
     def bare_loop() -> float:
         start = time.perf_counter()
-        interpreter.set_tensor(entry["index"], image)
+        interpreter.set_tensor(entry["index"], network_input)
         interpreter.invoke()
         interpreter.get_tensor(result)
         return (time.perf_counter() - start) * 1000
 
     ours, bare = [], []
-    for turn in range(turns + 1):
-        # Who goes first takes turns too: the second finds other memory in the caches.
-        if turn % 2:
-            one, other = measurement.turn()["ms"], bare_loop()
+    for run in range(runs + 1):
+        # The order alternates, because the second run finds other memory in the caches.
+        if run % 2:
+            one, other = measurement.time_one_run()["ms"], bare_loop()
         else:
-            other, one = bare_loop(), measurement.turn()["ms"]
-        if turn > 0:  # kernels are prepared in the first
+            other, one = bare_loop(), measurement.time_one_run()["ms"]
+        if run > 0:  # the first run is a warm-up, in which kernels are prepared
             ours.append(one)
             bare.append(other)
     return ours, bare
 
 
-def _ours(model: Path, threads: int) -> float:
+def _bokeh_bench_ms(model: Path, threads: int) -> float:
     with Worker({"model": str(model), "delegate": "cpu", "threads": threads}) as worker:
-        worker.ask("open")
-        worker.ask("warm_up", seconds=10)
-        times: list[float] = worker.ask("time", runs=_RUNS, seconds=0)["runs_ms"]
+        worker.call("open")
+        worker.call("warm_up", seconds=10)
+        times: list[float] = worker.call("time", runs=_RUNS, seconds=0)["runs_ms"]
         return statistics.median(times)
 
 
-def _litert(model: Path, threads: int) -> float:
+def _litert_ms(model: Path, threads: int) -> float:
     command = [
         *(sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model", f"--model={model}"),
         *(f"--num_threads={threads}", f"--num_runs={_RUNS}", "--warmup_runs=6"),
@@ -138,6 +146,6 @@ def _litert(model: Path, threads: int) -> float:
         raise InputError(f"{model}: LiteRT's benchmark {error}") from error
     found = _MEDIAN.search(done.stdout)
     if found is None:
-        last = done.stderr.strip().splitlines() or ["no word why"]
+        last = done.stderr.strip().splitlines() or ["no message"]
         raise InputError(f"{model}: LiteRT's benchmark failed ({last[-1]})")
     return float(found[1])

@@ -1,29 +1,21 @@
-"""The command `bokeh-bench study`: one comparison behind a table of the documentation each."""
+"""The command `bokeh-bench study`: the studies behind the tables of the documentation."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from bokeh_bench.devices.arm64.runner import FOLDER, ArmRunner, MissingEnvironmentError
-from bokeh_bench.workers.conversion import WAYS
+from bokeh_bench.command_line import HELP_OPTIONS, PATH, verbose_option
+from bokeh_bench.devices.arm64.runner import FOLDER, ArmRunner
+from bokeh_bench.studies.session import json_options, print_result, study_session
+from bokeh_bench.workers.conversion import METHODS
 from bokeh_convert.api import DEMO_SIZE, demo_model
 from bokeh_convert.cli import Size
-from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import HardwareError, InputError, option_names
-from bokeh_runtime.interrupt import INTERRUPTED, interruptible
+from bokeh_runtime.errors import InputError
 
-_PATH = click.Path(path_type=Path)
-_TRAINED_MODEL = click.argument("model", required=False, type=_PATH)
+_MODEL = click.argument("model", required=False, type=PATH)
 _SIZE = click.option(
     "--size",
     type=Size(),
@@ -41,64 +33,61 @@ _THREADS = click.option(
 _ENVIRONMENT = click.option(
     "--environment",
     metavar="DIR",
-    type=_PATH,
+    type=PATH,
     default=FOLDER,
     show_default=True,
-    help="The folder that `make arm64` writes in a checkout of bokeh-tflite.",
-)
-_JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON instead of the Markdown table."
+    help="Folder that `make arm64` sets up in a checkout of bokeh-tflite.",
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=HELP_OPTIONS)
 def study() -> None:
-    """Run one of the comparisons behind the documentation's tables.
+    """Run one of the studies behind the documentation's tables.
 
-    Each prints a Markdown table on stdout. Exit codes: 0 done; 2 wrong input; 3 the asked hardware
-    or environment is not here.
+    Each prints a Markdown table on stdout. Exit codes: 0 success; 2 wrong input; 3 the required
+    hardware or environment is not available.
     """
 
 
 @study.command("conversion")
-@_TRAINED_MODEL
+@_MODEL
 @_SIZE
 @click.option(
     "--untrained",
     metavar="WIDTH",
     type=float,
     help="Convert an RGBD PyNET of this width with random weights instead of MODEL. Its time and "
-    "memory are meaningful, its pictures are not.",
+    "memory are meaningful; its outputs are not.",
 )
 @click.option(
     "--representative-dataset",
     "photos",
     metavar="DIR",
-    type=_PATH,
-    help="Folder of photos, as for bokeh-convert.",
+    type=PATH,
+    help="Folder of photos for calibration and verification, as for bokeh-convert.",
 )
 @click.option(
     "--arm64",
     is_flag=True,
-    help=f"Also count instructions on a phone's CPU kernels, for which {FOLDER} is needed (`make "
-    "arm64` in a checkout of bokeh-tflite). This takes a minute for each file.",
+    help=f"Also count instructions on a phone's CPU kernels. Needs {FOLDER} (`make arm64` in a "
+    "checkout of bokeh-tflite) and takes a minute for each file.",
 )
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(WAYS),
-    help="Make only this file; may be repeated.",
+    type=click.Choice(METHODS),
+    help="Convert with this tool and scheme only; may be repeated.",
 )
 @click.option(
     "--runs",
     type=click.IntRange(min=0),
     default=15,
     show_default=True,
-    help="Timed runs of each file; 0 leaves the latency out.",
+    help="Number of timed runs of each file; 0 leaves the latency out.",
 )
 @_THREADS
-@_JSON
-@click.option("-v", "--verbose", is_flag=True, help="Show the libraries' own messages.")
+@json_options
+@verbose_option
 def conversion(
     model: Path | None,
     untrained: float | None,
@@ -111,51 +100,55 @@ def conversion(
     runs: int,
     threads: int,
 ) -> None:
-    """Convert MODEL with bokeh-convert and with other tools, and compare the files.
+    """Convert the trained MODEL with bokeh-convert and with other tools, and compare the files.
 
-    Without MODEL, the trained demo model is converted.
+    Without MODEL, the demo model is converted.
     """
-    with _errors_reported(verbose) as say, tempfile.TemporaryDirectory() as folder:
-        from bokeh_bench.studies.conversion import BASELINE, measure, save_untrained, table
+    with study_session(verbose) as progress, tempfile.TemporaryDirectory() as folder:
+        from bokeh_bench.studies.conversion import (
+            BASELINE,
+            Settings,
+            measure,
+            save_untrained,
+            table,
+        )
 
         runner = ArmRunner(FOLDER) if arm64 else None
-        # Latency is a ratio to the baseline, which also computes the reference.
-        ways = WAYS if not only else dict.fromkeys((BASELINE, *only))
+        # Latency is relative to the baseline, which also computes the reference outputs.
+        methods = METHODS if not only else dict.fromkeys((BASELINE, *only))
         path = model or demo_model()
         if untrained is not None:
             path = save_untrained(untrained, Path(folder))
         rows = measure(
             path,
-            size,
+            Settings(size, photos, threads),
             Path(folder),
-            photos=photos,
-            ways=tuple(ways),
+            methods=tuple(methods),
             runs=runs,
-            threads=threads,
             runner=runner,
-            say=say,
+            progress=progress,
         )
-    _print(as_json, table(rows), rows=rows)
+    print_result(as_json, table(rows), [path], rows=rows)
 
 
 @study.command("arm64")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
 @click.option(
     "--pack",
     metavar="NPZ",
-    type=_PATH,
+    type=PATH,
     required=True,
-    help="The reference pack of the conversion: the photos and the full model's output for each.",
+    help="Reference pack of the conversion: photos and the full model's outputs.",
 )
 @_ENVIRONMENT
-@_JSON
+@json_options
 def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool) -> None:
-    """Run .tflite FILES on a Cortex-A76's kernels, under QEMU.
+    """Run .tflite FILES on a Cortex-A76's CPU kernels under QEMU.
 
-    Measures the PSNR there and counts the instructions of one inference; it gives no time. The
-    ratio is to the first file. A minute or more for each file.
+    Measures the PSNR vs the full model and counts the instructions of one inference. Ratios are
+    relative to the first file. There is no latency. Takes a minute or more for each file.
     """
-    with _errors_reported() as say:
+    with study_session() as progress:
         from bokeh_bench.devices.arm64.measure import measure, table
         from bokeh_runtime.tflite.file import read_tflite
         from bokeh_runtime.tflite.reference_pack import load_reference
@@ -163,26 +156,27 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
         reference = load_reference(pack)
         for file in files:
             read_tflite(file)
-        rows = measure(files, reference, ArmRunner(environment), say)
-    _print(as_json, table(rows), rows=rows)
+        rows = measure(files, reference, ArmRunner(environment), progress)
+    print_result(as_json, table(rows), files, rows=rows)
 
 
 @study.command("arm64-costs")
 @_ENVIRONMENT
-def arm64_costs(environment: Path) -> None:
+@json_options
+def arm64_costs(environment: Path, as_json: bool) -> None:
     """Count the instructions of convolutions under QEMU and compare them with the cost model.
 
-    The cost model is that of the mixed-precision search.
+    The cost model is the one that the mixed-precision search uses.
     """
-    with _errors_reported() as say:
+    with study_session() as progress:
         from bokeh_bench.devices.arm64.costs import measure_costs, table
 
         runner = ArmRunner(environment)
         try:
-            rows = measure_costs(runner, say)
+            rows = measure_costs(runner, progress)
         except RuntimeError as error:
             raise InputError(str(error)) from error
-    click.echo(table(rows))
+    print_result(as_json, table(rows), [], rows=rows)
 
 
 @study.command("render")
@@ -191,150 +185,106 @@ def arm64_costs(environment: Path) -> None:
     "models",
     metavar="FILE",
     multiple=True,
-    type=_PATH,
-    help="A .tflite file; may be repeated. Without it, the shipped model is used.",
+    type=PATH,
+    help="A .tflite file; may be repeated. Default: the shipped model.",
 )
 @click.option(
     "--photos",
     metavar="DIR",
-    type=_PATH,
+    type=PATH,
     default=Path("benchmarks/photos"),
     show_default=True,
-    help="Folder of large JPEG photos; the default is in a checkout of bokeh-tflite.",
+    help="Folder of large JPEG photos. The default is in a checkout of bokeh-tflite.",
 )
 @click.option(
     "--runs",
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
-    help="Timed runs of each photo.",
+    help="Number of timed runs of each photo.",
 )
-@_JSON
+@json_options
 def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> None:
-    """Time the stages of whole photos, one of them scaled up to 50 megapixels too.
+    """Time the stages of rendering photos, one of them also scaled up to 50 megapixels.
 
-    Ratios are to the inference alone in the same process. Each stage is also timed on a busy
-    machine, with two processes that this program starts. Two more tables say what the results keep
-    of the photo's sharpness, and their PSNR, scaled down, to the network's output.
+    Overheads are relative to the inference alone in the same process. A second table gives the
+    times of the stages on a busy machine, with two background processes. A third one gives how much
+    of the photo's sharpness the results keep, and their PSNR, scaled down, vs the network's output.
     """
-    with _errors_reported() as say, tempfile.TemporaryDirectory() as folder:
+    with study_session() as progress, tempfile.TemporaryDirectory() as folder:
         from bokeh_bench.studies import rendering
         from bokeh_runtime.model import shipped_model
 
         paths = models or (shipped_model(),)
         large = rendering.large_photos(photos)
         enlarged = rendering.enlarge(large[0], Path(folder))
-        rows = rendering.measure(paths, [*large, enlarged], Path(folder), runs, say)
+        rows = rendering.measure(paths, [*large, enlarged], Path(folder), runs, progress)
         kept = rendering.measure_kept(paths, large)
     tables = (rendering.table(rows), rendering.load_table(rows), rendering.kept_table(kept))
-    _print(as_json, "\n\n".join(tables), rows=rows, kept=kept)
+    print_result(as_json, "\n\n".join(tables), paths, rows=rows, kept=kept)
 
 
 @study.command("detail-fusion")
-@click.argument("pairs", type=_PATH)
-def detail_fusion(pairs: Path) -> None:
-    """Compare ways of full-resolution detail fusion on PAIRS, with an ideal network.
+@click.argument("pairs", type=PATH)
+@json_options
+def detail_fusion(pairs: Path, as_json: bool) -> None:
+    """Compare methods of full-resolution detail fusion on PAIRS, with an ideal network.
 
-    PAIRS is a folder of NAME_sharp.jpg, NAME_bokeh.jpg (the target) and NAME_mask.png.
+    PAIRS is a folder of NAME_sharp.jpg, NAME_bokeh.jpg (the target) and NAME_mask.png (the
+    subject).
     """
-    with _errors_reported():
+    with study_session():
         from bokeh_bench.studies.detail_fusion import compare, table
 
         rows = compare(pairs)
-    click.echo(table(rows))
+    print_result(as_json, table(rows), [], rows=rows)
 
 
 @study.command("gpu")
-@_TRAINED_MODEL
+@_MODEL
 @_SIZE
-def gpu(model: Path | None, size: tuple[int, int]) -> None:
-    """Convert MODEL with every scheme and compare the GPU's and the CPU's pictures.
+@json_options
+def gpu(model: Path | None, size: tuple[int, int], as_json: bool) -> None:
+    """Convert the trained MODEL with every scheme and compare the GPU's and the CPU's outputs.
 
-    Both are compared with the full model's. Without MODEL, the trained demo model is converted.
+    Both are also compared with the full model's. Without MODEL, the demo model is converted.
     """
-    with _errors_reported() as say, tempfile.TemporaryDirectory() as folder:
+    with study_session() as progress, tempfile.TemporaryDirectory() as folder:
         from bokeh_bench.studies.gpu import measure, table
 
-        rows = measure(model or demo_model(), size, Path(folder), say)
-    click.echo(table(rows))
+        path = model or demo_model()
+        rows = measure(path, size, Path(folder), progress)
+    print_result(as_json, table(rows), [path], rows=rows)
 
 
 @study.command("agreement")
-@click.argument("model", required=False, type=_PATH)
+@_MODEL
 @_THREADS
 @click.option(
     "--turns",
+    "runs",
     type=click.IntRange(min=10),
     default=60,
     show_default=True,
-    help="Runs against a bare loop.",
+    help="Number of interleaved runs with a bare loop.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(min=5),
     default=7,
     show_default=True,
-    help="Processes against LiteRT's benchmark.",
+    help="Number of processes of each, with LiteRT's benchmark.",
 )
-def agreement(model: Path | None, threads: int, turns: int, rounds: int) -> None:
-    """Compare bokeh-bench's latency of a .tflite MODEL with a bare loop's and LiteRT's benchmark's.
+@json_options
+def agreement(model: Path | None, threads: int, runs: int, rounds: int, as_json: bool) -> None:
+    """Compare bokeh-bench's latency with that of a bare loop and of LiteRT's own benchmark.
 
-    Without MODEL, the shipped one is measured.
+    MODEL is a .tflite file; without it, the shipped model is measured.
     """
-    with _errors_reported() as say:
+    with study_session() as progress:
         from bokeh_bench.studies.agreement import measure, table
         from bokeh_runtime.model import shipped_model
 
-        found = measure(model or shipped_model(), threads, turns, rounds, say)
-    click.echo(table(found))
-
-
-@contextlib.contextmanager
-def _errors_reported(verbose: bool = False) -> Iterator[Callable[[str], None]]:
-    """Holds back what libraries log, and ends the command with a line and an exit code on errors.
-
-    Yields:
-        Reports a step on a terminal, and nothing in a pipe; ends the work if a Ctrl-C was lost.
-    """
-    fault, exit_code = "", 0
-    with hide_native_log(verbose) as stderr:
-        try:
-            with interruptible() as check:
-
-                def say(what: str) -> None:
-                    check()
-                    if stderr.isatty():
-                        click.echo(what, file=stderr)
-
-                yield say
-        except InputError as error:
-            options = option_names(click.get_current_context().command)
-            fault, exit_code = error.in_options(options), 2
-        except (HardwareError, MissingEnvironmentError) as error:
-            fault, exit_code = str(error), 3
-        except ImportError as error:
-            if error.name is None or error.name.startswith("bokeh"):
-                raise
-            fault = f"{error.name} is not installed; pip install 'bokeh-tflite[bench,convert]'"
-            exit_code = 2
-        except KeyboardInterrupt:
-            fault, exit_code = "interrupted", INTERRUPTED
-    if fault:
-        click.echo(f"bokeh-bench: {fault}", err=True)
-        sys.exit(exit_code)
-
-
-def _print(as_json: bool, tables: str, **rows: Sequence[Any]) -> None:
-    if not as_json:
-        click.echo(tables)
-        return
-    data = {name: [_json_row(row) for row in some] for name, some in rows.items()}
-    click.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _json_row(row: Any) -> dict[str, Any]:
-    """Returns a row's fields; JSON has no number for a PSNR of identical images."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(row).items()
-    }
+        path = model or shipped_model()
+        found = measure(path, threads, runs, rounds, progress)
+    print_result(as_json, table(found), [path], rows=[found])

@@ -1,8 +1,8 @@
-"""Our conversions beside TFLiteConverter calls and litert-quantizer's recipes, in one run.
+"""Compares bokeh-convert's files with those of TFLiteConverter and of litert-quantizer's recipes.
 
-Each is made in a process of its own, whose time and peak memory are noted. Every file is held
-against the same full model on the same photos, which calibrated none of them. Latency is a ratio
-to the float32 file on this machine's CPU, the files taking turns run by run.
+Each conversion runs in a process of its own, whose time and peak memory are measured. All files are
+compared with the same full model on the same photos, none of which was used for calibration.
+Latency is relative to the float32 file on this machine's CPU; the files' runs are interleaved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.report.tables import markdown_table
-from bokeh_bench.workers.conversion import OURS
+from bokeh_bench.workers.conversion import BOKEH_CONVERT
 from bokeh_convert.report import fidelity_summary
 from bokeh_convert.verify.verification import InvalidOutputError, verify
 from bokeh_runtime.backends.interpreter import TfliteModel
@@ -30,28 +30,31 @@ from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.tflite.reference_pack import Reference, load_reference
 
-BASELINE = f"{OURS} float32"
-SLOW = (f"{OURS} int16x8",)
-"""Of these no instructions are counted: the kernels are plain, and QEMU would take an hour."""
+BASELINE = f"{BOKEH_CONVERT} float32"
+SLOW = (f"{BOKEH_CONVERT} int16x8",)
+"""Their instructions are not counted: without optimized kernels QEMU would take an hour."""
 CONVERSION_SECONDS = 2 * 3600.0
-"""Of one conversion: the plan search of the paper's network takes the better part of an hour."""
+"""Time limit of a conversion. Mixed-precision search of the full network takes almost an hour."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file.
+    """One converted file.
 
     Attributes:
-        made_by: The tool and its setting.
-        convert_s: From the trained model in memory to the file.
-        process_s: The whole process, Python's start, reading and (ours) the proof included.
-        peak_rss_bytes: Of that process.
-        psnr_db_mean, psnr_db_pooled, psnr_db_worst: Against the full model, no crop, peak 1.0; see
-            `bokeh_runtime.metrics.psnr.PsnrSummary`. None if every picture is identical to that
-            model's.
-        ssim_mean: Likewise.
-        latency_ratio: Median run time over that of "bokeh-convert float32"; None if not asked.
-        instructions_ratio: On a phone's CPU kernels, over the same; None if not asked.
+        made_by: Tool and scheme.
+        size_bytes: Size of the file.
+        convert_s: Time from the trained model in memory to the file, in seconds.
+        process_s: Time of the whole process, including Python's start, reading the model and (for
+            bokeh-convert) verification.
+        peak_rss_bytes: Peak resident memory of that process.
+        psnr_db_mean, psnr_db_pooled, psnr_db_worst: PSNR vs full model in dB, no border crop, peak
+            1.0; see `bokeh_runtime.metrics.psnr.PsnrSummary`. None if all outputs are identical.
+        ssim_mean: Mean SSIM vs full model.
+        latency_ratio: Median run time divided by that of "bokeh-convert float32"; None if it was
+            not measured.
+        instructions_ratio: Instructions on a phone's CPU kernels divided by those of
+            "bokeh-convert float32"; None if they were not counted.
     """
 
     made_by: str
@@ -67,63 +70,76 @@ class Row:
     instructions_ratio: float | None
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How every file is converted and run.
+
+    Attributes:
+        size: Height and width of the input, in pixels.
+        photos: Folder of photos for calibration and verification; None uses the bundled ones.
+        threads: Number of CPU threads.
+    """
+
+    size: tuple[int, int]
+    photos: Path | None
+    threads: int
+
+
 def measure(
     path: Path,
-    size: tuple[int, int],
+    settings: Settings,
     folder: Path,
     *,
-    photos: Path | None,
-    ways: Sequence[str],
+    methods: Sequence[str],
     runs: int,
-    threads: int,
     runner: ArmRunner | None,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> list[Row]:
-    """Converts a model in several ways and measures the files.
+    """Converts a model with several methods and measures the files.
 
     Args:
         path: The trained model.
-        size: Height and width of the input, in pixels.
-        folder: For the files.
-        photos: Folder of photos that calibrate and verify; None takes the bundled ones.
-        ways: Of `bokeh_bench.workers.conversion.WAYS`; the first one of ours draws the reference.
-        runs: Timed runs of each file; 0 leaves latency out.
-        threads: CPU threads.
+        settings: How to convert it and to run the files.
+        folder: Folder for the files.
+        methods: Some of `bokeh_bench.workers.conversion.METHODS`, `BASELINE` among them. The first
+            method of bokeh-convert computes the reference outputs.
+        runs: Number of timed runs of each file; 0 leaves the latency out.
         runner: Counts instructions; None leaves them out.
-        say: Told what is being done.
+        progress: Called with a description of each step.
 
     Returns:
-        One row for each way.
+        One row for each method.
 
     Raises:
         InputError: If the model cannot be converted.
     """
     made: dict[str, tuple[bytes, dict[str, Any]]] = {}
-    for way in ways:
-        say(way)
-        made[way] = _one(path, way, size, photos, folder, threads)
+    for method in methods:
+        progress(method)
+        made[method] = _convert(path, method, settings, folder)
     reference = load_reference(next(folder.glob("**/*.reference.npz")))
-    say("latency")
-    files = {way: content for way, (content, _) in made.items()}
+    progress("latency")
+    threads = settings.threads
+    files = {method: content for method, (content, _) in made.items()}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
-    instructions = {} if runner is None else _instructions(path, files, reference, runner, say)
+    instructions = {} if runner is None else _instructions(path, files, reference, runner, progress)
     rows = []
-    for way, (content, figures) in made.items():
-        say(f"fidelity of {way}")
-        proof = figures.get("fidelity") or _fidelity(path, way, content, reference, threads)
-        counted = instructions.get(way)
+    for method, (content, figures) in made.items():
+        progress(f"fidelity of {method}")
+        fidelity = figures.get("fidelity") or _fidelity(path, method, content, reference, threads)
+        counted = instructions.get(method)
         rows.append(
             Row(
-                way,
+                method,
                 len(content),
                 round(figures["convert_s"], 1),
                 round(figures["process_s"], 1),
                 figures["peak_rss_bytes"],
-                _rounded(proof["psnr_db_mean"]),
-                _rounded(proof["psnr_db_pooled"]),
-                _rounded(proof["psnr_db_worst"]),
-                round(proof["ssim_mean"], 4),
-                ratios.get(way),
+                _rounded(fidelity["psnr_db_mean"]),
+                _rounded(fidelity["psnr_db_pooled"]),
+                _rounded(fidelity["psnr_db_worst"]),
+                round(fidelity["ssim_mean"], 4),
+                ratios.get(method),
                 None if counted is None else round(counted / instructions[BASELINE], 2),
             )
         )
@@ -135,53 +151,55 @@ def _instructions(
     files: dict[str, bytes],
     reference: Reference,
     runner: ArmRunner,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> dict[str, int]:
-    """Counts the instructions of one inference of each file, but of the slow ones."""
+    """Counts the instructions of one inference of each file that is not in `SLOW`."""
     counted = {}
     inputs = np.stack(reference.inputs[:2])
-    for way, content in files.items():
-        if way in SLOW:
+    for method, content in files.items():
+        if method in SLOW:
             continue
-        say(f"instructions of {way}")
+        progress(f"instructions of {method}")
         try:
             both, first = (runner.run(content, part) for part in (inputs, inputs[:1]))
         except RuntimeError as error:
-            raise InputError(f"{path}: {way}: {error}") from error
-        counted[way] = both.instructions - first.instructions
+            raise InputError(f"{path}: {method}: {error}") from error
+        counted[method] = both.instructions - first.instructions
     return counted
 
 
 def _fidelity(
-    path: Path, way: str, content: bytes, reference: Reference, threads: int
+    path: Path, method: str, content: bytes, reference: Reference, threads: int
 ) -> dict[str, Any]:
-    """Measures the fidelity of a file that brought no figures of its own."""
+    """Measures the fidelity of a file whose tool does not report it."""
     try:
         fidelity, _ = verify(content, reference, threads=threads, on_photo=lambda: None)
     except InvalidOutputError as error:
-        raise InputError(f"{path}: the file of {way} {error}; leave it out") from error
+        raise InputError(
+            f"{path}: the file of {method} {error}; leave it out with --only"
+        ) from error
     return fidelity_summary(fidelity)
 
 
-def _rounded(decibels: float | None) -> float | None:
-    return None if decibels is None else round(decibels, 1)
+def _rounded(psnr_db: float | None) -> float | None:
+    return None if psnr_db is None else round(psnr_db, 1)
 
 
 def interleaved_medians(
     files: dict[str, bytes], photo: FloatImage, runs: int, threads: int
 ) -> dict[str, float]:
-    """Returns the median run time of each file in seconds; they take turns, after one warm-up.
+    """Returns the median run time of each file in seconds, after one warm-up run.
 
-    Every other turn runs them in the opposite order: what ran before a file changes what it finds
-    in the caches.
+    The runs are interleaved, and the order is reversed in every other round, because the previous
+    model changes the contents of the caches.
     """
     models = {name: TfliteModel(content, threads=threads) for name, content in files.items()}
     for model in models.values():
         model.run(photo)
     times: dict[str, list[float]] = {name: [] for name in files}
-    for turn in range(runs):
+    for i in range(runs):
         in_order = list(models.items())
-        for name, model in in_order[::-1] if turn % 2 else in_order:
+        for name, model in in_order[::-1] if i % 2 else in_order:
             began = time.perf_counter()
             model.run(photo)
             times[name].append(time.perf_counter() - began)
@@ -189,7 +207,7 @@ def interleaved_medians(
 
 
 def save_untrained(width: float, folder: Path) -> Path:
-    """Saves an RGBD PyNET of a width, with random weights, and returns the file."""
+    """Saves an RGBD PyNET of the given width with random weights, and returns its path."""
     from bokeh_convert.pynet.network import pynet
 
     path = folder / "untrained.keras"
@@ -201,8 +219,8 @@ def table(rows: Sequence[Row]) -> str:
     """Returns a Markdown table."""
     return markdown_table(
         (
-            *("file", "size", "PSNR mean", "pooled", "worst", "SSIM", "instructions", "latency"),
-            *("convert", "process", "peak"),
+            *("file", "size", "PSNR mean", "pooled", "worst", "SSIM", "instructions ratio"),
+            *("latency ratio", "conversion time", "process time", "peak RSS"),
         ),
         [
             (
@@ -223,33 +241,28 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def _one(
-    path: Path,
-    way: str,
-    size: tuple[int, int],
-    photos: Path | None,
-    folder: Path,
-    threads: int,
+def _convert(
+    path: Path, method: str, settings: Settings, folder: Path
 ) -> tuple[bytes, dict[str, Any]]:
     began = time.monotonic()
-    out = folder / way.replace(" ", "-")
+    out = folder / method.replace(" ", "-")
     out.mkdir()
     module = [sys.executable, "-m", "bokeh_bench.workers.conversion"]
-    asked = {
+    request = {
         "path": str(path),
-        "way": way,
-        "size": size,
-        "photos": None if photos is None else str(photos),
+        "method": method,
+        "size": settings.size,
+        "photos": None if settings.photos is None else str(settings.photos),
         "out": str(out),
-        "threads": threads,
+        "threads": settings.threads,
     }
     try:
-        done = child_process.run([*module, json.dumps(asked)], seconds=CONVERSION_SECONDS)
+        done = child_process.run([*module, json.dumps(request)], seconds=CONVERSION_SECONDS)
     except child_process.TimeLimitError as error:
-        raise InputError(f"{path}: {way} {error}; leave it out with --only") from error
+        raise InputError(f"{path}: {method} {error}; leave it out with --only") from error
     if done.returncode:
         last = done.stderr.strip().splitlines() or ["killed"]
-        raise InputError(f"{path}: {way} failed ({last[-1]})")
+        raise InputError(f"{path}: {method} failed ({last[-1]})")
     figures = json.loads(done.stdout.splitlines()[-1])
     figures["process_s"] = time.monotonic() - began
     return Path(figures.pop("file")).read_bytes(), figures

@@ -1,7 +1,7 @@
-"""How near the join comes to the truth, where the truth is known.
+"""Compares methods of full-resolution detail fusion where the correct result is known.
 
-A pair of sharp photo and target stands for the full size; scaled down they stand for what an ideal
-network sees and draws. What is joined from those two is compared with the target.
+A pair of sharp photo and target is taken as the full resolution. Scaled down, the two stand for the
+input and the output of an ideal network. The fusion result is compared with the full-size target.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ from bokeh_runtime.imaging.resample import scale
 from bokeh_runtime.metrics.psnr import psnr, psnr_text, summarize_psnr
 
 FACTOR = 4
-_EDGE = 9  # px; the neighbourhood of a subject's edge
+_EDGE = 9  # px; half width of the band around a subject's edge
 
 
 @dataclass(frozen=True)
-class JoiningRow:
-    """A way of joining; means over the pairs, PSNR in dB from the target at full size.
+class FusionRow:
+    """One method of fusion; mean PSNR over the pairs in dB, no border crop, peak 1.0.
 
-    A pair whose two pictures are identical is left out of a mean; infinity if all are.
+    Pairs with identical images are left out of a mean; it is infinity if all are identical.
+
+    Attributes:
+        method: Name of the method.
+        whole_db: Result vs target, over the whole image.
+        subject_db, edge_db, background_db: The same within the subject, near its edge and outside.
+        scaled_down_db: Result, scaled down, vs the network's output.
     """
 
-    way: str
+    method: str
     whole_db: float
     subject_db: float
     edge_db: float
@@ -39,8 +45,8 @@ class JoiningRow:
     scaled_down_db: float
 
 
-def compare(folder: Path) -> list[JoiningRow]:
-    """Compares ways of joining on pairs NAME_sharp, NAME_bokeh (JPEG) and NAME_mask (PNG).
+def compare(folder: Path) -> list[FusionRow]:
+    """Compares methods of fusion on pairs NAME_sharp, NAME_bokeh (JPEG) and NAME_mask (PNG).
 
     Raises:
         InputError: If the folder holds no such pair.
@@ -48,7 +54,7 @@ def compare(folder: Path) -> list[JoiningRow]:
     names = sorted(path.name[: -len("_mask.png")] for path in folder.glob("*_mask.png"))
     if not names:
         raise InputError(f"{folder}: holds no NAME_sharp.jpg, NAME_bokeh.jpg, NAME_mask.png")
-    found: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+    found: dict[str, list[list[float]]] = {method: [] for method in METHODS}
     for name in names:
         sharp, target = (
             _cropped(read_photo(folder / f"{name}_{kind}.jpg").pixels)
@@ -56,63 +62,65 @@ def compare(folder: Path) -> list[JoiningRow]:
         )
         mask = _cropped(read_photo(folder / f"{name}_mask.png").pixels)[..., 0] > 127
         rows, columns = (n // FACTOR for n in sharp.shape[:2])
-        seen, drawn = scale(sharp, rows, columns), scale(target, rows, columns)
-        for way, function in WAYS.items():
-            result = function(sharp, drawn, seen)
-            found[way].append(_score(result, target, mask, drawn))
+        network_input, network_output = scale(sharp, rows, columns), scale(target, rows, columns)
+        for method, function in METHODS.items():
+            result = function(sharp, network_output, network_input)
+            found[method].append(_score(result, target, mask, network_output))
     return [
-        JoiningRow(way, *(summarize_psnr(of).mean for of in zip(*scores, strict=True)))
-        for way, scores in found.items()
+        FusionRow(method, *(summarize_psnr(of).mean for of in zip(*scores, strict=True)))
+        for method, scores in found.items()
     ]
 
 
-def table(rows: Sequence[JoiningRow]) -> str:
+def table(rows: Sequence[FusionRow]) -> str:
     """Returns a Markdown table."""
     return markdown_table(
-        ("way", "whole", "subject", "edge", "background", "scaled down"),
-        [(row.way, *map(psnr_text, astuple(row)[1:])) for row in rows],
+        ("method", "whole image", "subject", "edge", "background", "scaled down"),
+        [(row.method, *map(psnr_text, astuple(row)[1:])) for row in rows],
     )
 
 
-def _scaled_up(sharp: Pixels, drawn: FloatImage, _: FloatImage) -> Pixels:
-    large = cv2.resize(drawn, sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+def _scaled_up(sharp: Pixels, network_output: FloatImage, _: FloatImage) -> Pixels:
+    large = cv2.resize(network_output, sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return _eight_bits(as_float(large))
 
 
-def _guided(sharp: Pixels, drawn: FloatImage, seen: FloatImage) -> Pixels:
-    """The fast guided filter (He and Sun, 2015), radius 2, the photo being the guide."""
+def _guided(sharp: Pixels, network_output: FloatImage, network_input: FloatImage) -> Pixels:
+    """The fast guided filter (He and Sun, 2015) with radius 2 and the photo as the guide."""
 
     def mean(image: FloatImage) -> FloatImage:
         return as_float(cv2.blur(image, (5, 5), borderType=cv2.BORDER_REFLECT))
 
-    seen_mean, drawn_mean = mean(seen), mean(drawn)
-    slope = (mean(seen * drawn) - seen_mean * drawn_mean) / (
-        mean(seen * seen) - seen_mean**2 + np.float32(1e-4)
+    input_mean, output_mean = mean(network_input), mean(network_output)
+    slope = (mean(network_input * network_output) - input_mean * output_mean) / (
+        mean(network_input * network_input) - input_mean**2 + np.float32(1e-4)
     )
-    offset = mean(drawn_mean - slope * seen_mean)
+    offset = mean(output_mean - slope * input_mean)
     slope_large, offset_large = (
         as_float(cv2.resize(plane, sharp.shape[1::-1])) for plane in (mean(slope), offset)
     )
     return _eight_bits(slope_large * to_unit(sharp) + offset_large)
 
 
-WAYS: dict[str, Callable[[Pixels, FloatImage, FloatImage], Pixels]] = {
-    "the photo": lambda sharp, drawn, seen: sharp,
+METHODS: dict[str, Callable[[Pixels, FloatImage, FloatImage], Pixels]] = {
+    "photo unchanged": lambda sharp, network_output, network_input: sharp,
     "scaled up": _scaled_up,
     "guided filter": _guided,
     "bokeh-render": fuse_detail,
 }
 
 
-def _score(result: Pixels, target: Pixels, mask: np.ndarray, drawn: FloatImage) -> list[float]:
+def _score(
+    result: Pixels, target: Pixels, mask: np.ndarray, network_output: FloatImage
+) -> list[float]:
     kernel = np.ones((2 * _EDGE + 1, 2 * _EDGE + 1), np.uint8)
     inside = cv2.erode(mask.astype(np.uint8), kernel) > 0
     outside = cv2.dilate(mask.astype(np.uint8), kernel) == 0
     image, truth = to_unit(result), to_unit(target)
     return [
-        psnr(image[None, where], truth[None, where], border_px=0)
-        for where in (np.ones_like(inside), inside, ~inside & ~outside, outside)
-    ] + [psnr(scale(result, *drawn.shape[:2]), drawn, border_px=0)]
+        psnr(image[None, region], truth[None, region], border_px=0)
+        for region in (np.ones_like(inside), inside, ~inside & ~outside, outside)
+    ] + [psnr(scale(result, *network_output.shape[:2]), network_output, border_px=0)]
 
 
 def _cropped(pixels: Pixels) -> Pixels:

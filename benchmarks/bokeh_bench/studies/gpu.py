@@ -1,4 +1,4 @@
-"""Whose picture is nearer to the full model's: the GPU's, or the CPU's?"""
+"""Compares the GPU's and the CPU's outputs with each other and with the full model's."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ SCHEMES = ("float32", "float16", "dynamic", "int8", "full-integer")
 
 @dataclass(frozen=True)
 class GpuRow:
-    """One scheme; PSNR in dB, the mean over the verification photos, protocol `full`.
+    """The file of one scheme.
 
-    Photos whose pictures are identical are left out of the mean; infinity if all are.
+    Attributes:
+        scheme: Quantization scheme.
+        device: Name of the GPU.
+        delegated_ops, total_ops: Number of delegated ops, and of all ops.
+        gpu_vs_cpu_db, gpu_vs_full_model_db, cpu_vs_full_model_db: PSNR in dB, no border crop, peak
+            1.0: the mean over the verification photos whose outputs are not identical; infinity if
+            all are identical.
     """
 
     scheme: str
@@ -40,64 +46,76 @@ class GpuRow:
 
 
 def measure(
-    model: Path, size: tuple[int, int], folder: Path, say: Callable[[str], None]
+    model: Path, size: tuple[int, int], folder: Path, progress: Callable[[str], None]
 ) -> list[GpuRow]:
-    """Converts a trained model into every scheme, and draws the verification photos on both.
+    """Converts a trained model with every scheme, and runs the files on the GPU and on the CPU.
+
+    Args:
+        model: The trained model.
+        size: Height and width of the input, in pixels.
+        folder: Folder for the files.
+        progress: Called with a description of each step.
 
     Raises:
         HardwareError: If there is no GPU, or its driver fails or hangs.
-        InputError: If the model cannot be converted, or draws NaN.
+        InputError: If the model cannot be converted or outputs NaN, or the GPU's output is
+            bit-identical to the CPU's, so that it was not computed on the GPU.
     """
-    say("converting")
+    progress("converting")
     conversions = convert(model, quant=list(SCHEMES), size=size, output_dir=folder)
     pack = load_reference(next(folder.glob("*.reference.npz")))
     rows = []
     for conversion in conversions:
         file = read_tflite(conversion.path)
-        say(f"drawing with {file.path.name}")
-        device, outputs = _on_gpu(file.path, pack.inputs, folder)
+        progress(f"running {file.path.name}")
+        device, outputs = _run_on_gpu(file.path, pack.inputs, folder)
         cpu = TfliteModel(file.content)
-        distances = []
+        psnr_db = []
         for photo, output, full in zip(pack.inputs, outputs, pack.outputs, strict=True):
             both = np.stack([output, cpu.run(to_unit(photo))])
             if not np.isfinite(both).all():
-                raise InputError(f"{file.path.name}: draws NaN or infinity")
+                raise InputError(
+                    f"{file.path.name}: the output contains NaN or infinity; check the model"
+                )
             if np.array_equal(*both):
-                raise InputError(f"{file.path.name}: bit for bit the CPU's; it did not run there")
+                raise InputError(
+                    f"{file.path.name}: the GPU's output is bit-identical to the CPU's, so it was "
+                    "not computed on the GPU; check the driver"
+                )
             by_gpu, by_cpu = np.clip(both, 0, 1)
             pairs = ((by_gpu, by_cpu), (by_gpu, full), (by_cpu, full))
-            distances.append([psnr(one, other, border_px=0) for one, other in pairs])
+            psnr_db.append([psnr(one, other, border_px=0) for one, other in pairs])
         total = len(file.operators)
-        # The GPU took it alone, so it runs all of it.
-        means = [summarize_psnr(side).mean for side in zip(*distances, strict=True)]
+        # The file was opened for the GPU only, which fails unless all ops are delegated.
+        means = [summarize_psnr(side).mean for side in zip(*psnr_db, strict=True)]
         rows.append(GpuRow(conversion.report.scheme, device, total, total, *means))
     return rows
 
 
-def _on_gpu(
+def _run_on_gpu(
     model: Path, photos: Sequence[npt.NDArray[np.uint8]], folder: Path
 ) -> tuple[str, npt.NDArray[np.float32]]:
-    """Returns the device's name and what it draws; in a process of its own, which may hang."""
+    """Returns the GPU's name and outputs. A process of its own runs it, since drivers may hang."""
     inputs, outputs = folder / "inputs.npy", folder / "outputs.npy"
     np.save(inputs, np.stack(photos))
     command = [sys.executable, "-m", "bokeh_bench.workers.gpu", model, inputs, outputs]
     try:
-        done = child_process.run(command, seconds=(len(photos) + 1) * child_process.SECONDS)
+        done = child_process.run(command, seconds=(len(photos) + 1) * child_process.TIMEOUT_SECONDS)
     except child_process.TimeLimitError as error:
         raise HardwareError(f"gpu: running {model.name} {error}; its driver hangs") from error
     if done.returncode:
         last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise HardwareError(f"gpu: running {model.name} failed ({last[-1]})")
     answer = json.loads(done.stdout.splitlines()[-1])
-    if "fault" in answer:
-        raise HardwareError(answer["fault"])
+    if "error" in answer:
+        raise HardwareError(answer["error"])
     return answer["device"], np.load(outputs)
 
 
 def table(rows: Sequence[GpuRow]) -> str:
     """Returns a Markdown table."""
     text = markdown_table(
-        ("file", "operators on the GPU", "GPU to CPU", "GPU to full model", "CPU to full model"),
+        ("scheme", "delegated ops", "GPU vs CPU", "GPU vs full model", "CPU vs full model"),
         [
             (
                 row.scheme,

@@ -1,4 +1,4 @@
-"""What a photo's way through the pipeline costs, and what the result keeps of photo and network."""
+"""Time of the stages of rendering, and how much sharpness and network output the result keeps."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.metrics.psnr import psnr, psnr_text
 
 LARGE_PIXELS = 50_000_000
-# Boxes within the subjects of the bundled photos, drawn by hand: top, bottom, left, right as shares
-# of the photo's height and width. The head of the dandelion; the stone table.
+# Hand-drawn boxes within the subjects of the bundled photos (the head of the dandelion, the stone
+# table): top, bottom, left and right as fractions of the photo's height and width.
 SUBJECTS = {
     "dandelion.jpg": (0.15, 0.5, 0.18, 0.41),
     "sunset.jpg": (0.66, 0.75, 0.65, 0.9),
@@ -32,16 +32,16 @@ SUBJECTS = {
 
 @dataclass(frozen=True)
 class RenderingRow:
-    """One photo through one model; times in ms, medians.
+    """One photo rendered with one model; times are medians in ms.
 
     Attributes:
-        photo, model: Names of the files.
-        megapixels: Of the photo.
-        stages: Of `bokeh_bench.workers.rendering.STAGES`.
-        loaded_stages: The same while `BUSY_PROCESSES` others keep the CPU busy.
-        alone_ms: The inference by itself.
-        in_a_folder_ms: For each photo of a folder.
-        peak_rss_bytes: Of the process.
+        photo, model: File names.
+        megapixels: Size of the photo.
+        stages: Time of each of `bokeh_bench.workers.rendering.STAGES`.
+        loaded_stages: The same while `BUSY_PROCESSES` other processes keep the CPU busy.
+        alone_ms: The inference alone.
+        in_a_folder_ms: Time per photo when a folder is rendered.
+        peak_rss_bytes: Peak resident memory of the process.
     """
 
     photo: str
@@ -55,38 +55,41 @@ class RenderingRow:
 
     @property
     def in_memory_overhead(self) -> float:
-        """Of preparing and joining over the inference alone."""
+        """Time of preparing and detail fusion divided by that of the inference alone."""
         return (self.stages["prepare_ms"] + self.stages["fuse_ms"]) / self.alone_ms
 
     @property
     def over_files(self) -> float:
-        """Preparing and joining over decoding and encoding."""
+        """Time of preparing and detail fusion divided by that of decoding and encoding."""
         in_memory = self.stages["prepare_ms"] + self.stages["fuse_ms"]
         return in_memory / (self.stages["decode_ms"] + self.stages["encode_ms"])
 
     @property
     def whole_overhead(self) -> float:
-        """Of everything around the inference, files included, over the inference alone."""
+        """Time of all other stages, files included, divided by that of the inference alone."""
         return sum(self.stages.values()) / self.alone_ms - 1
 
     @property
     def folder_overhead(self) -> float:
+        """Overhead per photo of a folder, divided by the time of the inference alone."""
         return self.in_a_folder_ms / self.alone_ms - 1
 
 
 @dataclass(frozen=True)
 class KeptRow:
-    """What a result keeps.
+    """How much of the photo's sharpness and of the network's output a result keeps.
+
+    Sharpness is the mean squared Laplacian of the gray image at full size.
 
     Attributes:
-        photo, model: Names of the files.
-        in_focus: Share of the photo that the network left in focus.
-        subject_sharpness: Of the result over the photo's, within the subject's box (where the
-            network left it in focus, for a photo without one): mean squared Laplacian of the grey
-            picture at full size.
-        scaled_up_sharpness: The same, if the network's picture were only scaled up.
-        background_sharpness: The same, where the network blurred.
-        psnr_db: Of the result, scaled down, from the network's picture.
+        photo, model: File names.
+        in_focus: Fraction of the photo that the network left in focus, in [0, 1].
+        subject_sharpness: Sharpness of the result divided by the photo's, within the subject's box;
+            for a photo without a box, where the network left it in focus.
+        scaled_up_sharpness: The same for the network's output that is only scaled up.
+        background_sharpness: Sharpness of the result divided by the photo's, where the network
+            blurred.
+        psnr_db: PSNR in dB of the result, scaled down, vs the network's output.
     """
 
     photo: str
@@ -111,12 +114,12 @@ def large_photos(folder: Path) -> list[Path]:
         )
     found = sorted(folder.glob("*.jpg"))
     if not found:
-        raise InputError(f"{folder}: holds no JPEG photo; give another with --photos")
+        raise InputError(f"{folder}: contains no JPEG photo; give another folder with --photos")
     return found
 
 
 def enlarge(photo: Path, folder: Path) -> Path:
-    """Writes the photo scaled up to 50 megapixels, for its size and not for its looks."""
+    """Writes the photo scaled up to 50 megapixels, for timing, and returns the path."""
     pixels = read_photo(photo).pixels
     factor = (LARGE_PIXELS / (pixels.shape[0] * pixels.shape[1])) ** 0.5
     large = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
@@ -130,49 +133,60 @@ def measure(
     photos: Sequence[Path],
     folder: Path,
     runs: int,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> list[RenderingRow]:
-    """Renders each photo through each model, each in a process of its own.
+    """Renders each photo with each model, each in a process of its own.
+
+    Args:
+        models: .tflite files.
+        photos: Image files.
+        folder: Folder for the results.
+        runs: Number of timed runs of each photo.
+        progress: Called with a description of each step.
 
     Raises:
-        InputError: If one cannot be rendered, or not in time.
+        InputError: If a photo cannot be rendered, or not within the time limit.
     """
     rows = []
     for model in models:
         for photo in photos:
-            say(f"rendering {photo.name} through {model.name}")
-            found = _one(model, photo, folder, runs)
+            progress(f"rendering {photo.name} with {model.name}")
+            timings = _time_stages(model, photo, folder, runs)
             height, width = read_photo(photo).pixels.shape[:2]
             rows.append(
                 RenderingRow(
                     photo=photo.name,
                     model=model.name,
                     megapixels=height * width / 1e6,
-                    stages={stage: found[stage] for stage in STAGES},
-                    loaded_stages={stage: found[f"loaded_{stage}"] for stage in STAGES},
-                    alone_ms=found["alone_ms"],
-                    in_a_folder_ms=found["in_a_folder_ms"],
-                    peak_rss_bytes=found["peak_rss_bytes"],
+                    stages={stage: timings[stage] for stage in STAGES},
+                    loaded_stages={stage: timings[f"loaded_{stage}"] for stage in STAGES},
+                    alone_ms=timings["alone_ms"],
+                    in_a_folder_ms=timings["in_a_folder_ms"],
+                    peak_rss_bytes=timings["peak_rss_bytes"],
                 )
             )
     return rows
 
 
 def measure_kept(models: Sequence[Path], photos: Sequence[Path]) -> list[KeptRow]:
-    """Compares each result with its photo, and with the network's picture."""
+    """Compares each result with its photo and with the network's output."""
     rows = []
     for path in models:
         for photo in photos:
             pixels = read_photo(photo).pixels
             with BokehModel.open(path, "cpu") as model:
                 result = model.render(pixels).pixels
-                drawn = to_unit(model.render(pixels, network_resolution=True).pixels)
+                network_output = to_unit(model.render(pixels, network_resolution=True).pixels)
             height, width = pixels.shape[:2]
-            frame = Frame.within((height, width), (drawn.shape[0], drawn.shape[1]))
-            focus = focus_mask(scale(pixels, frame.height, frame.width), drawn)
+            frame = Frame.within(
+                (height, width), (network_output.shape[0], network_output.shape[1])
+            )
+            focus = focus_mask(scale(pixels, frame.height, frame.width), network_output)
             large = cv2.resize(focus, (width, height), interpolation=cv2.INTER_LINEAR)
             scaled_up = cv2.resize(
-                (drawn * 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
+                (network_output * 255).astype(np.uint8),
+                (width, height),
+                interpolation=cv2.INTER_CUBIC,
             )
             far = large < 0.05
             near = _box(photo.name, large.shape) if photo.name in SUBJECTS else large > 0.95
@@ -184,7 +198,9 @@ def measure_kept(models: Sequence[Path], photos: Sequence[Path]) -> list[KeptRow
                     subject_sharpness=_ratio(result, pixels, near),
                     scaled_up_sharpness=_ratio(np.asarray(scaled_up), pixels, near),
                     background_sharpness=_ratio(result, pixels, far),
-                    psnr_db=psnr(scale(result, *drawn.shape[:2]), drawn, border_px=0),
+                    psnr_db=psnr(
+                        scale(result, *network_output.shape[:2]), network_output, border_px=0
+                    ),
                 )
             )
     return rows
@@ -195,7 +211,13 @@ def table(rows: Sequence[RenderingRow]) -> str:
     return markdown_table(
         (
             *("photo", "model", *(stage.removesuffix("_ms") for stage in STAGES)),
-            *("prepare + join", "of decode + encode", "all around it", "in a folder", "peak"),
+            *(
+                "prepare + fusion",
+                "relative to decode + encode",
+                "overhead",
+                "overhead in a folder",
+            ),
+            "peak RSS",
         ),
         [
             (
@@ -238,8 +260,14 @@ def kept_table(rows: Sequence[KeptRow]) -> str:
     """Returns a Markdown table."""
     return markdown_table(
         (
-            *("photo", "model", "in focus", "subject's sharpness", "only scaled up"),
-            *("blurred part's", "scaled down, from the network's"),
+            *(
+                "photo",
+                "model",
+                "in focus",
+                "subject sharpness",
+                "subject sharpness, only scaled up",
+            ),
+            *("background sharpness", "PSNR vs network output"),
         ),
         [
             (
@@ -257,30 +285,33 @@ def kept_table(rows: Sequence[KeptRow]) -> str:
     )
 
 
-def _one(model: Path, photo: Path, folder: Path, runs: int) -> dict[str, Any]:
+def _time_stages(model: Path, photo: Path, folder: Path, runs: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bokeh_bench.workers.rendering", model, photo, folder, runs]
     try:
-        # Opening, and of each run and a first one four inferences: see `workers.rendering.measure`.
-        done = child_process.run(command, seconds=(4 * (runs + 1) + 1) * child_process.SECONDS)
+        # One for opening, and four inferences for each run and the warm-up; see
+        # `workers.rendering.measure`.
+        done = child_process.run(
+            command, seconds=(4 * (runs + 1) + 1) * child_process.TIMEOUT_SECONDS
+        )
     except child_process.TimeLimitError as error:
-        raise InputError(f"{photo}: rendering it through {model} {error}") from error
+        raise InputError(f"{photo}: rendering with {model} {error}") from error
     if done.returncode:
         last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise InputError(f"{photo}: cannot be rendered through {model} ({last[-1]})")
+        raise InputError(f"{photo}: cannot be rendered with {model} ({last[-1]})")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def _box(photo: str, shape: tuple[int, ...]) -> np.ndarray:
     top, bottom, left, right = SUBJECTS[photo]
-    where = np.zeros(shape, bool)
+    region = np.zeros(shape, bool)
     rows = slice(int(top * shape[0]), int(bottom * shape[0]))
-    where[rows, int(left * shape[1]) : int(right * shape[1])] = True
-    return where
+    region[rows, int(left * shape[1]) : int(right * shape[1])] = True
+    return region
 
 
-def _ratio(result: Pixels, photo: Pixels, where: np.ndarray) -> float:
-    return float(_sharpness(result)[where].mean() / _sharpness(photo)[where].mean())
+def _ratio(result: Pixels, photo: Pixels, region: np.ndarray) -> float:
+    return float(_sharpness(result)[region].mean() / _sharpness(photo)[region].mean())
 
 
 def _sharpness(pixels: Pixels) -> FloatImage:

@@ -1,4 +1,4 @@
-"""One conversion in a process of its own: its time, its peak memory, its file.
+"""Runs one conversion in a process of its own, and measures its time and peak memory.
 
 `python -m bokeh_bench.workers.conversion JSON` prints JSON; `bokeh_bench.studies.conversion` calls
 it.
@@ -22,15 +22,19 @@ from bokeh_convert.api import SCHEME_NAMES
 if TYPE_CHECKING:
     from bokeh_convert.sources.float_model import SizedModel
 
-OURS, PLAIN, ENGINE = "bokeh-convert", "TFLiteConverter", "litert-quantizer"
-WAYS = (
-    *(f"{OURS} {scheme}" for scheme in SCHEME_NAMES),
-    *(f"{PLAIN} {kind}" for kind in ("float16", "dynamic", "int8", "full-integer")),
-    *(f"{ENGINE} {recipe}" for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32")),
+BOKEH_CONVERT, TFLITE_CONVERTER, LITERT_QUANTIZER = (
+    "bokeh-convert",
+    "TFLiteConverter",
+    "litert-quantizer",
+)
+METHODS = (
+    *(f"{BOKEH_CONVERT} {scheme}" for scheme in SCHEME_NAMES),
+    *(f"{TFLITE_CONVERTER} {kind}" for kind in ("float16", "dynamic", "int8", "full-integer")),
+    *(f"{LITERT_QUANTIZER} {recipe}" for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32")),
 )
 
 
-def ours(
+def with_bokeh_convert(
     path: Path,
     scheme: str,
     size: tuple[int, int],
@@ -38,7 +42,7 @@ def ours(
     out: Path,
     threads: int,
 ) -> dict[str, Any]:
-    """Converts as the command does, the proof included."""
+    """Converts as the command `bokeh-convert` does, including verification."""
     from bokeh_convert import convert
 
     (made,) = convert(
@@ -51,7 +55,7 @@ def ours(
     )
     timings = made.report.timings
     if made.report.fidelity is None:
-        raise RuntimeError(f"broken picture: {made.report.failure}")
+        raise RuntimeError(f"verification failed: {made.report.failure}")
     return {
         "file": str(made.path),
         "convert_s": sum(
@@ -61,13 +65,13 @@ def ours(
     }
 
 
-def plain(
+def with_tflite_converter(
     path: Path, kind: str, size: tuple[int, int], photos: Path | None, out: Path
 ) -> dict[str, Any]:
-    """Converts as TensorFlow's guides say.
+    """Converts as TensorFlow's guides describe.
 
-    The "int8" file may fall back to float operators, as the guides' default does; the
-    "full-integer" file may not, and has uint8 in and out.
+    "int8" may fall back to float operators, which is the guides' default. "full-integer" may not,
+    and has uint8 input and output.
     """
     import tensorflow as tf
 
@@ -90,10 +94,10 @@ def plain(
     return {"file": str(file), "convert_s": time.monotonic() - began}
 
 
-def engine(
+def with_litert_quantizer(
     path: Path, name: str, size: tuple[int, int], photos: Path | None, out: Path
 ) -> dict[str, Any]:
-    """Converts with one of litert-quantizer's recipes, as it is shipped."""
+    """Converts with one of litert-quantizer's own recipes, unchanged."""
     from litert_quantizer import quantizer, recipe
 
     from bokeh_convert.graph.to_tflite import SIGNATURE, lower
@@ -113,27 +117,28 @@ def engine(
 
 
 def _inputs(sized: SizedModel, photos: Path | None) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields [1, height, width, channels] of the photos with which ours calibrates."""
+    """Yields bokeh-convert's calibration inputs, [1, height, width, channels] each."""
     from bokeh_convert.data.calibration_data import split_dataset, to_network_input
     from bokeh_convert.verify.verification import read_input_pixels
 
-    drawn = split_dataset(photos, channels=sized.model.channels, count=100, seed=0)
-    for sample in drawn.calibration:
+    samples = split_dataset(photos, channels=sized.model.channels, count=100, seed=0)
+    for sample in samples.calibration:
         pixels = read_input_pixels(sample, sized)
         yield np.expand_dims(to_network_input(pixels), 0)
 
 
 def main() -> None:
-    """Does what the first argument says, as JSON, and prints what came of it."""
-    asked = json.loads(sys.argv[1])
-    path, out, size = Path(asked["path"]), Path(asked["out"]), tuple(asked["size"])
-    tool, setting = asked["way"].split()
-    photos = Path(asked["photos"]) if asked["photos"] else None
-    if tool == OURS:
-        figures = ours(path, setting, size, photos, out, asked["threads"])
+    """Runs the conversion that the first argument describes as JSON, and prints the result."""
+    request = json.loads(sys.argv[1])
+    path, out, size = Path(request["path"]), Path(request["out"]), tuple(request["size"])
+    tool, setting = request["method"].split()
+    photos = Path(request["photos"]) if request["photos"] else None
+    if tool == BOKEH_CONVERT:
+        result = with_bokeh_convert(path, setting, size, photos, out, request["threads"])
     else:
-        figures = (plain if tool == PLAIN else engine)(path, setting, size, photos, out)
-    sys.stdout.write(json.dumps({**figures, "peak_rss_bytes": peak_rss_bytes()}) + "\n")
+        convert = with_tflite_converter if tool == TFLITE_CONVERTER else with_litert_quantizer
+        result = convert(path, setting, size, photos, out)
+    sys.stdout.write(json.dumps({**result, "peak_rss_bytes": peak_rss_bytes()}) + "\n")
 
 
 if __name__ == "__main__":

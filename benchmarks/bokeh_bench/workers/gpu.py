@@ -1,9 +1,10 @@
-"""Runs a model on the GPU alone, in a process of its own.
+"""Runs a model on the GPU only, in a process of its own.
 
 `python -m bokeh_bench.workers.gpu FILE INPUTS OUTPUTS`; `bokeh_bench.studies.gpu` calls it.
 
-INPUTS and OUTPUTS are .npy files: uint8 [n, height, width, channels] that stand for 0 to 1, and
-float32 [n, height, width, 3], not clipped. Prints the device's name as JSON, or why there is none.
+INPUTS and OUTPUTS are .npy files. Inputs are uint8 [n, height, width, channels], where 0 to 255
+stand for 0 to 1; outputs are float32 [n, height, width, 3], not clipped. Prints JSON with the
+device's name, or with the error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bokeh_runtime.tflite.file import read_tflite
 
 
 def run(model: Path, inputs: Path, outputs: Path) -> str:
-    """Writes the outputs, and returns the device's name.
+    """Writes the outputs and returns the device's name.
 
     Raises:
         HardwareError: If there is no GPU, or it does not run the whole model.
@@ -34,11 +35,11 @@ def run(model: Path, inputs: Path, outputs: Path) -> str:
 
 
 def main() -> None:
-    """Does what the arguments say."""
+    """Runs the model that the arguments name."""
     try:
         answer = {"device": run(*map(Path, sys.argv[1:]))}
     except HardwareError as error:
-        answer = {"fault": str(error)}
+        answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

@@ -1,17 +1,18 @@
-"""One model on one delegate, in a process of its own.
+"""Measures one model on one delegate, in a process of its own.
 
-`python -m bokeh_bench.workers.latency JSON` with `model`, `delegate` and, if wanted, `threads`,
-`interpreter`, `delegate_library`, `allow_partial`. Then a JSON line on standard input is a task,
-and a JSON line on standard output what came of it:
+`python -m bokeh_bench.workers.latency JSON`, where JSON has `model`, `delegate` and optionally
+`threads`, `interpreter`, `delegate_library` and `allow_partial`. Then each line on standard input
+is a task in JSON, and a line of JSON on standard output answers it:
 
-    {"do": "open"}                                  -> load_ms, placement
-    {"do": "warm_up", "seconds": 10}                -> first_inference_ms, warm_up_runs
-    {"do": "time", "runs": 20, "seconds": 5}        -> runs_ms, temperature_c, peak_rss_bytes
-    {"do": "turn"}                                  -> ms
-    {"do": "draw", "inputs": FILE, "outputs": FILE} -> nothing; .npy files
+    {"task": "open"}                                    -> load_ms, placement
+    {"task": "warm_up", "seconds": 10}                  -> first_inference_ms, warm_up_runs
+    {"task": "time", "runs": 20, "seconds": 5}          -> runs_ms, temperature_c, peak_rss_bytes
+    {"task": "time_one_run"}                            -> ms
+    {"task": "infer", "inputs": FILE, "outputs": FILE}  -> nothing; both are .npy files
 
-or `fault` (the error's class) and `message`. Before an answer, a line {"alive": true} each second
-or so says that runs end. Imports what the measurement needs, and no more.
+An error is answered with `error` (its class) and `message`. While a task runs, a line
+{"alive": true} is sent about once per second, after a run. The module imports only what the
+measurement needs.
 """
 
 from __future__ import annotations
@@ -28,30 +29,32 @@ from typing import Any
 
 import numpy as np
 
+from bokeh_bench.error_text import error_text
 from bokeh_bench.machine import peak_rss_bytes, temperature_c
 from bokeh_runtime.backends.delegates import Engine, EngineOptions, open_engine
+from bokeh_runtime.contract.constants import BENCHMARK
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.tflite.file import read_tflite
 
-MOST_RUNS = 2000
+MAX_RUNS = BENCHMARK.max_runs
 _ALIVE_SECONDS = 1.0
-_WINDOW, _STEADY = 3, 0.02
-"""Steady: the medians of the last three runs and of the three before differ by 2 % at most."""
+_WINDOW, _STEADY = BENCHMARK.warm_up_window_runs, BENCHMARK.warm_up_tolerance
+"""Times are steady if the medians of the last runs and of those before differ by at most this."""
 
 
 class Measurement:
-    """The model, and the clock.
+    """Times the runs of one model.
 
     Args:
-        request: What to measure; see the module.
-        on_run: Called after each run, outside of what is timed.
+        request: What to measure; see the module's docstring.
+        on_run: Called after each run, outside the timed section.
 
     Attributes:
-        image: What the timed runs are fed.
+        network_input: Input of the timed runs, float32 [height, width, channels] in [0, 1].
     """
 
-    image: FloatImage
+    network_input: FloatImage
 
     def __init__(self, request: dict[str, Any], on_run: Callable[[], None] = lambda: None) -> None:
         self._on_run = on_run
@@ -69,49 +72,52 @@ class Measurement:
         self._engine = open_engine(file, self._request)
         load_ms = (time.perf_counter() - start) * 1000
         shape = file.tensors[file.inputs[0]].shape[1:]
-        # Noise, as LiteRT's own benchmark feeds; the time does not depend on the picture.
-        self.image = np.random.default_rng(0).random(shape, np.float32)
+        # Random values, as in LiteRT's own benchmark; the time does not depend on them.
+        self.network_input = np.random.default_rng(0).random(shape, np.float32)
         return {"load_ms": load_ms, "placement": asdict(self._engine.placement)}
 
     def warm_up(self, seconds: float) -> dict[str, Any]:
-        """Runs until the times are steady, or for `seconds`; twice at least."""
-        times = [self.turn()["ms"], self.turn()["ms"]]
+        """Runs at least twice, until the times are steady or `seconds` have passed."""
+        times = [self.time_one_run()["ms"], self.time_one_run()["ms"]]
         while sum(times) < seconds * 1000 and not _steady(times):
-            times.append(self.turn()["ms"])
+            times.append(self.time_one_run()["ms"])
         return {"first_inference_ms": times[0], "warm_up_runs": len(times)}
 
     def time(self, runs: int, seconds: float) -> dict[str, Any]:
-        """Times `runs` runs at least, and for `seconds` at least."""
+        """Times at least `runs` runs, for at least `seconds` in total."""
         before = temperature_c()
         times: list[float] = []
-        while len(times) < runs or (sum(times) < seconds * 1000 and len(times) < MOST_RUNS):
-            times.append(self.turn()["ms"])
+        while len(times) < runs or (sum(times) < seconds * 1000 and len(times) < MAX_RUNS):
+            times.append(self.time_one_run()["ms"])
         return {
             "runs_ms": times,
             "temperature_c": None if before is None else [before, temperature_c()],
             "peak_rss_bytes": peak_rss_bytes(),
         }
 
-    def turn(self) -> dict[str, Any]:
-        """Times one run: the picture in, the run, the picture read back."""
-        run, image = self.ready.run, self.image
+    def time_one_run(self) -> dict[str, Any]:
+        """Times one run: writing the input, inference, and reading the output back."""
+        run, network_input = self.engine.run, self.network_input
         start = time.perf_counter_ns()
-        run(image)
+        run(network_input)
         milliseconds = (time.perf_counter_ns() - start) / 1e6
         self._on_run()
         return {"ms": milliseconds}
 
-    def draw(self, inputs: str, outputs: str) -> dict[str, Any]:
-        """Draws 8-bit pictures [n, height, width, channels]; writes float32, not clipped."""
-        pictures: list[FloatImage] = []
-        for one in np.load(inputs):
-            pictures.append(self.ready.run(to_unit(one)))
+    def infer(self, inputs: str, outputs: str) -> dict[str, Any]:
+        """Runs the model on uint8 inputs [n, height, width, channels].
+
+        Writes float32 outputs [n, height, width, 3], not clipped.
+        """
+        results: list[FloatImage] = []
+        for pixels in np.load(inputs):
+            results.append(self.engine.run(to_unit(pixels)))
             self._on_run()
-        np.save(outputs, np.stack(pictures))
+        np.save(outputs, np.stack(results))
         return {}
 
     @property
-    def ready(self) -> Engine:
+    def engine(self) -> Engine:
         """The opened model."""
         assert self._engine is not None
         return self._engine
@@ -120,38 +126,39 @@ class Measurement:
 def _steady(times: list[float]) -> bool:
     if len(times) < 2 * _WINDOW:
         return False
-    now, before = (
+    last, before = (
         statistics.median(part) for part in (times[-_WINDOW:], times[-2 * _WINDOW : -_WINDOW])
     )
-    return abs(now / before - 1) <= _STEADY
+    return abs(last / before - 1) <= _STEADY
 
 
 def main() -> None:
-    """Does what standard input says until it ends."""
-    # LiteRT writes to both of them; the answers have a way of their own.
+    """Does the tasks on standard input until it ends."""
+    # LiteRT writes to standard output and standard error, so the answers get a descriptor of their
+    # own.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    told = time.monotonic()
+    last_sent = time.monotonic()
 
-    def tell(answer: dict[str, Any]) -> None:
+    def send(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
-    def alive() -> None:
-        nonlocal told
-        if time.monotonic() - told > _ALIVE_SECONDS:
-            told = time.monotonic()
-            tell({"alive": True})
+    def send_alive() -> None:
+        nonlocal last_sent
+        if time.monotonic() - last_sent > _ALIVE_SECONDS:
+            last_sent = time.monotonic()
+            send({"alive": True})
 
-    measurement = Measurement(json.loads(sys.argv[1]), alive)
+    measurement = Measurement(json.loads(sys.argv[1]), send_alive)
     for line in sys.stdin:
-        task = json.loads(line)
-        do: Callable[..., dict[str, Any]] = getattr(measurement, task.pop("do"))
+        arguments = json.loads(line)
+        method: Callable[..., dict[str, Any]] = getattr(measurement, arguments.pop("task"))
         try:
-            answer = do(**task)
+            answer = method(**arguments)
         except (InputError, HardwareError) as error:
-            answer = {"fault": type(error).__name__, "message": str(error)}
-        tell(answer)
+            answer = {"error": type(error).__name__, "message": error_text(error)}
+        send(answer)
 
 
 if __name__ == "__main__":

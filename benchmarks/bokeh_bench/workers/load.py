@@ -1,4 +1,4 @@
-"""Other processes that keep the machine busy while something is measured."""
+"""Background load for measurements on a busy machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ while time.monotonic() < end:
 
 @contextmanager
 def busy_processes(count: int, *, at_most_s: float = 600) -> Iterator[None]:
-    """Runs `count` processes of one busy thread each, which end by themselves in any case."""
+    """Runs `count` single-threaded busy loops, which end after at most `at_most_s` seconds."""
     spinning = [
         subprocess.Popen([sys.executable, "-c", _SPIN, str(at_most_s)]) for _ in range(count)
     ]

@@ -1,8 +1,8 @@
-"""Times each operator, in a process of its own.
+"""Profiles the operators of a model, in a process of its own.
 
-`python -m bokeh_bench.workers.operator_profile FILE THREADS` prints the table. LiteRT times
-operators, XNNPACK's kernels among them, in its C interface alone; so this calls that, and prints
-the table that LiteRT makes. Signatures: `litert/c/*.h` of LiteRT 2.
+`python -m bokeh_bench.workers.operator_profile FILE THREADS` prints LiteRT's profile summary.
+LiteRT offers operator profiling, XNNPACK's kernels included, in its C API only, so this calls the C
+functions. Signatures: `litert/c/*.h` of LiteRT 2.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 RUNS = 10
+_LIBRARY = {"darwin": "libLiteRt.dylib", "win32": "libLiteRt.dll"}.get(sys.platform, "libLiteRt.so")
 _CPU = 1  # kLiteRtHwAcceleratorCpu
 _TENSOR_TYPE_BYTES = 512  # more than LiteRtRankedTensorType has
 
@@ -22,68 +23,69 @@ _ONE = ctypes.c_size_t(1)
 
 
 class _Library:
-    """LiteRT's C interface: what a function makes is its last argument."""
+    """LiteRT's C API. Functions that create an object return it through their last argument."""
 
     def __init__(self) -> None:
         import ai_edge_litert
 
         folder = Path(str(ai_edge_litert.__file__)).parent
-        self._library = ctypes.CDLL(str(folder / "libLiteRt.so"))
+        self._library = ctypes.CDLL(str(folder / _LIBRARY))
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Raises RuntimeError if the status is not 0."""
+        """Calls a function; raises RuntimeError if it returns a status other than 0."""
         status = getattr(self._library, f"LiteRt{name}")(*arguments)
         if status != 0:
             raise RuntimeError(f"LiteRt{name} failed with status {status}")
 
-    def make(self, name: str, *arguments: Any, kind: Any = ctypes.c_void_p) -> Any:
-        made = kind()
-        self.call(name, *arguments, ctypes.byref(made))
-        return made
+    def create(self, name: str, *arguments: Any, kind: Any = ctypes.c_void_p) -> Any:
+        """Calls a function and returns the object of type `kind` that it creates."""
+        created = kind()
+        self.call(name, *arguments, ctypes.byref(created))
+        return created
 
 
 def profile(path: Path, threads: int) -> str:
-    """Runs a model on the CPU and returns LiteRT's table of operator times.
+    """Runs a model on the CPU and returns LiteRT's profile summary as text.
 
     Raises:
-        RuntimeError: If LiteRT refuses.
+        RuntimeError: If a call to LiteRT fails.
     """
     litert = _Library()
-    environment = litert.make("CreateEnvironment", 0, None)
-    model = litert.make("CreateModelFromFile", environment, str(path).encode())
-    options = litert.make("CreateOptions")
+    environment = litert.create("CreateEnvironment", 0, None)
+    model = litert.create("CreateModelFromFile", environment, str(path).encode())
+    options = litert.create("CreateOptions")
     litert.call("SetOptionsHardwareAccelerators", options, _CPU)
     texts = {
         b"runtime_options_string": b"enable_profiling = true\n",
         b"xnnpack": b"num_threads = %d\n" % threads,
     }
-    nothing = _Destroy(lambda payload: None)
+    no_destructor = _Destroy(lambda payload: None)
     payloads = {name: ctypes.create_string_buffer(text) for name, text in texts.items()}
     for name, payload in payloads.items():
         address = ctypes.cast(payload, ctypes.c_void_p)
-        opaque = litert.make("CreateOpaqueOptions", name, address, nothing)
+        opaque = litert.create("CreateOpaqueOptions", name, address, no_destructor)
         litert.call("AddOpaqueOptions", options, opaque)
-    compiled = litert.make("CreateCompiledModel", environment, model, options)
-    profiler = litert.make("CompiledModelGetProfiler", compiled)
-    subgraph = litert.make("GetModelSubgraph", model, _FIRST)
+    compiled = litert.create("CreateCompiledModel", environment, model, options)
+    profiler = litert.create("CompiledModelGetProfiler", compiled)
+    subgraph = litert.create("GetModelSubgraph", model, _FIRST)
     buffers = []
     for side in ("Input", "Output"):
-        tensor = litert.make(f"GetSubgraph{side}", subgraph, _FIRST)
+        tensor = litert.create(f"GetSubgraph{side}", subgraph, _FIRST)
         tensor_type = ctypes.create_string_buffer(_TENSOR_TYPE_BYTES)
         litert.call("GetRankedTensorType", tensor, tensor_type)
-        needs = litert.make(f"GetCompiledModel{side}BufferRequirements", compiled, _FIRST, _FIRST)
+        needs = litert.create(f"GetCompiledModel{side}BufferRequirements", compiled, _FIRST, _FIRST)
         buffers.append(
-            litert.make(
+            litert.create(
                 "CreateManagedTensorBufferFromRequirements", environment, tensor_type, needs
             )
         )
     entry, result = (ctypes.byref(buffer) for buffer in buffers)
     for run in range(RUNS + 1):
-        if run == 1:  # the first prepares kernels
+        if run == 1:  # the first run prepares kernels and is not profiled
             litert.call("StartProfiler", profiler)
         litert.call("RunCompiledModel", compiled, _FIRST, _ONE, entry, _ONE, result)
     litert.call("StopProfiler", profiler)
-    summary = litert.make("GetProfileSummary", profiler, compiled, kind=ctypes.c_char_p)
+    summary = litert.create("GetProfileSummary", profiler, compiled, kind=ctypes.c_char_p)
     return (summary.value or b"").decode()
 
 

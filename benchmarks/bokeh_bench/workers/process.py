@@ -1,6 +1,7 @@
-"""One measurement's process, seen from outside: it does what it is told, line by line.
+"""Starts and controls the process of one measurement.
 
-A process of its own, so that neither memory nor caches nor a crash of a driver reach the next.
+Each measurement has a process of its own, so that neither its memory, its caches nor a crash of a
+driver affects the next one.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -20,27 +22,28 @@ from typing import Any
 from bokeh_bench import child_process
 from bokeh_runtime.errors import HardwareError, InputError
 
-FAULTS = {"InputError": InputError, "HardwareError": HardwareError}
+_ERRORS = {"InputError": InputError, "HardwareError": HardwareError}
 PROGRAM = (sys.executable, "-m", "bokeh_bench.workers.latency")
+_LOOK_UP_SECONDS = 0.5
 
 
 class Worker:
-    """A process that holds one model; see `bokeh_bench.workers.latency` for what it is told.
+    """A process that holds one model; `bokeh_bench.workers.latency` lists its tasks.
 
         with Worker({"model": "a.tflite", "delegate": "cpu"}) as worker:
-            opened = worker.ask("open")
+            opened = worker.call("open")
 
     Args:
         request: What to measure, as JSON data.
-        seconds: A process that says nothing for so long hangs: it says each second that a run
-            has ended, so this is the limit of opening a model and of one inference.
-        program: What to run.
+        seconds: Time limit for opening the model and for each inference. The process reports once
+            per second that runs are completing; if it sends nothing for this long, it hangs.
+        program: Command of the worker program.
     """
 
     def __init__(
         self,
         request: Mapping[str, Any],
-        seconds: float = child_process.SECONDS,
+        seconds: float = child_process.TIMEOUT_SECONDS,
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self._seconds = seconds
@@ -52,27 +55,29 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,
+            creationflags=child_process.NEW_GROUP,
         )
+        self._pieces = _pieces(self._process)
 
-    def ask(self, do: str, **how: Any) -> dict[str, Any]:
-        """Has something done, and returns what came of it.
+    def call(self, task: str, **arguments: Any) -> dict[str, Any]:
+        """Has the process do a task, and returns its answer.
 
         Raises:
             InputError: If the model cannot be run.
-            HardwareError: If the hardware is not here, its driver ended the process, or nothing
-                is heard for too long.
+            HardwareError: If the hardware is not available, its driver ended the process, or the
+                process sends nothing within the time limit.
         """
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"do": do, **how}).encode() + b"\n")
+            self._process.stdin.write(json.dumps({"task": task, **arguments}).encode() + b"\n")
             self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):  # the latter: it was killed before
+        except (BrokenPipeError, ValueError):  # ValueError: it was killed before
             raise self._ended() from None
         answer: dict[str, Any] = {"alive": True}
         while "alive" in answer:
-            answer = json.loads(self._line(do))
-        if "fault" in answer:
-            raise FAULTS[answer["fault"]](answer["message"])
+            answer = json.loads(self._read_line(task))
+        if "error" in answer:
+            raise _ERRORS[answer["error"]](answer["message"])
         return answer
 
     def __enter__(self) -> Worker:
@@ -87,24 +92,32 @@ class Worker:
         child_process.kill(self._process)
         self._log.close()
 
-    def _line(self, do: str) -> bytes:
-        """Returns the next line of the process."""
-        assert self._process.stdout is not None
+    def _read_line(self, task: str) -> bytes:
+        """Returns the next line that the process sends."""
         deadline = time.monotonic() + self._seconds
         while b"\n" not in self._received:
-            left = max(0.0, deadline - time.monotonic())
-            if not select.select([self._process.stdout], [], [], left)[0]:
+            more = self._next_piece(deadline)
+            if more is None:
                 child_process.kill(self._process)
                 raise HardwareError(
-                    f"nothing was heard for {self._seconds:g} s while it was told to {do}: the "
-                    "driver or the interpreter hangs; try another --delegate, or a longer --timeout"
+                    f"no answer for {self._seconds:g} s during the task {task}: the driver or the "
+                    "interpreter hangs; try another --delegate, or a longer --timeout"
                 )
-            more = os.read(self._process.stdout.fileno(), 1 << 16)
             if not more:
                 raise self._ended()
             self._received += more
         line, _, self._received = self._received.partition(b"\n")
         return line
+
+    def _next_piece(self, deadline: float) -> bytes | None:
+        """Returns what was written next, b"" at the end; None if that is nothing until then."""
+        while True:
+            left = deadline - time.monotonic()
+            with contextlib.suppress(queue.Empty):
+                # In pieces, since Windows does not let Ctrl-C end a longer wait.
+                return self._pieces.get(timeout=min(max(0.0, left), _LOOK_UP_SECONDS))
+            if left <= 0:
+                return None
 
     def _ended(self) -> HardwareError:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -119,3 +132,27 @@ class Worker:
         return HardwareError(
             f"the process that ran the model ended with {how}{last}; try another --delegate"
         )
+
+
+def _pieces(process: subprocess.Popen[bytes]) -> queue.SimpleQueue[bytes]:
+    """Returns a queue of what a process writes, with b"" at its end.
+
+    A thread reads it, because Windows cannot wait for a pipe with a time limit.
+    """
+    assert process.stdout is not None
+    # Of its own, since the other is closed when the process is killed.
+    out = os.dup(process.stdout.fileno())
+    pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        more = b"the first"
+        while more:
+            try:
+                more = os.read(out, 1 << 16)
+            except OSError:
+                more = b""
+            pieces.put(more)
+        os.close(out)
+
+    threading.Thread(target=read, name="reader of a worker", daemon=True).start()
+    return pieces

@@ -1,4 +1,4 @@
-"""The stages of one photo's way through the pipeline, in a process of its own.
+"""Times the stages of rendering one photo, in a process of its own.
 
 `python -m bokeh_bench.workers.rendering MODEL PHOTO FOLDER RUNS` prints JSON;
 `bokeh_bench.studies.rendering` calls it.
@@ -25,21 +25,26 @@ BUSY_PROCESSES = 2
 
 
 def measure(model_path: Path, photo: Path, folder: Path, runs: int) -> dict[str, float]:
-    """Returns medians in ms, `alone_ms` for the inference by itself, and the peak memory.
+    """Measures the stages of rendering a photo.
 
-    Runs take turns (inference alone, one photo), so that a noisy machine hurts all alike.
-    `in_a_folder_ms` is the time of a photo among several, the next being read meanwhile.
-    `loaded_decode_ms` and so on are the stages' while `BUSY_PROCESSES` others keep the CPU busy.
+    The inference alone and the whole rendering are interleaved, so that a noisy machine affects
+    both.
+
+    Returns:
+        Median times in ms: each of `STAGES`; the same with the prefix `loaded_`, while
+        `BUSY_PROCESSES` other processes keep the CPU busy; `alone_ms`, the inference alone; and
+        `in_a_folder_ms`, the time per photo of a folder, where the next photo is read during
+        inference. And `peak_rss_bytes`.
     """
     model = BokehModel.open(model_path, "cpu")
     tensor = np.random.default_rng(0).random(model.input_shape, np.float32)
     options = RenderOptions()
     job = Job(photo, folder / photo.name)
-    alone, rendered = [], []
+    inference_ms, rendered = [], []
     for _ in range(runs + 1):
         start = time.perf_counter()
         model.engine.run(tensor)
-        alone.append((time.perf_counter() - start) * 1000)
+        inference_ms.append((time.perf_counter() - start) * 1000)
         rendered.append(render_file(model, job, options))
     jobs = [Job(photo, folder / f"{i}{photo.suffix}") for i in range(runs + 1)]
     ends = []
@@ -49,15 +54,15 @@ def measure(model_path: Path, photo: Path, folder: Path, runs: int) -> dict[str,
         ends.append(time.perf_counter())
     with busy_processes(BUSY_PROCESSES):
         loaded = [render_file(model, job, options) for _ in range(runs + 1)]
-    # The first of each is left out: kernels are prepared in it.
+    # The first run of each is a warm-up, in which kernels are prepared.
     stages = {
-        prefix + stage: statistics.median(one.timings[stage] for one in found[1:])
-        for prefix, found in (("", rendered), ("loaded_", loaded))
+        prefix + stage: statistics.median(one.timings[stage] for one in results[1:])
+        for prefix, results in (("", rendered), ("loaded_", loaded))
         for stage in STAGES
     }
     return {
         **stages,
-        "alone_ms": statistics.median(alone[1:]),
+        "alone_ms": statistics.median(inference_ms[1:]),
         "in_a_folder_ms": (ends[-1] - ends[0]) * 1000 / runs,
         "peak_rss_bytes": peak_rss_bytes(),
     }

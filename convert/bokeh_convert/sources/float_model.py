@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -295,5 +296,8 @@ def suffixed(path: Path, suffix: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / f"model{suffix}"
-        link.symlink_to(path.resolve())
+        try:
+            link.symlink_to(path.resolve())
+        except OSError:  # Windows lets only some users make links
+            shutil.copyfile(path, link)
         yield link

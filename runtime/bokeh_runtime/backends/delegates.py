@@ -1,9 +1,8 @@
-"""Chooses what runs a model, and proves that it does."""
+"""Opens a model on a delegate, and determines its placement."""
 
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from bokeh_runtime.backends.accelerator import RUN_ON_CPU, AcceleratedModel
 from bokeh_runtime.backends.gpu_check import check
 from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import Placement, names
+from bokeh_runtime.backends.processor import cpu_name
 from bokeh_runtime.contract.constants import LAST_ANDROID_WITH_NNAPI
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
@@ -31,26 +31,31 @@ class Engine:
     """A model that is ready to run.
 
     Attributes:
-        model: In an interpreter, on the CPU or through a delegate library; or compiled for an
-            accelerator.
-        placement: Where it runs.
+        model: The model in an interpreter, or compiled for an accelerator.
+        placement: Where the model runs.
     """
 
     model: TfliteModel | AcceleratedModel
     placement: Placement
 
     def run(self, image: FloatImage) -> FloatImage:
-        """Returns the output for one picture, not clipped; see `TfliteModel.run`."""
+        """Runs the model on one image; see `TfliteModel.run`."""
         return self.model.run(image)
 
     def close(self) -> None:
-        """Releases what the model holds; it cannot run any more."""
+        """Releases the model's resources. It cannot run afterwards."""
         self.model.close()
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether a delegate is here: its device, or why not and what to do about it."""
+    """Whether a delegate is available.
+
+    Attributes:
+        delegate: "cpu", "gpu", "nnapi" or "npu".
+        device: Name of its device; None if the delegate is not available.
+        reason: Why the delegate is not available; "" if it is.
+    """
 
     delegate: str
     device: str | None
@@ -59,14 +64,14 @@ class Probe:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What was asked for.
+    """How to run a model.
 
     Attributes:
         delegate: One of `DELEGATES`.
-        threads: Of the CPU; None takes all cores.
-        interpreter: A key of `interpreter.INTERPRETERS`; None takes the first installed.
-        library: Of an external delegate, for boards that have one.
-        allow_partial: The CPU may run what the delegate does not take.
+        threads: Number of CPU threads. None uses all cores.
+        interpreter: A key of `interpreter.INTERPRETERS`. None uses the first that is installed.
+        library: Shared library of an external delegate.
+        allow_partial: Whether the CPU may run operators that the delegate does not support.
         input_range: Values of black and white in the input. None goes by the file.
         output_range: The same for the output.
     """
@@ -84,44 +89,47 @@ class EngineOptions:
         return ranges_of(file, self.input_range, self.output_range)
 
 
-def open_engine(file: TfliteFile, request: EngineOptions) -> Engine:
-    """Opens a model on the delegate that was asked for.
+def open_engine(file: TfliteFile, options: EngineOptions) -> Engine:
+    """Opens a model on the requested delegate.
 
     Args:
         file: The model.
-        request: What was asked for; "auto" takes the first of NPU, GPU and CPU that is here, is
-            no imitation, takes the whole model, and draws the right picture.
+        options: How to run it. "auto" uses the first of NPU, GPU and CPU that is available, is not
+            emulated, supports the whole model, and gives the right output.
 
     Raises:
-        InputError: If the request contradicts itself, or the interpreter cannot run the file.
-        HardwareError: If what was asked for is not here, or does not take the whole model.
+        InputError: If the options contradict each other, or the interpreter cannot run the file.
+        HardwareError: If the requested delegate is not available or does not support the whole
+            model.
     """
-    if request.delegate not in DELEGATES:
-        raise InputError(f"delegate '{request.delegate}' is unknown; use {', '.join(DELEGATES)}")
-    if request.library is not None:
-        if request.delegate in ("auto", "cpu"):
+    if options.delegate not in DELEGATES:
+        raise InputError(
+            Argument("delegate", options.delegate), f": unknown; use {', '.join(DELEGATES)}"
+        )
+    if options.library is not None:
+        if options.delegate in ("auto", "cpu"):
             raise InputError(
-                f"{request.library}: a delegate library needs ",
-                *(Argument("delegate", "gpu"), ", nnapi or npu to name its hardware"),
+                f"{options.library}: the hardware of a delegate library must be given",
+                remedy=("use ", Argument("delegate", "gpu"), ", nnapi or npu"),
             )
-        return _from_library(file, request)
-    if request.interpreter == "tflite-runtime" and request.delegate in ("gpu", "npu"):
+        return _open_with_library(file, options)
+    if options.interpreter == "tflite-runtime" and options.delegate in ("gpu", "npu"):
         raise HardwareError(
-            f"{request.delegate}: tflite-runtime supports it only with ",
+            f"{options.delegate}: tflite-runtime supports it only with ",
             Argument("delegate_library"),
             remedy=("give that, or use ", Argument("interpreter", "ai-edge-litert")),
         )
-    if request.delegate == "cpu":
-        return _on_cpu(file, request)
-    if request.delegate == "nnapi":
+    if options.delegate == "cpu":
+        return _open_on_cpu(file, options)
+    if options.delegate == "nnapi":
         raise _nnapi_unavailable()
-    if request.delegate != "auto":
-        return _accelerated(file, request, request.delegate)
-    return _automatic(file, request)
+    if options.delegate != "auto":
+        return _open_on_accelerator(file, options, options.delegate)
+    return _open_automatically(file, options)
 
 
 def probe() -> list[Probe]:
-    """Tries every delegate with a tiny model, and says which are here."""
+    """Opens a tiny model on each delegate, and returns which delegates are available."""
     tiny = read_tflite(Path(str(files("bokeh_runtime") / "probe.tflite")))
     found = [Probe("cpu", f"{cpu_name()}, {' and '.join(installed_interpreters())}")]
     for kind in ("gpu", "npu"):
@@ -130,91 +138,79 @@ def probe() -> list[Probe]:
         except HardwareError as error:
             found.append(Probe(kind, None, _without_prefix(error)))
         else:
-            imitated = " (a CPU that imitates a GPU)" if model.device.software else ""
+            imitated = " (a GPU emulated by the CPU)" if model.device.software else ""
             found.append(Probe(kind, model.device.name + imitated))
             model.close()
     found.insert(2, Probe("nnapi", None, _without_prefix(_nnapi_unavailable())))
     return found
 
 
-def cpu_name() -> str:
-    """Returns the processor's name, as its system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith(("model name", "Hardware")):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _on_cpu(file: TfliteFile, request: EngineOptions, notes: tuple[str, ...] = ()) -> Engine:
+def _open_on_cpu(file: TfliteFile, options: EngineOptions, notes: tuple[str, ...] = ()) -> Engine:
     model = TfliteModel(
         file.content,
-        threads=request.threads,
-        interpreter=request.interpreter,
+        threads=options.threads,
+        interpreter=options.interpreter,
         name=str(file.path),
-        ranges=request.ranges_of(file),
+        ranges=options.ranges_of(file),
     )
     total = len(file.operators)
     device = f"{cpu_name()}, {model.interpreter_name}"
     placement = Placement(
-        request.delegate, "cpu", device, None, total, unsupported_ops=None, notes=notes
+        options.delegate, "cpu", device, None, total, unsupported_ops=None, notes=notes
     )
     found = model.unsupported_operators(file)
     if found is not None:
-        left, partitions = found
-        placed = total - len(left)
+        unsupported, partitions = found
+        delegated = total - len(unsupported)
         placement = replace(
             placement,
-            device=f"{device}, {'XNNPACK' if placed else 'built-in kernels'}",
-            delegated_ops=placed or total,
-            unsupported_ops=names(left) if placed else (),
-            partitions=partitions if placed else None,
+            device=f"{device}, {'XNNPACK' if delegated else 'built-in kernels'}",
+            delegated_ops=delegated or total,
+            unsupported_ops=names(unsupported) if delegated else (),
+            partitions=partitions if delegated else None,
         )
     return Engine(model, placement)
 
 
-def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
-    threads, ranges = request.threads or os.cpu_count() or 1, request.ranges_of(file)
-    if file.image_output_index != 0:  # the buffers of an accelerator have no names to tell them by
+def _open_on_accelerator(file: TfliteFile, options: EngineOptions, kind: str) -> Engine:
+    threads, ranges = options.threads or os.cpu_count() or 1, options.ranges_of(file)
+    if file.image_output_index != 0:  # an accelerator's buffers have no names
         raise HardwareError(
             f"{kind}: the image is not the model's first output",
             remedy=("use ", Argument("delegate", "cpu")),
         )
 
-    def compiled(float32: bool) -> AcceleratedModel:
+    def open_model(force_float32: bool) -> AcceleratedModel:
         return AcceleratedModel(
             file,
             kind,
-            partial=request.allow_partial,
-            float32=float32,
+            allow_partial=options.allow_partial,
+            force_float32=force_float32,
             threads=threads,
             ranges=ranges,
         )
 
-    model = compiled(False)
-    if request.delegate == "auto" and model.device.software:
+    model = open_model(False)
+    if options.delegate == "auto" and model.device.software:
         model.close()
-        raise HardwareError(f"{kind}: {model.device.name} is a CPU that imitates a GPU")
+        raise HardwareError(f"{kind}: {model.device.name} is a GPU emulated by the CPU")
     precision, notes = "default", []
     if kind == "gpu":
         model, precision, note = check(
             file,
             model,
-            lambda: compiled(True),
+            lambda: open_model(True),
             threads,
             ranges=ranges,
-            allow_partial=request.allow_partial,
+            allow_partial=options.allow_partial,
         )
         notes = [note] if note else []
         if model.device.software:
             notes.append(
-                f"{model.device.name} is a CPU that imitates a GPU: its speed says nothing"
+                f"{model.device.name} is a GPU emulated by the CPU; its speed is meaningless"
             )
     placement = Placement(
-        requested=request.delegate,
+        requested=options.delegate,
         delegate=kind,
         device=model.device.name,
         delegated_ops=model.delegated_ops,
@@ -228,52 +224,54 @@ def _accelerated(file: TfliteFile, request: EngineOptions, kind: str) -> Engine:
     return Engine(model, placement)
 
 
-def _automatic(file: TfliteFile, request: EngineOptions) -> Engine:
-    refused = []
+def _open_automatically(file: TfliteFile, options: EngineOptions) -> Engine:
+    notes = []
     if (
-        request.interpreter in (None, "ai-edge-litert")
+        options.interpreter in (None, "ai-edge-litert")
         and "ai-edge-litert" in installed_interpreters()
     ):
-        whole = replace(request, allow_partial=False)
+        full_support_only = replace(options, allow_partial=False)
         for kind in ("npu", "gpu"):
             try:
-                return _accelerated(file, whole, kind)
+                return _open_on_accelerator(file, full_support_only, kind)
             except HardwareError as error:
-                refused.append(error.cause)
-    return _on_cpu(file, request, tuple(refused))
+                notes.append(error.cause)
+    return _open_on_cpu(file, options, tuple(notes))
 
 
-def _from_library(file: TfliteFile, request: EngineOptions) -> Engine:
-    assert request.library is not None
-    if request.delegate == "nnapi" and not _android_level():
+def _open_with_library(file: TfliteFile, options: EngineOptions) -> Engine:
+    assert options.library is not None
+    if options.delegate == "nnapi" and not _android_level():
         raise _nnapi_unavailable()
     model = TfliteModel(
         file.content,
-        threads=request.threads,
-        interpreter=request.interpreter,
-        delegate_library=request.library,
+        threads=options.threads,
+        interpreter=options.interpreter,
+        delegate_library=options.library,
         name=str(file.path),
-        ranges=request.ranges_of(file),
+        ranges=options.ranges_of(file),
     )
-    asked, total = request.delegate, len(file.operators)
-    placement = Placement(asked, asked, request.library.name, None, total, unsupported_ops=None)
+    delegate, total = options.delegate, len(file.operators)
+    placement = Placement(
+        delegate, delegate, options.library.name, None, total, unsupported_ops=None
+    )
     found = model.unsupported_operators(file)
     if found is not None:
-        left, partitions = found
+        unsupported, partitions = found
         placement = replace(
             placement,
-            delegated_ops=total - len(left),
-            unsupported_ops=names(left),
+            delegated_ops=total - len(unsupported),
+            unsupported_ops=names(unsupported),
             partitions=partitions,
         )
-    if placement.delegated_ops != total and not request.allow_partial:
+    if placement.delegated_ops != total and not options.allow_partial:
         model.close()
-        what = (
+        cause = (
             "the interpreter does not report which operators it runs"
             if found is None
             else f"does not support {placement.unsupported_text}"
         )
-        raise HardwareError(f"{request.library}: {what}", remedy=RUN_ON_CPU)
+        raise HardwareError(f"{options.library}: {cause}", remedy=RUN_ON_CPU)
     return Engine(model, placement)
 
 
@@ -296,14 +294,14 @@ def _nnapi_unavailable() -> HardwareError:
 
 
 def _android_level() -> int | None:
-    """Returns the API level of the Android system that this runs on; None on any other."""
+    """Returns the API level of Android; None on other systems."""
     if sys.platform != "android" and not hasattr(sys, "getandroidapilevel"):
         return None
     command = shutil.which("getprop")
     if command is None:
         return None
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [command, "ro.build.version.sdk"],
             capture_output=True,
             text=True,
@@ -312,8 +310,9 @@ def _android_level() -> int | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    return int(done.stdout) if done.stdout.strip().isdigit() else None
+    return int(result.stdout) if result.stdout.strip().isdigit() else None
 
 
 def _without_prefix(error: HardwareError) -> str:
+    """Returns the cause without the name of the delegate in front."""
     return error.cause.partition(": ")[2]

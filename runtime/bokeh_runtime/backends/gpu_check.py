@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.backends.accelerator import AcceleratedModel, Device
@@ -203,8 +203,7 @@ def _key(
 
 
 def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "bokeh-tflite" / "gpu_checks.json"
+    return user_cache_path("bokeh-tflite", appauthor=False) / "gpu_checks.json"
 
 
 def _entries() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Runs a .tflite model in an interpreter: on the CPU (XNNPACK), or through a delegate library."""
+"""Runs a .tflite model in a TFLite interpreter: on the CPU, or with an external delegate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import Operator, TfliteFile, find_image_output
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
-# Distribution -> module. The first that is installed is the default.
+# Module of each interpreter, by its distribution. The first that is installed is the default.
 INTERPRETERS = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
@@ -29,17 +29,18 @@ class TfliteModel:
     """An image-to-image model in an interpreter. Not thread-safe: use one for each thread.
 
     Args:
-        content: The bytes of the .tflite file.
-        threads: CPU threads; None takes all cores.
-        interpreter: A key of `INTERPRETERS`; None takes the first that is installed.
-        delegate_library: Shared library of an external delegate, for boards that have one.
-        output: Which output to return; None takes the picture, see `tflite.file.find_image_output`.
-        name: What to call the file in errors.
+        content: Content of the .tflite file.
+        threads: Number of CPU threads. None uses all cores.
+        interpreter: A key of `INTERPRETERS`. None uses the first that is installed.
+        delegate_library: Shared library of an external delegate.
+        output: Index of the output to return. None selects the image, see
+            `tflite.file.find_image_output`.
+        name: Name of the file in error messages.
         ranges: Value ranges of the network's input and output.
 
     Raises:
-        InputError: If the interpreter is not installed, cannot run the file, or the file has
-            several outputs that may be the picture.
+        InputError: If the interpreter is not installed or cannot run the file, or the file does not
+            have exactly one image output.
         HardwareError: If the delegate library cannot be loaded.
     """
 
@@ -54,22 +55,23 @@ class TfliteModel:
         name: str = "the model",
         ranges: ImageRanges = UNIT_RANGES,
     ) -> None:
-        self.interpreter_name, module = _module(interpreter)
-        extra: dict[str, Any] = {}
+        self.interpreter_name, module = _interpreter_module(interpreter)
+        delegate_options: dict[str, Any] = {}
         if delegate_library is not None:
-            extra = {
-                "experimental_delegates": [_load(module, delegate_library)],
-                # Else XNNPACK takes what the library leaves, and nobody could tell them apart.
+            delegate_options = {
+                "experimental_delegates": [_load_delegate(module, delegate_library)],
+                # Otherwise XNNPACK would run the operators that the library does not support, and
+                # the two could not be told apart.
                 "experimental_op_resolver_type": (
                     module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
                 ),
             }
         self._interpreter: Any = None
-        with _explained(name, self.interpreter_name):
+        with _interpreter_errors(name, self.interpreter_name):
             self._interpreter = module.Interpreter(
                 model_content=content,
                 num_threads=threads or os.cpu_count() or 1,
-                **extra,
+                **delegate_options,
             )
             self._interpreter.allocate_tensors()
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
@@ -83,51 +85,56 @@ class TfliteModel:
 
     @property
     def interpreter(self) -> Any:
-        """The interpreter itself, such as an `ai_edge_litert.interpreter.Interpreter`.
+        """The wrapped interpreter, such as an `ai_edge_litert.interpreter.Interpreter`.
 
-        For measurements that run it beside `run`; None if the model is closed.
+        For benchmarks that call it directly. None if the model is closed.
         """
         return self._interpreter
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Height and width in pixels, and channels."""
+        """Height and width of the input in pixels, and its number of channels."""
         _, height, width, channels = (int(n) for n in self._inputs[0]["shape"])
         return height, width, channels
 
     def run(self, image: FloatImage) -> FloatImage:
-        """Returns the output for one picture, not clipped.
+        """Runs the model on one image.
 
         Args:
-            image: float [height, width, channels] of `input_shape`, in [0, 1].
+            image: float32 [height, width, channels] of `input_shape`, in [0, 1]. For a model with
+                integer input it is quantized.
 
         Returns:
-            float [output height, output width, 3], in about [0, 1]; integer inputs and outputs
-            are scaled by their quantization parameters.
+            float32 [output height, output width, 3], about in [0, 1], not clipped. An integer
+            output is dequantized.
 
         Raises:
             InputError: If the interpreter fails on the file, or the model is closed.
         """
         if self._interpreter is None:
             raise InputError(f"{self._name}: is closed; open it again")
-        entry, values = self._inputs[0], self._ranges.input.from_unit(image)
-        with _explained(self._name, self.interpreter_name):
+        input_details, values = self._inputs[0], self._ranges.input.from_unit(image)
+        with _interpreter_errors(self._name, self.interpreter_name):
             self._interpreter.set_tensor(
-                entry["index"], to_tensor(values, entry["dtype"], entry["quantization"])[None]
+                input_details["index"],
+                to_tensor(values, input_details["dtype"], input_details["quantization"])[None],
             )
             self._interpreter.invoke()
-            values = self._interpreter.get_tensor(self._output["index"])[0]
-        return self._ranges.output.to_unit(from_tensor(values, self._output["quantization"]))
+            output = self._interpreter.get_tensor(self._output["index"])[0]
+        return self._ranges.output.to_unit(from_tensor(output, self._output["quantization"]))
 
     def unsupported_operators(self, file: TfliteFile) -> tuple[list[Operator], int] | None:
-        """Returns the operators of the file that no delegate took (XNNPACK is one).
+        """Returns the operators that no delegate runs. XNNPACK counts as a delegate.
+
+        Args:
+            file: The file of this model.
 
         Returns:
-            Them, and of how many parts what was taken consists; None where the interpreter does
-            not tell.
+            The operators, and the number of parts that delegates run; None if the interpreter does
+            not report them.
         """
-        # The only public trace of a delegate is the log; this is what the visualizers read. It
-        # lists the file's operators, then what delegates put in the place of some.
+        # There is no public API for this. The private method lists the operators of the file, then
+        # the nodes with which delegates replaced some of them.
         try:
             nodes = [
                 ([int(i) for i in node["inputs"]], [int(i) for i in node["outputs"]])
@@ -142,68 +149,76 @@ class TfliteModel:
         return unsupported_operators(file, parts), len(parts)
 
     def close(self) -> None:
-        """Releases the interpreter's memory; the model cannot run any more."""
+        """Releases the interpreter's memory. The model cannot run afterwards."""
         self._interpreter = None
 
 
 def installed_interpreters() -> list[str]:
-    """Returns the names of the interpreters that are installed, the default first."""
-    return [name for name, module in INTERPRETERS.items() if _import(module) is not None]
+    """Returns the names of the installed interpreters, the default first."""
+    return [name for name, module in INTERPRETERS.items() if _import_or_none(module) is not None]
 
 
 def to_tensor(image: FloatImage, dtype: Any, quantization: tuple[float, int]) -> Any:
-    """Returns real values as a tensor of `dtype` holds them: scaled, rounded and clipped."""
+    """Quantizes an image: round(image / scale) + zero point, clipped to the range of `dtype`.
+
+    Args:
+        image: float32, any shape.
+        dtype: NumPy dtype of the tensor. For float32 the image is returned unchanged.
+        quantization: Scale and zero point. A scale of 0 stands for integers as they are.
+    """
     if np.dtype(dtype) == np.float32:
         return image
-    scale, zero = quantization
+    scale, zero_point = quantization if quantization[0] else (1.0, 0)
     limits = np.iinfo(dtype)
-    return np.clip(np.round(image / scale) + zero, limits.min, limits.max).astype(dtype)
+    return np.clip(np.round(image / scale) + zero_point, limits.min, limits.max).astype(dtype)
 
 
 def from_tensor(values: Any, quantization: tuple[float, int]) -> FloatImage:
-    """Returns the real values that a tensor stands for."""
+    """Dequantizes a tensor: (values - zero point) * scale; float32 is returned unchanged."""
     if values.dtype == np.float32:
-        return np.asarray(values)  # the interpreter's copy already
-    scale, zero = quantization
-    return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)
+        return np.asarray(values)  # this is already a copy
+    scale, zero_point = quantization if quantization[0] else (1.0, 0)
+    return np.asarray((values.astype(np.float32) - zero_point) * scale, np.float32)
 
 
-def _import(module: str) -> Any:
+def _import_or_none(module: str) -> Any:
     try:
         return importlib.import_module(module)
-    except (ImportError, AttributeError):  # the latter: built against another NumPy
+    except (ImportError, AttributeError):  # AttributeError: built against another NumPy version
         return None
 
 
-def _module(name: str | None) -> tuple[str, Any]:
+def _interpreter_module(name: str | None) -> tuple[str, Any]:
     for candidate in INTERPRETERS if name is None else [name]:
         if candidate not in INTERPRETERS:
             raise InputError(f"interpreter '{name}' is unknown; use {' or '.join(INTERPRETERS)}")
-        module = _import(INTERPRETERS[candidate])
+        module = _import_or_none(INTERPRETERS[candidate])
         if module is not None:
             return candidate, module
-    wanted = name or next(iter(INTERPRETERS))
-    raise InputError(f"interpreter '{wanted}' is not installed; pip install {wanted}")
+    name_or_default = name or next(iter(INTERPRETERS))
+    raise InputError(
+        f"interpreter '{name_or_default}' is not installed; pip install {name_or_default}"
+    )
 
 
-def _load(module: Any, library: Path) -> Any:
+def _load_delegate(module: Any, library: Path) -> Any:
     if not library.is_file():
-        raise InputError(f"{library}: no such delegate library; check the path")
+        raise InputError(f"{library}: no such file; give the shared library of a delegate")
     try:
-        # The interpreter's own loader complains from a finalizer where these two fail.
+        # Checked here, since the interpreter's loader prints errors from a finalizer if this fails.
         if not hasattr(ctypes.CDLL(str(library)), "tflite_plugin_create_delegate"):
             raise ValueError("it has no tflite_plugin_create_delegate")
         return module.load_delegate(str(library))
     except (OSError, ValueError, RuntimeError) as error:
-        cause = str(error).strip().splitlines()[0] if str(error).strip() else "it refuses"
+        cause = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise HardwareError(
-            f"{library}: does not load as a delegate ({cause}); "
-            "give one built for this system and its driver"
+            f"{library}: cannot be loaded as a delegate ({cause}); "
+            "give one that is built for this system and its driver"
         ) from error
 
 
 @contextmanager
-def _explained(name: str, interpreter: str) -> Iterator[None]:
+def _interpreter_errors(name: str, interpreter: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:

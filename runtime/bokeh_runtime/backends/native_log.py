@@ -124,15 +124,27 @@ def _redirected_to_file(descriptor: _RedirectableDescriptor) -> Iterator[Callabl
     try:
         descriptor.redirect(file)
         try:
-            # Both descriptors share one position, so reading must not change it.
-            yield lambda: os.pread(file, os.fstat(file).st_size, 0)
+            yield lambda: _content(file)
         finally:
             _flush()
             descriptor.restore(file)
             if descriptor is _STDOUT:
-                _forward_to_stdout(os.pread(file, os.fstat(file).st_size, 0))
+                _forward_to_stdout(_content(file))
     finally:
         os.close(file)
+
+
+def _content(file: int) -> bytes:
+    """Returns all of a file. Descriptors share their position, so reading must not move it."""
+    size = os.fstat(file).st_size
+    if hasattr(os, "pread"):
+        return os.pread(file, size, 0)
+    position = os.lseek(file, 0, os.SEEK_CUR)  # Windows
+    try:
+        os.lseek(file, 0, os.SEEK_SET)
+        return os.read(file, size)
+    finally:
+        os.lseek(file, position, os.SEEK_SET)
 
 
 def _forward_to_stdout(captured: bytes) -> None:

@@ -79,6 +79,22 @@ class GpuCheck:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """How a model is timed, on the host and on a phone.
+
+    Attributes:
+        max_runs: Most timed runs, however short they are.
+        warm_up_window_runs: Warming up ends when the medians of the last so many runs and of as
+            many before differ little.
+        warm_up_tolerance: By how much, as a fraction of the earlier.
+    """
+
+    max_runs: int
+    warm_up_window_runs: int
+    warm_up_tolerance: float
+
+
+@dataclass(frozen=True)
 class NnapiLevels:
     """Lowest Android API levels at which NNAPI takes an operator; None is never.
 
@@ -102,6 +118,7 @@ _CONSTANTS, _NNAPI = load("constants.json"), load("nnapi.json")
 PREPARE = _prepare(_CONSTANTS["prepare"])
 JOIN = Join(**_CONSTANTS["join"])
 GPU_CHECK = GpuCheck(**_CONSTANTS["gpu_check"])
+BENCHMARK = Benchmark(**_CONSTANTS["benchmark"])
 LAST_ANDROID_WITH_NNAPI: int = _NNAPI["last_api_level"]
 """API level; the next, Android 15, deprecates NNAPI."""
 NNAPI_OPERATORS = {name: NnapiLevels(**levels) for name, levels in _NNAPI["operators"].items()}

@@ -15,8 +15,13 @@ from bokeh_runtime.imaging.encode import DESCRIPTIVE_TAGS
 from bokeh_runtime.imaging.formats import check_size, identify, pillow_warnings_ignored
 from bokeh_runtime.imaging.jpeg import decode_jpeg
 from bokeh_runtime.imaging.picture import Photo, Pixels
-from bokeh_runtime.imaging.png import decode_deep_png, is_deep_png, png_notes
-from bokeh_runtime.imaging.tiff import TiffKind, decode_deep_tiff, is_tiff, tiff_kind
+from bokeh_runtime.imaging.png import decode_16_bit_png, is_16_bit_png, png_notes
+from bokeh_runtime.imaging.tiff import (
+    TiffProperties,
+    decode_16_bit_tiff,
+    is_tiff,
+    read_tiff_properties,
+)
 
 _STRIP_ROWS = 256
 # Markers of HDR gain maps: Ultra HDR and ISO 21496-1 in JPEG, Apple in JPEG or HEIC, ISO in HEIC or
@@ -36,19 +41,19 @@ def decode(content: bytes) -> Photo:
             or too large.
         Exception: A decoder may raise any other error for a damaged file.
     """
-    kind = tiff_kind(content) if is_tiff(content) else None
-    if kind is not None and kind.deep:
-        return _decode_deep_tiff(content, kind)
+    tiff = read_tiff_properties(content) if is_tiff(content) else None
+    if tiff is not None and tiff.is_16_bit:
+        return _decode_16_bit_tiff(content, tiff)
     with pillow_warnings_ignored():
         image = identify(content)
         check_size(*image.size)
         orientation, exif = _read_exif(image)
         icc = image.info.get("icc_profile")
-        notes = [*(kind.notes if kind else ()), *_notes(image, content)]
+        notes = [*(tiff.notes if tiff else ()), *_notes(image, content)]
         if image.format != "JPEG":
             image.load()  # fails for a truncated file, where OpenCV would fill the rest
-            if image.format == "PNG" and is_deep_png(content):
-                photo = decode_deep_png(content, image.info.get("transparency"))
+            if image.format == "PNG" and is_16_bit_png(content):
+                photo = decode_16_bit_png(content, image.info.get("transparency"))
             else:
                 # Some Pillow decoders apply the orientation themselves and then reset this tag.
                 orientation, exif = _read_exif(image)
@@ -58,7 +63,7 @@ def decode(content: bytes) -> Photo:
     if exif is None:
         notes.append("its EXIF is damaged and is not kept")
     notes = [*photo.notes, *notes]
-    return _to_upright_photo(photo, orientation, icc, exif, notes, from_tiff=kind is not None)
+    return _to_upright_photo(photo, orientation, icc, exif, notes, from_tiff=tiff is not None)
 
 
 def _to_upright_photo(
@@ -85,16 +90,16 @@ def _to_upright_photo(
     )
 
 
-def _decode_deep_tiff(content: bytes, kind: TiffKind) -> Photo:
-    photo = decode_deep_tiff(content)
+def _decode_16_bit_tiff(content: bytes, tiff: TiffProperties) -> Photo:
+    photo = decode_16_bit_tiff(content)
     exif = None
     with pillow_warnings_ignored():
         try:
             exif = identify(content).getexif()
         except Exception:  # tifffile reads some files that Pillow does not
             exif = None
-    notes = list(kind.notes)
-    return _to_upright_photo(photo, kind.orientation, kind.icc, exif, notes, from_tiff=True)
+    notes = list(tiff.notes)
+    return _to_upright_photo(photo, tiff.orientation, tiff.icc, exif, notes, from_tiff=True)
 
 
 def _read_exif(image: Image.Image) -> tuple[int, Image.Exif | None]:

@@ -32,15 +32,15 @@ def encode(photo: Photo, format_name: str, quality: int) -> bytes:
         photo = _blend_on_white(photo)
     if photo.pixels.dtype == np.uint16:
         if format_name == "PNG":
-            return _encode_deep_png(photo)
+            return _encode_16_bit_png(photo)
         if format_name == "TIFF":
-            return _encode_deep_tiff(photo)
+            return _encode_16_bit_tiff(photo)
         photo = replace(
             photo,
             pixels=_to_eight_bits(photo.pixels),
             alpha=None if photo.alpha is None else _to_eight_bits(photo.alpha),
         )
-    return _encode_by_pillow(photo, format_name, quality)
+    return _encode_with_pillow(photo, format_name, quality)
 
 
 def _to_eight_bits(pixels: Pixels) -> Pixels:
@@ -60,7 +60,7 @@ def _channels(photo: Photo) -> Pixels:
     return pixels if photo.alpha is None else np.dstack([pixels, photo.alpha])
 
 
-def _encode_by_pillow(photo: Photo, format_name: str, quality: int) -> bytes:
+def _encode_with_pillow(photo: Photo, format_name: str, quality: int) -> bytes:
     options: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": quality, "subsampling": "4:2:0"},
         "PNG": {"compress_level": 3},  # the default of 6 takes seconds for a large photo
@@ -85,7 +85,7 @@ def _parse_exif(content: bytes) -> Image.Exif:
     return exif
 
 
-def _encode_deep_png(photo: Photo) -> bytes:
+def _encode_16_bit_png(photo: Photo) -> bytes:
     channels = _channels(photo)
     if not photo.grey:
         swap = cv2.COLOR_RGB2BGR if photo.alpha is None else cv2.COLOR_RGBA2BGRA
@@ -107,7 +107,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _encode_deep_tiff(photo: Photo) -> bytes:
+def _encode_16_bit_tiff(photo: Photo) -> bytes:
     tags = _parse_exif(photo.exif or b"")
     kept = [(tag, 2, 0, str(tags[tag]), True) for tag in DESCRIPTIVE_TAGS[1:7] if tag in tags]
     file = io.BytesIO()

@@ -52,7 +52,7 @@ def read_photo(path: Path) -> Photo:
     try:
         return decode(content)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: ", error) from error
     except MemoryError as error:
         raise InputError(f"{path}: not enough memory; scale it down first") from error
     except Exception as error:  # a decoder may raise any error for a damaged file

@@ -17,12 +17,12 @@ _REQUIRED_CHUNKS = (b"IHDR", b"tRNS", b"IDAT", b"IEND")
 _SRGB_CODE_POINTS = (1, 13)  # primaries and transfer function (ITU-T H.273)
 
 
-def is_deep_png(content: bytes) -> bool:
+def is_16_bit_png(content: bytes) -> bool:
     """Returns whether a PNG file has 16 bits per channel."""
     return content[_BIT_DEPTH_OFFSET] == 16
 
 
-def decode_deep_png(content: bytes, transparent: object) -> Photo:
+def decode_16_bit_png(content: bytes, transparent: object) -> Photo:
     """Decodes a 16-bit PNG file.
 
     OpenCV does not report truncated data, so the file must have been decoded by Pillow before.

@@ -37,23 +37,23 @@ def is_tiff(content: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class TiffKind:
+class TiffProperties:
     """Properties of the first page of a TIFF file.
 
     Attributes:
-        deep: Whether `decode_deep_tiff` must read it, since it has 16 bits. Pillow reads others.
+        is_16_bit: Whether it must be read by `decode_16_bit_tiff`. Otherwise Pillow reads it.
         orientation: EXIF orientation, 1 to 8.
         icc: ICC profile; None if there is none.
         notes: Notes for the user.
     """
 
-    deep: bool
+    is_16_bit: bool
     orientation: int
     icc: bytes | None
     notes: tuple[str, ...]
 
 
-def tiff_kind(content: bytes) -> TiffKind:
+def read_tiff_properties(content: bytes) -> TiffProperties:
     """Reads the tags of the first page of a TIFF file.
 
     Raises:
@@ -84,15 +84,15 @@ def tiff_kind(content: bytes) -> TiffKind:
         if _has_second_page(file):
             notes.append("has several pages; only the first is read")
         orientation = page.tags.get(_ORIENTATION)
-        return TiffKind(
-            deep=bits == 16 and colours != "SEPARATED",
+        return TiffProperties(
+            is_16_bit=bits == 16 and colours != "SEPARATED",
             orientation=1 if orientation is None else int(orientation.value),
             icc=page.iccprofile,
             notes=tuple(notes),
         )
 
 
-def decode_deep_tiff(content: bytes) -> Photo:
+def decode_16_bit_tiff(content: bytes) -> Photo:
     """Decodes the first page of a 16-bit TIFF file: grey or RGB, with or without alpha.
 
     Raises:

@@ -16,9 +16,9 @@ from bokeh_runtime.tflite.value_range import ImageRanges, ValueRange
 ENTRY = "bokeh_tflite"
 SCHEMA = "bokeh-tflite/model/1"
 SCHEMA_2 = "bokeh-tflite/model/2"
-"""Has an output range of its own, which a reader of schema 1 would pass over."""
+"""Has `output_range`, which a reader of schema 1 would ignore."""
 CHANNELS = {1: "y", 3: "rgb", 4: "rgbd"}
-"""What `input_channels` says of an input of so many channels."""
+"""`input_channels` by the number of channels."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class ModelMetadata:
     source: dict[str, str]
     tools: dict[str, str]
     fidelity: dict[str, Any]
+    schema: str = SCHEMA
     output_range: tuple[float, float] | None = None
 
     @property
@@ -63,12 +64,16 @@ class ModelMetadata:
         return ImageRanges(ValueRange(*own), ValueRange(*(self.output_range or own)))
 
     def to_json(self) -> str:
-        """Returns the entry's text. Older versions read it where they would not misread it."""
+        """Returns the text of the metadata entry.
+
+        The schema is 1 where a reader of schema 1 reads it right.
+        """
         values = asdict(self)
         if self.output_range is None:
             del values["output_range"]
-        schema = SCHEMA if self.output_range is None else SCHEMA_2
-        return json.dumps({**values, "schema": schema}, indent=1, sort_keys=True, allow_nan=False)
+        else:
+            values["schema"] = SCHEMA_2
+        return json.dumps(values, indent=1, sort_keys=True, allow_nan=False)
 
 
 def read_metadata(path: Path) -> ModelMetadata:

@@ -127,16 +127,16 @@ def test_other_shapes_are_refused(metric) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "module", "told"),
+    ("metric", "module", "message"),
     [
         (ssim, "skimage.metrics", "SSIM: scikit-image is not installed"),
         (flip, "flip_evaluator", "FLIP: flip-evaluator is not installed"),
     ],
 )
-def test_a_missing_extra_is_named(metric, module, told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(metric, module, message, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # so an import of it fails
     picture = np.zeros((20, 20, 3), np.float32)
-    with pytest.raises(InputError, match=rf"^{told}; run: pip install 'bokeh-tflite\[bench\]'$"):
+    with pytest.raises(InputError, match=rf"^{message}; run: pip install 'bokeh-tflite\[bench\]'$"):
         metric(picture, picture)
 
 

@@ -1,4 +1,4 @@
-"""Counts what convolutions cost on ARM kernels, beside what the cost model estimates."""
+"""Counts the instructions of convolutions on ARM kernels and compares them with the cost model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bokeh_convert.graph.cost_model import TILE, Precision, convolution_cost
 from bokeh_convert.quantize.schemes import quantize_convolutions
 
 _SMALL, _LARGE = (16, 24), (64, 96)
-# Kernel, channels of the input and of the result, size: PyNET's at several widths.
+# Kernel size, input channels, output channels and image size, as in PyNET at several widths.
 PROBES = (
     (3, 8, 8, _LARGE), (3, 12, 8, _LARGE), (3, 16, 16, _LARGE), (3, 32, 3, _LARGE),
     (3, 64, 16, _LARGE), (3, 128, 128, _SMALL), (5, 16, 16, _LARGE), (5, 64, 16, _LARGE),
@@ -29,9 +29,13 @@ class CostRow:
     """One convolution.
 
     Attributes:
-        instructions: Of one inference, what handing over the input and the result takes included.
-        predicted: By `bokeh_convert.graph.cost_model`, and by the fit of this run for the
-            handing over.
+        precision: Precision of the computation.
+        kernel: Height and width of the kernel.
+        depth, filters: Number of input and of output channels.
+        pixels: Number of output pixels.
+        instructions: Measured instructions of one inference, including copying input and output.
+        predicted: Instructions estimated by `bokeh_convert.graph.cost_model`, plus the cost of
+            copying input and output, which is fitted to this run.
     """
 
     precision: Precision
@@ -44,62 +48,71 @@ class CostRow:
 
     @property
     def error(self) -> float:
+        """Relative error of the prediction."""
         return self.predicted / self.instructions - 1
 
 
-def measure_costs(runner: ArmRunner, say: Callable[[str], None]) -> list[CostRow]:
-    """Counts the instructions of every probe in every precision."""
+def measure_costs(runner: ArmRunner, progress: Callable[[str], None]) -> list[CostRow]:
+    """Counts the instructions of every probe in every precision.
+
+    Raises:
+        RuntimeError: If a probe does not run.
+    """
     counted = []
     for precision in Precision:
         for kernel, depth, filters, size in PROBES:
-            say(f"{precision.value}: {kernel} x {kernel}, {depth} to {filters} channels")
+            progress(f"{precision.value}: {kernel} x {kernel}, {depth} to {filters} channels")
             content = _convolution(kernel, depth, filters, size)
             if precision == Precision.DYNAMIC:
                 content = quantize_convolutions(content, ())
             inputs = np.random.default_rng(0).integers(
                 0, 256, (_PHOTOS, *size, depth), dtype=np.uint8
             )
-            every, first = (runner.run(content, part).instructions for part in (inputs, inputs[:1]))
-            instructions = (every - first) // (_PHOTOS - 1)
+            all_photos, first = (
+                runner.run(content, part).instructions for part in (inputs, inputs[:1])
+            )
+            instructions = (all_photos - first) // (_PHOTOS - 1)
             pixels = math.prod(size)
             predicted = convolution_cost(precision, pixels, kernel, depth, filters)
             counted.append(
                 CostRow(precision, kernel, depth, filters, pixels, instructions, predicted)
             )
-    return [row for precision in Precision for row in _with_ends(counted, precision)]
+    return [row for precision in Precision for row in _with_copy_costs(counted, precision)]
 
 
 def fitted(rows: list[CostRow], precision: Precision) -> tuple[float, float]:
-    """Returns instructions for each place of a kernel, and for each of its input channels."""
+    """Fits the cost model: returns instructions per kernel tap, and per input channel of a tap."""
     chosen = [row for row in rows if row.precision == precision]
     matrix = []
     for row in chosen:
-        places = row.pixels * row.kernel**2 * math.ceil(row.filters / TILE[precision])
-        ends = (row.pixels * row.depth, row.pixels * row.filters)
-        matrix.append([places, places * row.depth, *ends])
+        taps = row.pixels * row.kernel**2 * math.ceil(row.filters / TILE[precision])
+        copied = (row.pixels * row.depth, row.pixels * row.filters)
+        matrix.append([taps, taps * row.depth, *copied])
     weights = 1 / np.array([row.instructions for row in chosen])
     solution, *_ = np.linalg.lstsq(matrix * weights[:, None], np.ones(len(chosen)), rcond=None)
     return float(solution[0]), float(solution[1])
 
 
-def _with_ends(rows: list[CostRow], precision: Precision) -> list[CostRow]:
-    """Adds to the predictions what the input and the result of a lone convolution cost a value."""
+def _with_copy_costs(rows: list[CostRow], precision: Precision) -> list[CostRow]:
+    """Adds the cost of copying input and output values to the predictions, fitted to the rows."""
     chosen = [row for row in rows if row.precision == precision]
-    ends = [[row.pixels * row.depth, row.pixels * row.filters] for row in chosen]
+    copied = [[row.pixels * row.depth, row.pixels * row.filters] for row in chosen]
     weights = 1 / np.array([row.instructions for row in chosen])
-    left = np.array([row.instructions - row.predicted for row in chosen])
-    a_value, *_ = np.linalg.lstsq(np.array(ends) * weights[:, None], left * weights, rcond=None)
+    residual = np.array([row.instructions - row.predicted for row in chosen])
+    per_value, *_ = np.linalg.lstsq(
+        np.array(copied) * weights[:, None], residual * weights, rcond=None
+    )
     return [
         CostRow(
             row.precision, row.kernel, row.depth, row.filters, row.pixels, row.instructions,
-            row.predicted + float(np.dot(end, a_value)),
+            row.predicted + float(np.dot(values, per_value)),
         )
-        for row, end in zip(chosen, ends, strict=True)
+        for row, values in zip(chosen, copied, strict=True)
     ]  # fmt: skip
 
 
 def table(rows: list[CostRow]) -> str:
-    """Returns a Markdown table of the rows, and the fit of this run."""
+    """Returns a Markdown table of the rows, and the fit of the cost model to them."""
     text = markdown_table(
         (
             *("precision", "kernel", "channels", "pixels"),
@@ -120,8 +133,11 @@ def table(rows: list[CostRow]) -> str:
         text_columns=3,
     )
     for precision in Precision:
-        place, channel = fitted(rows, precision)
-        text += f"\n\n{precision.value}: {place:.2f} a place, {channel:.2f} a channel of it"
+        tap, channel = fitted(rows, precision)
+        text += (
+            f"\n\n{precision.value}: {tap:.2f} instructions per kernel tap, {channel:.2f} per "
+            "input channel of a tap"
+        )
     return text
 
 

@@ -1,7 +1,7 @@
-"""Makes the environment: an ARM Debian, LiteRT's ARM wheel, and the counting plugin.
+"""Sets up the environment: an ARM Debian, LiteRT's ARM wheel, and the plugin that counts.
 
-`python -m bokeh_bench.devices.arm64.environment FOLDER`; each step is skipped if it was done
-already with the same versions.
+`python -m bokeh_bench.devices.arm64.environment FOLDER`. A step is skipped if it was done before
+with the same versions.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from pathlib import Path
 import click
 
 from bokeh_bench import child_process
+from bokeh_bench.devices.arm64.runner import NEEDS_LINUX
 from bokeh_runtime.atomic_output import AtomicOutput, folder_lock
 from bokeh_runtime.errors import InputError
 
 PROGRAMS = {"qemu-aarch64": "qemu-user", "debootstrap": "debootstrap", "gcc": "gcc"}
 DEBIAN, PYTHON = "bookworm", "3.11"
-# Versions that go with Debian's Python; LiteRT's is that of this environment.
+# Versions for Debian's Python; LiteRT's version is that of the running environment.
 _WHEELS = (
     "numpy==1.26.4", "flatbuffers==25.12.19", "protobuf==7.36.2", "backports.strenum==1.2.8",
 )  # fmt: skip
 _COUNT = Path(__file__).parent / "count.c"
 _SECONDS = 3600.0
-"""Of each program; some download."""
+"""Time limit of each program; some of them download."""
 _PLATFORMS = ("manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
-# XNNPACK reads the processor's kind here, and stops on an x86 one. A Cortex-A76 (ARM, part 0xd0b).
+# XNNPACK reads the processor type from this file, and aborts on x86. Cortex-A76: ARM, part 0xd0b.
 _CPUINFO = """processor\t: 0
 BogoMIPS\t: 48.00
 Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc \
@@ -47,11 +48,14 @@ CPU revision\t: 0
 
 
 def set_up(folder: Path) -> None:
-    """Makes in `folder` what `bokeh_bench.devices.arm64.runner` needs.
+    """Sets up in `folder` what `bokeh_bench.devices.arm64.runner` needs.
 
     Raises:
-        InputError: If a program is missing, a download fails, or another run makes it just now.
+        InputError: If a program is missing, a download fails, or another run is setting up the
+            same folder.
     """
+    if sys.platform != "linux":
+        raise InputError(NEEDS_LINUX)
     missing = [package for program, package in PROGRAMS.items() if not _program(program)]
     if missing:
         _install(missing)
@@ -66,9 +70,9 @@ def set_up(folder: Path) -> None:
 
 
 def _step(target: Path, made_from: str, make: Callable[[Path], None]) -> None:
-    """Makes `target` unless it was made from the same.
+    """Makes `target` unless it was made from the same versions.
 
-    Under another name first, so that an interrupted step is done again.
+    It is made under another name first, so that an interrupted step is repeated.
     """
     stamp = target.with_name(f"{target.name}.made-from")
     if target.exists() and stamp.is_file() and stamp.read_text() == made_from:
@@ -91,7 +95,7 @@ def _remove(path: Path) -> None:
 
 
 def _debian(root: Path) -> None:
-    """Unpacks an ARM Debian with Python and NumPy; none of its scripts is run."""
+    """Unpacks an ARM Debian with Python and NumPy, without running its scripts."""
     _run(
         [
             _program("debootstrap"),
@@ -146,15 +150,15 @@ def _run(command: Sequence[str | None]) -> None:
     try:
         done = child_process.run(words, seconds=_SECONDS)
     except child_process.TimeLimitError as error:
-        raise InputError(f"{Path(words[0]).name}: {error}; look at the network") from error
+        raise InputError(f"{Path(words[0]).name}: {error}; check the network") from error
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines() or ["no word why"]
-        raise InputError(f"{Path(words[0]).name}: failed ({last[-1]}); mend that and call again")
+        last = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise InputError(f"{Path(words[0]).name}: failed ({last[-1]}); fix that and run again")
 
 
 if __name__ == "__main__":
     try:
         set_up(Path(sys.argv[1]))
     except InputError as error:
-        click.echo(f"arm64: {error}", err=True)
+        click.echo(f"arm64: {str(error).removeprefix('arm64: ')}", err=True)
         sys.exit(2)

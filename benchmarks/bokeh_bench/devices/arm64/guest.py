@@ -1,7 +1,7 @@
-"""Runs a .tflite file on photos. Stands alone: inside QEMU nothing of the project is installed.
+"""Runs a .tflite file on photos inside QEMU, where no other module of the project is installed.
 
-`guest.py MODEL INPUTS.npy OUTPUTS.npy`: inputs uint8 [n, height, width, channels], which stand for
-values of 0 to 1; outputs float32.
+`guest.py MODEL INPUTS.npy OUTPUTS.npy`: inputs are uint8 [n, height, width, channels], where 0 to
+255 stand for 0 to 1; outputs are float32 [n, height, width, 3].
 """
 
 import sys
@@ -11,12 +11,12 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 def run(model: str, inputs: str, outputs: str) -> None:
-    """Runs every photo and writes what the model draws, not clipped."""
+    """Runs the model on every photo and writes the outputs, not clipped."""
     interpreter = Interpreter(model_path=model, num_threads=1)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]
     target = interpreter.get_output_details()[0]
-    drawn = []
+    results = []
     for pixels in np.load(inputs):
         values = pixels.astype(np.float32) / np.float32(255)
         if source["dtype"] != np.float32:
@@ -25,12 +25,12 @@ def run(model: str, inputs: str, outputs: str) -> None:
             values = np.clip(np.round(values / scale) + zero, limits.min, limits.max)
         interpreter.set_tensor(source["index"], values[None].astype(source["dtype"]))
         interpreter.invoke()
-        picture = interpreter.get_tensor(target["index"])[0].astype(np.float32)
+        output = interpreter.get_tensor(target["index"])[0].astype(np.float32)
         if target["dtype"] != np.float32:
             scale, zero = target["quantization"]
-            picture = (picture - zero) * np.float32(scale)
-        drawn.append(picture)
-    np.save(outputs, np.stack(drawn))
+            output = (output - zero) * np.float32(scale)
+        results.append(output)
+    np.save(outputs, np.stack(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fidelity and cost of .tflite files on a phone's CPU kernels."""
+"""Fidelity and instruction count of .tflite files on a phone's CPU kernels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ class ArmRow:
     """One file on the ARM kernels.
 
     Attributes:
-        file: Its name.
-        psnr_db_mean, psnr_db_pooled, psnr_db_worst: Against the full model, no crop, peak 1.0; see
-            `bokeh_runtime.metrics.psnr.PsnrSummary`. None if every picture is identical to that
-            model's.
-        instructions: Of one inference, one thread.
-        instructions_ratio: To those of the first file.
+        file: File name.
+        psnr_db_mean, psnr_db_pooled, psnr_db_worst: PSNR vs full model in dB, no border crop, peak
+            1.0; see `bokeh_runtime.metrics.psnr.PsnrSummary`. None if all outputs are identical.
+        instructions: Number of instructions of one inference with one thread.
+        instructions_ratio: `instructions` divided by that of the first file.
     """
 
     file: str
@@ -40,50 +39,53 @@ def measure(
     files: Sequence[Path],
     reference: Reference,
     runner: ArmRunner,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> list[ArmRow]:
-    """Runs files on the ARM kernels, on photos of a reference pack.
+    """Runs files on the ARM kernels, on the photos of a reference pack.
 
     Args:
-        files: Of one conversion.
-        reference: At least two photos. A process that draws them all and one that draws a single
-            one differ by the inferences between: loading, packing of weights and Python are in
-            both.
-        runner: The environment.
-        say: Told what is being done.
+        files: .tflite files of one conversion.
+        reference: At least two photos. The instructions of one inference are the difference between
+            a process that runs all photos and one that runs the first, divided by the number of
+            additional inferences; loading, packing weights and Python's start cancel out.
+        runner: Runs the files.
+        progress: Called with a description of each step.
 
     Raises:
-        InputError: If a file is missing, does not run there or draws NaN, or the pack has a single
+        InputError: If a file is missing, does not run or outputs NaN, or the pack has only one
             photo.
     """
     photos = len(reference.inputs)
     if photos < 2:
-        raise InputError("the reference pack: holds one photo; at least two are needed")
+        raise InputError("the reference pack has only one photo; give one with at least two")
     rows: list[ArmRow] = []
     for file in files:
-        say(file.name)
+        progress(file.name)
         try:
             content = file.read_bytes()
-            every, first = (
+            all_photos, first = (
                 runner.run(content, np.stack(reference.inputs[:n])) for n in (photos, 1)
             )
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror})") from error
         except RuntimeError as error:
             raise InputError(f"{file}: {error}") from error
-        if not np.isfinite(every.outputs).all():
-            raise InputError(f"{file}: draws NaN or infinity on {CPU}; convert it again")
-        drawn = zip(every.outputs, reference.outputs, strict=True)
-        decibels = [psnr(np.clip(got, 0, 1), full, border_px=0) for got, full in drawn]
-        found = summarize_psnr(decibels)
-        instructions = round((every.instructions - first.instructions) / (photos - 1))
+        if not np.isfinite(all_photos.outputs).all():
+            raise InputError(
+                f"{file}: the output contains NaN or infinity on {CPU}; convert it again"
+            )
+        pairs = zip(all_photos.outputs, reference.outputs, strict=True)
+        summary = summarize_psnr(
+            [psnr(np.clip(output, 0, 1), full, border_px=0) for output, full in pairs]
+        )
+        instructions = round((all_photos.instructions - first.instructions) / (photos - 1))
         baseline = rows[0].instructions if rows else instructions
         rows.append(
             ArmRow(
                 file.name,
-                finite_db(found.mean, 1),
-                finite_db(found.pooled, 1),
-                finite_db(found.worst, 1),
+                finite_db(summary.mean, 1),
+                finite_db(summary.pooled, 1),
+                finite_db(summary.worst, 1),
                 instructions,
                 round(instructions / baseline, 3),
             )

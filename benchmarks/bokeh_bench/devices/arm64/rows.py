@@ -1,4 +1,4 @@
-"""Benchmark rows of models on a phone's CPU kernels, under QEMU."""
+"""Report rows of models on a phone's CPU kernels under QEMU."""
 
 from __future__ import annotations
 
@@ -9,74 +9,69 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_bench import child_process
-from bokeh_bench.devices.arm64.runner import CPU, FOLDER, ArmRunner, MissingEnvironmentError
-from bokeh_bench.measure.fidelity import fidelity_of
-from bokeh_bench.measure.matrix import Subject, read_subject
-from bokeh_bench.measure.references import FullModel
+from bokeh_bench.devices.arm64.runner import CPU, FOLDER, ArmRunner
+from bokeh_bench.error_text import error_text
+from bokeh_bench.measure.cases import ModelUnderTest, read_model_under_test
+from bokeh_bench.measure.fidelity import measure_fidelity
+from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import ModelFile, Row
-from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.errors import InputError
 
-NOTE = f"XNNPACK's kernels for a {CPU} under QEMU, one thread; no time means anything there"
+NOTE = f"XNNPACK's kernels for a {CPU} under QEMU, one thread; times are not measured"
 
 
 def measure_arm64(
     models: Sequence[Path],
-    full_model: FullModel,
-    say: Callable[[str], None],
+    full_model: FullModelReferences,
+    progress: Callable[[str], None],
     folder: Path = FOLDER,
-    seconds: float = child_process.SECONDS,
+    seconds: float = child_process.TIMEOUT_SECONDS,
 ) -> Iterator[Row]:
-    """Yields fidelity and instructions of each model; never a time.
+    """Yields a row of each model with its fidelity and instruction count, without a latency.
 
     Args:
         models: .tflite files.
-        full_model: What their pictures are held against.
-        say: Told what is being done.
-        folder: The environment.
-        seconds: See `ArmRunner`.
+        full_model: Source of the full model's reference outputs.
+        progress: Called with a description of each step.
+        folder: The environment; see `ArmRunner`.
+        seconds: Time limit; see `ArmRunner`.
 
     Raises:
-        HardwareError: If the environment has not been made.
+        MissingEnvironmentError: If the environment is missing.
     """
     runner: ArmRunner | None = None
     for path in models:
-        say(f"{path.name} on {CPU}")
+        progress(f"{path.name} on {CPU}")
         row = Row(ModelFile(path.name), "cpu", threads=1, device="arm64", notes=[NOTE])
         try:
-            subject = read_subject(path, full_model)
-            runner = runner or _runner(folder, seconds)
-            yield _measured(row, path, subject, runner)
+            model = read_model_under_test(path, full_model)
+            runner = runner or ArmRunner(folder, seconds)
+            yield _measure(row, path, model, runner)
         except InputError as error:
-            yield replace(row, failure=str(error), failure_kind="input")
+            yield replace(row, failure=error_text(error), failure_kind="input")
 
 
-def _runner(folder: Path, seconds: float) -> ArmRunner:
-    try:
-        return ArmRunner(folder, seconds)
-    except MissingEnvironmentError as error:
-        raise HardwareError(str(error)) from error
-
-
-def _measured(row: Row, path: Path, subject: Subject, runner: ArmRunner) -> Row:
-    row = replace(row, model=subject.described, notes=[*row.notes, *subject.notes])
-    expectations = subject.expectations
-    if expectations:
-        inputs = np.stack([one.pixels for one in expectations])
+def _measure(row: Row, path: Path, model: ModelUnderTest, runner: ArmRunner) -> Row:
+    row = replace(row, model=model.summary, notes=[*row.notes, *model.notes])
+    samples = model.reference_samples
+    if samples:
+        inputs = np.stack([sample.network_input for sample in samples])
     else:
-        inputs = np.zeros((1, *subject.input_shape), np.uint8)
+        inputs = np.zeros((1, *model.input_shape), np.uint8)
     try:
-        # Loading, packing of weights and Python are in both; the inferences between are not.
-        one = runner.run(subject.file.content, inputs[:1])
-        more = runner.run(subject.file.content, np.concatenate([inputs[:1], inputs]))
+        # Both processes load the model, pack weights and start Python, so the difference of their
+        # counts is that of the additional inferences.
+        one = runner.run(model.file.content, inputs[:1])
+        more = runner.run(model.file.content, np.concatenate([inputs[:1], inputs]))
     except RuntimeError as error:
         raise InputError(f"{path}: {error}") from error
-    fidelity, pictures, notes = fidelity_of(
-        "full_model", zip(expectations, more.outputs[1:], strict=False)
+    fidelity, images, notes = measure_fidelity(
+        "full_model", zip(samples, more.outputs[1:], strict=False)
     )
     return replace(
         row,
         instructions=round((more.instructions - one.instructions) / len(inputs)),
         fidelity=fidelity,
-        pictures=pictures,
+        sample_images=images,
         notes=[*row.notes, *notes],
     )

@@ -1,9 +1,10 @@
-"""Runs a .tflite file on XNNPACK's ARM kernels and counts instructions."""
+"""Runs a .tflite file on XNNPACK's ARM kernels under QEMU and counts instructions."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +13,26 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_bench import child_process
+from bokeh_runtime.errors import HardwareError
 
 CPU = "cortex-a76"
+NEEDS_LINUX = "arm64: a phone's CPU kernels run under QEMU on Linux alone; use --device android"
 FOLDER = Path("build/arm64")
-"""Where `make arm64` makes the environment, in a checkout of the project."""
+"""Folder of the environment that `make arm64` sets up, in a checkout of the project."""
 _NEEDED = ("root", "site", "cpuinfo", "count.so")
 
 
-class MissingEnvironmentError(Exception):
-    """The environment has not been made. The message says how."""
+class MissingEnvironmentError(HardwareError):
+    """The environment is missing. The message says how to set it up."""
 
 
 @dataclass(frozen=True)
 class ArmRun:
-    """What a model did on the ARM kernels.
+    """Result of running a model on the ARM kernels.
 
     Attributes:
         outputs: float32 [n, height, width, 3], not clipped.
-        instructions: Of the whole process, Python's start included.
+        instructions: Number of instructions of the whole process, including Python's start.
     """
 
     outputs: npt.NDArray[np.float32]
@@ -40,17 +43,19 @@ class ArmRunner:
     """Runs models as on a Cortex-A76, with one thread.
 
     Args:
-        folder: Made by `bokeh_bench.devices.arm64.environment`.
-        seconds: The limit for loading a model, and again for each photo.
+        folder: The environment, set up by `bokeh_bench.devices.arm64.environment`.
+        seconds: Time limit for loading a model, and again for each photo.
 
     Raises:
-        MissingEnvironmentError: If it has not been made.
+        MissingEnvironmentError: If the environment is missing.
     """
 
-    def __init__(self, folder: Path, seconds: float = child_process.SECONDS) -> None:
+    def __init__(self, folder: Path, seconds: float = child_process.TIMEOUT_SECONDS) -> None:
+        if sys.platform != "linux":
+            raise MissingEnvironmentError(NEEDS_LINUX)
         if not all((folder / name).exists() for name in _NEEDED):
             raise MissingEnvironmentError(
-                f"{folder}: no ARM environment there; make it with: make arm64 (in a checkout of "
+                f"{folder}: no ARM environment; set it up with: make arm64 (in a checkout of "
                 f"bokeh-tflite), or python -m bokeh_bench.devices.arm64.environment {folder}"
             )
         self._folder, self._seconds = folder.resolve(), seconds
@@ -59,11 +64,11 @@ class ArmRunner:
         """Runs a model on photos, once each.
 
         Args:
-            content: The .tflite file.
-            inputs: uint8 [n, height, width, channels], standing for 0 to 1.
+            content: Content of the .tflite file.
+            inputs: uint8 [n, height, width, channels]; 0 to 255 stand for 0 to 1.
 
         Raises:
-            RuntimeError: If the model does not run there, or not in time.
+            RuntimeError: If the model does not run, or not within the time limit.
         """
         limit = (len(inputs) + 1) * self._seconds
         with tempfile.TemporaryDirectory() as name:
@@ -95,7 +100,7 @@ class ArmRunner:
             *(folder / "root/usr/bin/python3.11", guest),
             *(work / "model.tflite", work / "inputs.npy", work / "outputs.npy"),
         ]
-        # Only this process sees the other /proc/cpuinfo.
+        # The replaced /proc/cpuinfo is visible to this process only.
         inside = f"mount --bind {shlex.quote(str(folder / 'cpuinfo'))} /proc/cpuinfo && exec "
         private = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
         return [*private, "sh", "-c", inside + shlex.join(str(word) for word in emulator)]

@@ -41,9 +41,7 @@ def read_config(path: Path, options: SourceOptions) -> Json:
     except (zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: the archive is truncated or damaged; copy it again") from error
     except (KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: is an archive without a Keras model; give a .keras file"
-        ) from error
+        raise InputError(f"{path}: the archive has no Keras model; give a .keras file") from error
     except RecursionError as error:
         raise InputError(
             f"{path}: its configuration is nested too deeply; "

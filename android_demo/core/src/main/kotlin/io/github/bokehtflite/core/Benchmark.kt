@@ -90,7 +90,7 @@ class Benchmark(
         val before = sensors.temperatureC()
         val times = mutableListOf<Double>()
         val seconds = request.getDouble("min_seconds")
-        while (times.size < request.getInt("min_runs") || (times.sum() < seconds * 1000 && times.size < MOST_RUNS)) {
+        while (times.size < request.getInt("min_runs") || (times.sum() < seconds * 1000 && times.size < Contract.Benchmark.MAX_RUNS)) {
             times += turn()
         }
         val after = sensors.temperatureC()
@@ -148,9 +148,7 @@ class Benchmark(
 
     companion object {
         private const val AUTO = "auto"
-        private const val MOST_RUNS = 2000
-        private const val WINDOW = 3
-        private const val STEADY = 0.02
+        private const val WINDOW = Contract.Benchmark.WARM_UP_WINDOW_RUNS
 
         /** Runs until the medians of the last three runs and of the three before differ by 2 % at most. */
         internal fun warmUp(seconds: Double, turn: () -> Double): List<Double> {
@@ -163,7 +161,7 @@ class Benchmark(
             if (times.size < 2 * WINDOW) return false
             val now = times.takeLast(WINDOW).sorted()[WINDOW / 2]
             val before = times.dropLast(WINDOW).takeLast(WINDOW).sorted()[WINDOW / 2]
-            return kotlin.math.abs(now / before - 1) <= STEADY
+            return kotlin.math.abs(now / before - 1) <= Contract.Benchmark.WARM_UP_TOLERANCE
         }
 
         private fun json(placement: Placement): JSONObject = JSONObject()

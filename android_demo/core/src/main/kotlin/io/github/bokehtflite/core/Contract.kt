@@ -44,6 +44,13 @@ object Contract {
         const val IMAGE_AMPLITUDE = 0.45
     }
 
+    /** See `Benchmark` in `constants.py`. */
+    object Benchmark {
+        const val MAX_RUNS = 2000
+        const val WARM_UP_WINDOW_RUNS = 3
+        const val WARM_UP_TOLERANCE = 0.02
+    }
+
     /** API levels; the next after the last, Android 15, deprecates it. */
     object Nnapi {
         const val LAST_API_LEVEL = 34

@@ -23,7 +23,7 @@ def folders(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:
         if name != "c":
             cv2.imwrite(str(targets / f"{name}.jpg"), cv2.blur(photo, (9, 9)))
             cv2.imwrite(str(targets / f"{name}.png"), photo[..., 0])
-    (targets / "c.txt").write_text("no picture")
+    (targets / "c.txt").write_text("not an image")
     return photos, targets
 
 
@@ -40,11 +40,11 @@ def test_depth_maps_beside_photos_and_targets_are_no_ground_truth(
         "3 grey pictures",
         "2 grey pictures",
     ]
-    assert len(list(truth.expectations((32, 48, 3), 1.0, "area"))) == 2
+    assert len(list(truth.reference_samples((32, 48, 3), 1.0, "area"))) == 2
 
 
 def test_without_a_target_of_that_name_there_is_no_pair(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"any")
     (tmp_path / "targets").mkdir()
-    with pytest.raises(InputError, match="no file there has the name of a photo"):
+    with pytest.raises(InputError, match="no file has the name of a photo"):
         GroundTruth(tmp_path, tmp_path / "targets")

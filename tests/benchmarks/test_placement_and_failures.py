@@ -1,4 +1,4 @@
-"""What a row says of where it ran, and what is no picture, wherever they are told."""
+"""Placement in the report, and rows that fail: outputs that are not finite, phones that hang."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bokeh_bench.devices import android
 from bokeh_bench.devices.arm64.measure import measure
 from bokeh_bench.devices.arm64.rows import measure_arm64
 from bokeh_bench.devices.arm64.runner import ArmRun
-from bokeh_bench.measure import matrix
-from bokeh_bench.measure.fidelity import fidelity_of
-from bokeh_bench.measure.matrix import Cell, read_subject
-from bokeh_bench.measure.references import Expectation, FullModel
+from bokeh_bench.measure import host
+from bokeh_bench.measure.cases import BenchmarkCase, read_model_under_test
+from bokeh_bench.measure.fidelity import measure_fidelity
+from bokeh_bench.measure.references import FullModelReferences, ReferenceSample
 from bokeh_bench.measure.rows import ModelFile, Report, Row
-from bokeh_bench.report.console import markdown, print_report, where
+from bokeh_bench.report.console import markdown, placement_lines, print_report
 from bokeh_bench.report.html import write_html
 from bokeh_runtime import HardwareError, InputError, Placement
 from bokeh_runtime.tflite.reference_pack import Reference
@@ -46,22 +46,22 @@ def report(placement: Placement) -> Report:
         (WHOLE, "43 of 43", None),
     ],
 )
-def test_where_a_row_ran_is_told_alike_everywhere(
+def test_every_output_reports_the_same_placement(
     placement: Placement, share: str, left: str | None, tmp_path: Path
 ) -> None:
-    told = report(placement)
-    expected = ["ran on a GPU"] + ([f"left to the CPU: {left}"] if left else [])
-    assert where(told.rows[0]) == expected
-    assert f"| {share} |" in markdown(told)
+    written = report(placement)
+    expected = ["ran on a GPU"] + ([f"unsupported ops (run on the CPU): {left}"] if left else [])
+    assert placement_lines(written.rows[0]) == expected
+    assert f"| {share} |" in markdown(written)
     with (tmp_path / "console").open("w") as file:
-        print_report(told, Console(file=file, width=120))
+        print_report(written, Console(file=file, width=120))
     assert share in (tmp_path / "console").read_text()
-    write_html(tmp_path / "report.html", told)
+    write_html(tmp_path / "report.html", written)
     page = (tmp_path / "report.html").read_text()
-    assert f"{share} operators" in page
-    assert page.count("left to the CPU") == bool(left)
+    assert f"{share} ops delegated" in page
+    assert page.count("on the CPU)") == bool(left)
     assert "None" not in page
-    data = json.loads(json.dumps(told.to_data(), allow_nan=False))["rows"][0]["placement"]
+    data = json.loads(json.dumps(written.to_data(), allow_nan=False))["rows"][0]["placement"]
     assert (data["delegated_ops"], data["unsupported_ops"]) == (
         placement.delegated_ops,
         placement.unsupported_ops,
@@ -69,48 +69,49 @@ def test_where_a_row_ran_is_told_alike_everywhere(
 
 
 def broken(value: float) -> Callable[[np.ndarray], np.ndarray]:
-    def one_value(picture: np.ndarray) -> np.ndarray:
-        picture = picture.copy()
-        picture[3, 5, 1] = value
-        return picture
+    def one_value(image: np.ndarray) -> np.ndarray:
+        image = image.copy()
+        image[3, 5, 1] = value
+        return image
 
     return one_value
 
 
+NOT_FINITE_REMEDY = "contains NaN or infinity; convert the model again, or try another --delegate"
 NOT_FINITE = [np.nan, np.inf, -np.inf]
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
 @pytest.mark.parametrize("vs", ["full_model", "ground_truth"])
-def test_a_picture_that_is_not_finite_has_no_fidelity(
+def test_an_output_that_is_not_finite_has_no_fidelity(
     value: float, vs: str, rng: np.random.Generator
 ) -> None:
-    wanted = rng.random((40, 40, 3), np.float32)
-    expectation = Expectation("a photo", (wanted * 255).astype(np.uint8), wanted)
-    with pytest.raises(InputError, match="draws NaN or infinity for a photo"):
-        fidelity_of(vs, iter([(expectation, broken(value)(wanted))]))
+    reference = rng.random((40, 40, 3), np.float32)
+    sample = ReferenceSample("a photo", (reference * 255).astype(np.uint8), reference)
+    with pytest.raises(InputError, match="the output for a photo contains NaN or infinity"):
+        measure_fidelity(vs, iter([(sample, broken(value)(reference))]))
 
 
-class Shown:
-    """A measurement's process that draws what it is told."""
+class FakeWorker:
+    """Stands for `Worker`: its outputs are a function of the inputs."""
 
-    picture: Callable[[np.ndarray], np.ndarray]
+    model: Callable[[np.ndarray], np.ndarray]
 
     def __init__(self, *_: object) -> None:
         pass
 
-    def ask(self, do: str, **how: Any) -> dict[str, Any]:
-        if do == "draw":
-            pictures = np.load(how["inputs"]).astype(np.float32) / 255
-            np.save(how["outputs"], [type(self).picture(one) for one in pictures])
+    def call(self, task: str, **arguments: Any) -> dict[str, Any]:
+        if task == "infer":
+            images = np.load(arguments["inputs"]).astype(np.float32) / 255
+            np.save(arguments["outputs"], [type(self).model(one) for one in images])
         return {
             "open": {"load_ms": 1.0, "placement": asdict(WHOLE)},
             "warm_up": {"first_inference_ms": 2.0, "warm_up_runs": 2},
             "time": {"runs_ms": [2.0] * 5, "temperature_c": None, "peak_rss_bytes": 1},
-            "draw": {},
-        }[do]
+            "infer": {},
+        }[task]
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> FakeWorker:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -118,18 +119,20 @@ class Shown:
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
-def test_a_row_whose_pictures_are_not_finite_fails_and_the_next_is_measured(
+def test_a_row_whose_outputs_are_not_finite_fails_and_the_next_is_measured(
     value: float, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "Worker", Shown)
-    settings = matrix.Settings(5, 0, FullModel(None, None, None, print), operators=False)
-    cells = [Cell(data / "small_float16.tflite", "cpu", 1)] * 2
-    rows = matrix.measure(cells, settings, print)
-    monkeypatch.setattr(Shown, "picture", staticmethod(broken(value)), raising=False)
+    monkeypatch.setattr(host, "Worker", FakeWorker)
+    settings = host.Settings(
+        5, 0, FullModelReferences(None, None, None, print), time_operators=False
+    )
+    cases = [BenchmarkCase(data / "small_float16.tflite", "cpu", 1)] * 2
+    rows = host.measure(cases, settings, print)
+    monkeypatch.setattr(FakeWorker, "model", staticmethod(broken(value)), raising=False)
     first = next(rows)
-    monkeypatch.setattr(Shown, "picture", staticmethod(lambda picture: picture))
+    monkeypatch.setattr(FakeWorker, "model", staticmethod(lambda image: image))
     second = next(rows)
-    assert first.failure.startswith("draws NaN or infinity for ")
+    assert first.failure.endswith(NOT_FINITE_REMEDY)
     assert (first.failure_kind, first.fidelity) == ("input", ())
     assert second.failure == ""
     assert len(second.fidelity) == 1
@@ -149,25 +152,27 @@ def test_on_a_phones_kernels_too(
     photos = [np.zeros((64, 96, 3), np.uint8)] * 2
     pack = Reference(["a", "b"], photos, [np.zeros((64, 96, 3), np.float32)] * 2)
     (tmp_path / "a.tflite").write_bytes(b"any")
-    with pytest.raises(InputError, match=r"a\.tflite: draws NaN or infinity on cortex-a76"):
+    with pytest.raises(
+        InputError, match=r"a\.tflite: the output contains NaN or infinity on cortex-a76"
+    ):
         measure([tmp_path / "a.tflite"], pack, Broken(), print)
     monkeypatch.setattr("bokeh_bench.devices.arm64.rows.ArmRunner", Broken)
-    full_model = FullModel(None, None, None, print)
+    full_model = FullModelReferences(None, None, None, print)
     (row,) = measure_arm64([data / "small_float16.tflite"], full_model, print)
-    assert row.failure.startswith("draws NaN or infinity for ")
+    assert row.failure.endswith(NOT_FINITE_REMEDY)
 
 
-# What the phone answers.
+# Results of a phone.
 
 
 @pytest.fixture
-def answer(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
-    """Reads an answer of one row on the GPU, changed by what is given."""
+def read_result(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
+    """Reads a phone's result of one row on the GPU, with the given changes."""
     path = data / "small_float16.tflite"
-    subject = read_subject(path, FullModel(None, None, None, print))
-    pictures = np.stack([one.wanted for one in subject.expectations]).astype("<f4")
+    model = read_model_under_test(path, FullModelReferences(None, None, None, print))
+    images = np.stack([sample.reference_output for sample in model.reference_samples]).astype("<f4")
 
-    def read(*, outputs: np.ndarray | None = pictures, **placement: Any) -> list[Row]:
+    def read(*, outputs: np.ndarray | None = images, **placement: Any) -> list[Row]:
         row: dict[str, Any] = {
             "failure": "", "load_ms": 1.0, "first_inference_ms": 2.0, "warm_up_runs": 2,
             "runs_ms": [2.0] * 5, "outputs": None,
@@ -180,14 +185,16 @@ def answer(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
             row |= {"outputs": "0.f32", "output_shape": list(outputs.shape)}
         result = {"schema": android.RESULT_SCHEMA, "environment": {}, "rows": [row]}
         (tmp_path / "result.json").write_text(json.dumps(result))
-        _, rows = android._read_result(tmp_path, "X1", [Cell(path, "gpu", None)], {path: subject})
+        _, rows = android._read_result(
+            tmp_path, "X1", [BenchmarkCase(path, "gpu", None)], {path: model}
+        )
         return rows
 
     return read
 
 
-def test_an_unknown_share_of_a_phone_stays_unknown(answer: Callable[..., list[Row]]) -> None:
-    (row,) = answer(delegated_ops=None, unsupported_ops=None)
+def test_an_unknown_share_of_a_phone_stays_unknown(read_result: Callable[..., list[Row]]) -> None:
+    (row,) = read_result(delegated_ops=None, unsupported_ops=None)
     assert row.placement is not None
     assert (row.placement.share, row.placement.unsupported_text) == ("unknown of 43", "unknown")
     assert len(row.fidelity) == 1
@@ -196,27 +203,27 @@ def test_an_unknown_share_of_a_phone_stays_unknown(answer: Callable[..., list[Ro
 @pytest.mark.parametrize(
     "contradiction", [{"delegated_ops": 44}, {"delegated_ops": -1}, {"delegate": "cpu"}]
 )
-def test_a_phone_that_contradicts_itself_is_not_believed(
-    contradiction: dict[str, Any], answer: Callable[..., list[Row]]
+def test_an_inconsistent_result_of_a_phone_is_refused(
+    contradiction: dict[str, Any], read_result: Callable[..., list[Row]]
 ) -> None:
     with pytest.raises(HardwareError, match="the result of X1 cannot be read"):
-        answer(**contradiction)
+        read_result(**contradiction)
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
-def test_a_phones_picture_that_is_not_finite_is_a_row_with_the_reason(
-    value: float, answer: Callable[..., list[Row]]
+def test_a_phones_output_that_is_not_finite_is_a_row_with_the_reason(
+    value: float, read_result: Callable[..., list[Row]]
 ) -> None:
-    pictures = np.full((2, 64, 96, 3), value, "<f4")
-    (row,) = answer(outputs=np.concatenate([pictures, pictures]))
-    assert row.failure.startswith("draws NaN or infinity for ")
+    images = np.full((2, 64, 96, 3), value, "<f4")
+    (row,) = read_result(outputs=np.concatenate([images, images]))
+    assert row.failure.endswith(NOT_FINITE_REMEDY)
 
 
 HANG = "sleep 100000 & wait"
 
 
 def bench_with_adb(folder: Path, data: Path, **hangs: str) -> subprocess.CompletedProcess[str]:
-    """Runs with an adb that answers as a phone's, and does what is given at a word."""
+    """Runs with a fake adb that runs the given shell command for calls that contain the keyword."""
     here = folder / "programs"
     here.mkdir()
     cases = "\n".join(f"  *'{word.replace('_', ' ')}'*) {does};;" for word, does in hangs.items())
@@ -229,9 +236,9 @@ def bench_with_adb(folder: Path, data: Path, **hangs: str) -> subprocess.Complet
     )
     (here / "adb").chmod(0o755)
     model = data / "small_float16.tflite"
-    asked = (model, "-dcpu,gpu", "--device=android", "--timeout=4", "--runs=5", "--seconds=0")
+    arguments = (model, "-dcpu,gpu", "--device=android", "--timeout=4", "--runs=5", "--seconds=0")
     path = f"{here}:/usr/bin:/bin"
-    return commands.command("bokeh-bench", *asked, cwd=folder, PATH=path)
+    return commands.command("bokeh-bench", *arguments, cwd=folder, PATH=path)
 
 
 @pytest.mark.parametrize("word", ["mkdir", "push", "am_start", "status.json", "pidof"])
@@ -256,7 +263,7 @@ def test_a_phone_that_hangs_at_the_end_is_a_row_with_the_reason(data: Path, tmp_
     ] * 2
 
 
-def test_an_app_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_app_without_progress_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent:
         serial = "X1"
 
@@ -265,8 +272,8 @@ def test_an_app_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(android, "_POLL_SECONDS", 0.05)
     why = android._wait(Silent(), "/x", 0.5, lambda what: None)
-    assert why.startswith("android: X1 said nothing for ")
-    assert why.endswith("or give more with --timeout")
+    assert why.startswith("android: no progress on X1 for ")
+    assert why.endswith("or give a longer --timeout")
 
 
 def test_an_adb_that_hangs_before_a_phone_is_known_is_exit_code_3(

@@ -1,0 +1,102 @@
+"""The options of `bokeh-bench`, and which of them go together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
+
+SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command's arguments and options, by the names of `bokeh-bench --help`."""
+
+    models: Sequence[Path]
+    delegates: Sequence[str]
+    threads: Sequence[int] | None
+    runs: int
+    seconds: float
+    pair: bool
+    reference: Path | None
+    source: Path | None
+    photos: Path | None
+    dataset: Path | None
+    targets: Path | None
+    device: str
+    delegate_library: Path | None
+    allow_partial: bool
+    interpreter: str | None
+    timeout: float
+    no_operators: bool
+    compare: Path | None
+    max_slowdown: float | None
+    max_psnr_drop: float | None
+    output_dir: Path
+    as_json: bool
+    as_markdown: bool
+    verbose: bool
+
+    @property
+    def model_paths(self) -> Sequence[Path]:
+        """The given models, or the shipped ones if none is given."""
+        return self.models or [shipped_model(name) for name in SHIPPED]
+
+    @property
+    def report_path(self) -> Path:
+        """The report.json that this run writes."""
+        return self.output_dir / "report.json"
+
+    def check(self) -> None:
+        """Checks the combination of options before anything is measured.
+
+        Raises:
+            InputError: If options contradict each other.
+        """
+        for given, needed, message in (
+            (self.targets, self.dataset, "--targets needs --dataset with the sharp photos"),
+            (self.photos, self.source, "--photos needs --source, the model to run on them"),
+            (self.max_slowdown, self.compare, "--max-slowdown needs --compare, an older report"),
+            (self.max_psnr_drop, self.compare, "--max-psnr-drop needs --compare, an older report"),
+        ):
+            if given is not None and needed is None:
+                raise InputError(message)
+        if self.source is not None and self.reference is not None:
+            raise InputError("--source and --reference exclude each other; give one")
+        self._check_compare()
+        self._check_device()
+        if self.pair:
+            self._check_pair()
+        names = [path.name for path in self.model_paths]
+        if not self.pair and len(set(names)) < len(names):
+            raise InputError(
+                "two models have the same file name, which identifies the rows; rename one"
+            )
+
+    def _check_compare(self) -> None:
+        if self.compare is None:
+            return
+        if self.max_slowdown is None and self.max_psnr_drop is None:
+            raise InputError("--compare needs a limit: --max-slowdown 5% or --max-psnr-drop 0.2")
+        if self.compare.resolve() == self.report_path.resolve():
+            raise InputError(
+                f"{self.compare}: this run would overwrite it; choose another --output-dir"
+            )
+
+    def _check_device(self) -> None:
+        if self.device not in ("host", "arm64") and self.device.partition(":")[0] != "android":
+            raise InputError(f"--device {self.device}: use host, arm64 or android[:SERIAL]")
+        if self.device != "host" and self.dataset is not None:
+            raise InputError(
+                f"--device {self.device} runs the reference photos only; omit --dataset"
+            )
+
+    def _check_pair(self) -> None:
+        if len(self.model_paths) != 2 or len(self.delegates) != 1 or len(self.threads or [0]) != 1:
+            raise InputError("--pair takes two models, one delegate and one thread count")
+        if self.device != "host":
+            raise InputError("--pair measures on this machine; omit --device")

@@ -1,0 +1,168 @@
+"""Runs a benchmark from its options to the written report and the exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from rich.console import Console
+
+from bokeh_bench.command_line import Session
+from bokeh_bench.devices.android import measure_android
+from bokeh_bench.devices.arm64.rows import measure_arm64
+from bokeh_bench.machine import environment
+from bokeh_bench.measure.cases import benchmark_matrix
+from bokeh_bench.measure.host import Settings, measure, measure_interleaved
+from bokeh_bench.measure.references import FullModelReferences, GroundTruth
+from bokeh_bench.measure.rows import Report, Row
+from bokeh_bench.options import Options
+from bokeh_bench.report import regression
+from bokeh_bench.report.console import markdown, print_report
+from bokeh_bench.report.html import write_html
+from bokeh_runtime.atomic_output import AtomicOutput
+from bokeh_runtime.interrupt import INTERRUPTED
+
+WIDTH_IN_A_PIPE = 200
+"""Width of the table in characters where there is no terminal."""
+
+
+def run(options: Options, session: Session) -> tuple[int, str]:
+    """Runs the benchmark and writes the report after each row.
+
+    Returns:
+        The exit code, and what the command prints on stdout.
+
+    Raises:
+        InputError: If the options contradict each other, or an input cannot be read.
+        HardwareError: If the requested hardware is not available.
+    """
+    width = None if session.stderr.isatty() else WIDTH_IN_A_PIPE
+    console = Console(file=session.stderr, width=width)
+    options.check()
+    older = None if options.compare is None else regression.read_report(options.compare)
+    report = Report(datetime.now(timezone.utc).isoformat(timespec="seconds"), environment(), [])
+
+    def write(report: Report) -> None:
+        with AtomicOutput(options.output_dir) as output_folder:
+            text = json.dumps(report.to_data(), indent=1, allow_nan=False)
+            output_folder.path(options.report_path.name).write_text(text, encoding="utf-8")
+            write_html(output_folder.path("report.html"), report)
+            output_folder.commit()
+
+    with AtomicOutput(options.output_dir):
+        pass  # fails before the measurement if the folder is not writable
+    with _Status(console) as progress:
+        try:
+            for updated in _measure(options, report, progress):
+                report = updated
+                write(report)
+                session.check_interrupt()
+        except KeyboardInterrupt:
+            if not report.rows:  # keep an earlier report rather than write an empty one
+                raise
+            report = replace(report, interrupted=True)
+            write(report)
+    print_report(report, console)
+    regressions = [] if older is None else _print_regressions(older, report, options, console)
+    console.file.write(f"report: {options.output_dir / 'report.html'}\n")
+    output = ""
+    if options.as_json:
+        output = json.dumps(report.to_data(), indent=1)
+    elif options.as_markdown:
+        output = markdown(report)
+    if report.interrupted:
+        console.file.write("bokeh-bench: interrupted; the report has the finished rows\n")
+        return INTERRUPTED, output
+    return _exit_code(report.rows, regressions), output
+
+
+def _measure(options: Options, report: Report, progress: Callable[[str], None]) -> Iterator[Report]:
+    """Yields the report each time that it has one more row."""
+    full_model = FullModelReferences(options.reference, options.source, options.photos, progress)
+    if options.device == "arm64":
+        for row in measure_arm64(
+            options.model_paths, full_model, progress, seconds=options.timeout
+        ):
+            report = replace(report, rows=[*report.rows, row])
+            yield report
+        return
+    cases = benchmark_matrix(options.model_paths, options.delegates, options.threads or [None])
+    if options.device != "host":
+        serial = options.device.partition(":")[2] or None
+        yield from measure_android(
+            report,
+            cases,
+            options.runs,
+            options.seconds,
+            full_model,
+            serial,
+            progress,
+            options.timeout,
+        )
+        return
+    dataset, targets = options.dataset, options.targets
+    settings = Settings(
+        runs=options.runs,
+        seconds=options.seconds,
+        full_model=full_model,
+        ground_truth=None if dataset is None else GroundTruth(dataset, targets),
+        time_operators=not options.no_operators,
+        interpreter=options.interpreter,
+        delegate_library=options.delegate_library,
+        allow_partial=options.allow_partial,
+        timeout_seconds=options.timeout,
+    )
+    if options.pair:
+        rows, comparison = measure_interleaved(cases[0], cases[-1], settings, progress)
+        yield replace(report, rows=rows, paired_comparison=comparison)
+        return
+    for row in measure(cases, settings, progress):
+        report = replace(report, rows=[*report.rows, row])
+        yield report
+
+
+def _print_regressions(
+    older: Mapping[str, Any], report: Report, options: Options, console: Console
+) -> list[str]:
+    """Prints and returns the regressions relative to the older report, one line each."""
+    new = report.to_data()
+    for warning in regression.warnings(older, new):
+        console.file.write(f"note: {warning}\n")
+    limits = regression.Limits(options.max_slowdown, options.max_psnr_drop)
+    found = regression.failures(older, new, limits)
+    for line in found:
+        console.file.write(f"regression: {line}\n")
+    if not found:
+        count = sum(not row["failure"] for row in older["rows"])
+        console.file.write(f"no regression: compared {count} rows with {options.compare}\n")
+    return found
+
+
+def _exit_code(rows: Sequence[Row], regressions: Sequence[str]) -> int:
+    failed = [row for row in rows if row.failure]
+    if rows and len(failed) == len(rows):
+        return 3 if all(row.failure_kind == "hardware" for row in rows) else 2
+    return 1 if failed or regressions else 0
+
+
+class _Status:
+    """Shows the current step on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._status = console.status("") if console.is_terminal else None
+
+    def __enter__(self) -> Callable[[str], None]:
+        if self._status is not None:
+            self._status.start()
+        return self._show
+
+    def __exit__(self, *error: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def _show(self, step: str) -> None:
+        if self._status is not None:
+            self._status.update(step)

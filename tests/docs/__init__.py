@@ -1,0 +1,1 @@
+"""Whether the documentation is true."""

@@ -1,0 +1,78 @@
+"""The examples run from a checkout without arguments, and draw what they say."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+MODULES = {"generated_pairs"}  # what others import
+SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem not in MODULES)
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout as far as the examples look at it, so that they write into none of ours."""
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_runs(script: Path, checkout: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, checkout / "examples" / script.name],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **QUIET, "XDG_CACHE_HOME": str(checkout / "cache")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    written = [path for path in (checkout / "build").rglob("*") if path.is_file()]
+    assert written or script.stem == "use_the_library"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in QUIET.items():
+        if name != "MPLBACKEND":  # the kernel's own shows pictures in the notebook
+            monkeypatch.setenv(name, value)
+    notebook = nbformat.read(path, as_version=4)
+    run = nbclient.NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(checkout / "examples")}},
+    ).execute()
+    outputs = [output for cell in run.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_the_list_of_examples_names_each() -> None:
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{path.name}`" in text for path in (*SCRIPTS, *NOTEBOOKS))
+    assert len(SCRIPTS) == 5
