@@ -61,6 +61,7 @@ def test_a_model_called_study_is_measured_by_its_path(data: Path, tmp_path: Path
     assert row["model"]["name"] == "study"
 
 
+@pytest.mark.slow
 def test_the_module_is_the_same_program(tmp_path: Path) -> None:
     def run(*command: object) -> tuple[int, str]:
         words = [str(word) for word in (*command, "none.tflite", "--targets", "x")]

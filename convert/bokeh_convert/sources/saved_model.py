@@ -54,7 +54,8 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
     def call(photo: Tensor) -> dict[str, Tensor]:
         # Keeps the loaded object alive, which owns the variables.
         _ = loaded
-        return dict(signature(**{argument: photo}))
+        outputs = signature(**{argument: photo})
+        return {name: outputs[name] for name in sorted(outputs)}  # as stored, their order is random
 
     return FloatModel(path, files, "saved-model", call, height, width, channels, options)
 
