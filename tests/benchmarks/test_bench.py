@@ -142,6 +142,7 @@ def test_ground_truth_in_pairs_of_folders_and_in_ebbs_layout(
     assert 5 < found[0][0]["psnr_db_mean"] < 40
 
 
+@pytest.mark.slow
 def test_the_full_model_is_run_live_from_its_source(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason=f"{ELSEWHERE}no TensorFlow")
     from bokeh_convert import convert

@@ -53,6 +53,7 @@ def test_without_the_word_it_measures() -> None:
     assert "--pair takes two models" in refused.output
 
 
+@pytest.mark.slow
 def test_a_model_called_study_is_measured_by_its_path(data: Path, tmp_path: Path) -> None:
     shutil.copy(data / "small_float32.tflite", tmp_path / "study")
     done = commands.command("bokeh-bench", "./study", *QUICK, cwd=tmp_path)
