@@ -41,6 +41,7 @@ def outcome(folder: Path, *options: str, **environment: str) -> tuple[int, list[
     return done.returncode, sorted(log.read_text().splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", ["0", "2"])
 def test_each_reason_is_listed_once_and_skipping_may_be_forbidden(
     processes: str, tmp_path: Path

@@ -37,6 +37,7 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return json.loads((folder / "proofs.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_it_works_on_the_plain_library(name: str, proofs: dict[str, Any]) -> None:
     seen, said = proofs[name]["seen"], proofs[name]["said"]
@@ -67,6 +68,7 @@ def test_what_nobody_reads_does_nothing(name: str, proofs: dict[str, Any]) -> No
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_the_command_refuses_it_in_one_line(proofs: dict[str, Any], tmp_path: Path) -> None:
     path = Path(proofs["keras_2.operator_for_debugging"]["path"])
     mark = Path(proofs["keras_2.operator_for_debugging"]["mark"])

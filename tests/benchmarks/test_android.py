@@ -52,6 +52,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_phones_rows_are_in_the_same_report(phone: FakePhone, data: Path, tmp_path: Path) -> None:
     models = [data / "small_int8.tflite", data / "small_rgbd.tflite"]
     done = bench(*models, "-dcpu,nnapi", "--device=android", cwd=tmp_path)
@@ -71,11 +72,13 @@ def test_a_phones_rows_are_in_the_same_report(phone: FakePhone, data: Path, tmp_
     assert environment["model"] == "Fake 1"
 
 
+@pytest.mark.slow
 def test_nothing_stays_on_the_phone(phone: FakePhone, data: Path, tmp_path: Path) -> None:
     bench(data / "small_int8.tflite", "-dcpu", f"--device=android:{phone.serial}", cwd=tmp_path)
     assert [path for path in phone.root.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_a_crash_keeps_the_rows_that_were_done(
     phone: FakePhone, data: Path, tmp_path: Path
 ) -> None:

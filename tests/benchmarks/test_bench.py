@@ -118,6 +118,7 @@ def test_two_models_are_measured_in_interleaved_runs(data: Path, tmp_path: Path)
     assert "latency ratio of small_float32.tflite, cpu to copy.tflite, cpu: " in done.stderr
 
 
+@pytest.mark.slow
 def test_ground_truth_in_pairs_of_folders_and_in_ebbs_layout(
     data: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -141,6 +142,7 @@ def test_ground_truth_in_pairs_of_folders_and_in_ebbs_layout(
     assert 5 < found[0][0]["psnr_db_mean"] < 40
 
 
+@pytest.mark.slow
 def test_the_full_model_is_run_live_from_its_source(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason=f"{ELSEWHERE}no TensorFlow")
     from bokeh_convert import convert
@@ -160,6 +162,7 @@ def test_the_full_model_is_run_live_from_its_source(data: Path, tmp_path: Path) 
     assert "converted from a different trained model" in other.stderr
 
 
+@pytest.mark.slow
 def test_without_a_reference_there_is_latency_and_a_note(data: Path, tmp_path: Path) -> None:
     done = bench(data / "small_rgbd.tflite", "-dcpu", *QUICK, cwd=tmp_path)
     assert done.returncode == 0
@@ -193,6 +196,7 @@ def test_a_run_is_compared_with_an_older_one(data: Path, tmp_path: Path) -> None
     assert "regression: small_float32.tflite, cpu: latency +" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) -> None:
     model = data / "small_float32.tflite"
     options = ["-dcpu", "--threads=1,2", "--no-operators", "--seconds=600", "--runs=5"]

@@ -28,6 +28,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     return {row["made_by"]: row for row in json.loads(done.stdout)["rows"]}
 
 
+@pytest.mark.slow
 def test_every_asked_way_has_a_row_beside_the_baseline(rows: dict[str, dict]) -> None:
     assert list(rows) == [
         "bokeh-convert float32",
@@ -36,6 +37,7 @@ def test_every_asked_way_has_a_row_beside_the_baseline(rows: dict[str, dict]) ->
     ]
 
 
+@pytest.mark.slow
 def test_figures_are_measured_on_the_files(rows: dict[str, dict]) -> None:
     assert rows["bokeh-convert float32"]["latency_ratio"] == 1
     assert rows["bokeh-convert float32"]["psnr_db_mean"] > 100
@@ -47,6 +49,7 @@ def test_figures_are_measured_on_the_files(rows: dict[str, dict]) -> None:
         assert row["peak_rss_bytes"] > 100e6  # TensorFlow alone takes that
 
 
+@pytest.mark.slow
 def test_an_untrained_network_can_stand_in_for_a_model() -> None:
     done = CliRunner().invoke(
         main,
@@ -62,6 +65,7 @@ def test_an_untrained_network_can_stand_in_for_a_model() -> None:
     assert row["latency_ratio"] is None
 
 
+@pytest.mark.slow
 def test_a_missing_model_is_exit_code_2(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["study", "conversion", str(tmp_path / "none.h5")])
     assert done.exit_code == 2

@@ -155,6 +155,7 @@ def test_an_image_is_in_the_file_once(page_path: Path) -> None:
     assert "http" not in text.replace("http://www.w3.org", "")  # names of XML vocabularies
 
 
+@pytest.mark.slow
 def test_an_empty_report_is_a_page(tmp_path: Path) -> None:
     write_html(tmp_path / "report.html", Report("now", {}, [], interrupted=True))
     text = (tmp_path / "report.html").read_text()

@@ -241,6 +241,7 @@ def bench_with_adb(folder: Path, data: Path, **hangs: str) -> subprocess.Complet
     return commands.command("bokeh-bench", *arguments, cwd=folder, PATH=path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["mkdir", "push", "am_start", "status.json", "pidof"])
 def test_an_adb_that_hangs_is_a_row_with_the_reason(word: str, data: Path, tmp_path: Path) -> None:
     done = bench_with_adb(tmp_path, data, **{word: HANG})
@@ -252,6 +253,7 @@ def test_an_adb_that_hangs_is_a_row_with_the_reason(word: str, data: Path, tmp_p
         assert row["failure"].startswith(f"android: adb {program} did not end within 4 s; check")
 
 
+@pytest.mark.slow
 def test_a_phone_that_hangs_at_the_end_is_a_row_with_the_reason(data: Path, tmp_path: Path) -> None:
     done = bench_with_adb(
         tmp_path, data, **{"status.json": "echo '{\"finished\": true}'", "pull": HANG, "rm": HANG}

@@ -147,6 +147,7 @@ def test_a_measurement_reports_each_second_that_it_runs(data: Path) -> None:
     assert len(answers[-1]["runs_ms"]) >= 5
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_is_a_row_with_the_reason(data: Path, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:

@@ -53,6 +53,7 @@ def test_without_the_word_it_measures() -> None:
     assert "--pair takes two models" in refused.output
 
 
+@pytest.mark.slow
 def test_a_model_called_study_is_measured_by_its_path(data: Path, tmp_path: Path) -> None:
     shutil.copy(data / "small_float32.tflite", tmp_path / "study")
     done = commands.command("bokeh-bench", "./study", *QUICK, cwd=tmp_path)
@@ -61,6 +62,7 @@ def test_a_model_called_study_is_measured_by_its_path(data: Path, tmp_path: Path
     assert row["model"]["name"] == "study"
 
 
+@pytest.mark.slow
 def test_the_module_is_the_same_program(tmp_path: Path) -> None:
     def run(*command: object) -> tuple[int, str]:
         words = [str(word) for word in (*command, "none.tflite", "--targets", "x")]

@@ -20,6 +20,7 @@ def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return commands.command("bokeh-convert", *arguments, cwd=cwd)
 
 
+@pytest.mark.slow
 def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path: Path) -> None:
     done = command(small_keras, "--size", "32x64", "-q", "float16,int8", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -37,6 +38,7 @@ def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path
     assert (tmp_path / "small.comparison.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_model_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "letter.h5").write_text("Dear Keras")
     done = command("letter.h5", cwd=tmp_path)
@@ -68,6 +70,7 @@ def test_ctrl_c_leaves_the_folder_as_it_was(
 BIG = "--size=1024x1536"  # so that each step takes long enough to be seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("until", ["loading TensorFlow", "running", "verifying int8"])
 def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
     until: str, small_keras: Path, tmp_path: Path
@@ -85,6 +88,7 @@ def test_ctrl_c_at_any_time_is_one_line_and_leaves_the_folder(
     assert (tmp_path / "small_int8.tflite").read_text() == "good"
 
 
+@pytest.mark.slow
 def test_a_ctrl_c_that_a_library_swallows_ends_the_run(small_keras: Path, tmp_path: Path) -> None:
     # As in TensorFlow's import, where the interrupt may be caught by a bare `except`.
     (tmp_path / "swallows.py").write_text(
@@ -106,6 +110,7 @@ def test_a_ctrl_c_that_a_library_swallows_ends_the_run(small_keras: Path, tmp_pa
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
     small_keras: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +146,7 @@ def test_a_full_disk_is_reported_and_nothing_changed(small_keras: Path, tmp_path
     assert (tmp_path / "small_float32.tflite").read_text() == "good"
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_leave_whole_files(small_keras: Path, tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "bokeh-convert"
     runs = [
@@ -164,6 +170,7 @@ def test_two_runs_at_once_leave_whole_files(small_keras: Path, tmp_path: Path) -
     assert len(list(tmp_path.iterdir())) == 6
 
 
+@pytest.mark.slow
 def test_names_with_spaces_and_other_letters(small_keras: Path, tmp_path: Path) -> None:
     source = tmp_path / "моя модель 1.keras"
     shutil.copy(small_keras, source)

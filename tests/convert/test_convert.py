@@ -14,11 +14,13 @@ from helpers.commands import command
 from helpers.models import constant_model, small_model
 
 
+@pytest.mark.slow
 def test_demo_float16_has_the_full_models_output(demo_conversions) -> None:
     fidelity = demo_conversions["float16"].report.fidelity
     assert fidelity["psnr_db_worst"] >= 60
 
 
+@pytest.mark.slow
 def test_demo_int8_has_nearly_the_full_models_output(demo_conversions) -> None:
     fidelity = demo_conversions["int8"].report.fidelity
     assert fidelity["psnr_db_mean"] >= 40
@@ -28,12 +30,14 @@ def test_demo_int8_has_nearly_the_full_models_output(demo_conversions) -> None:
     assert search["cost_ratio"] <= 0.5
 
 
+@pytest.mark.slow
 def test_demo_files_are_a_half_and_two_fifths_of_the_float_file(demo_conversions) -> None:
     size = {name: c.path.stat().st_size for name, c in demo_conversions.items()}
     assert size["float16"] < 0.55 * size["float32"]
     assert size["int8"] < 0.4 * size["float32"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["float32", "float16", "dynamic", "int8"])
 def test_the_reported_psnr_is_what_the_pack_and_the_file_on_disk_give(
     scheme: str, demo_conversions: dict[str, Conversion]
@@ -49,6 +53,7 @@ def test_the_reported_psnr_is_what_the_pack_and_the_file_on_disk_give(
     assert measured == pytest.approx(reported, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_file_has_metadata(demo_conversions: dict[str, Conversion]) -> None:
     conversion = demo_conversions["int8"]
     metadata = read_metadata(conversion.path)
@@ -61,6 +66,7 @@ def test_a_file_has_metadata(demo_conversions: dict[str, Conversion]) -> None:
     assert metadata.fidelity["psnr_db_mean"] == conversion.report.fidelity["psnr_db_mean"]
 
 
+@pytest.mark.slow
 def test_the_report_on_disk_is_the_report(demo_conversions: dict[str, Conversion]) -> None:
     for conversion in demo_conversions.values():
         on_disk = json.loads(conversion.report_path.read_text(encoding="utf-8"))
@@ -269,6 +275,7 @@ def test_too_few_photos_that_decode_are_refused(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_a_calibration_photo_that_lacks_its_end_is_used_and_noted(
     small_keras: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -290,6 +297,7 @@ def test_a_folder_without_photos_is_refused(small_keras: Path, tmp_path: Path) -
         convert(small_keras, size=(32, 64), representative_dataset=tmp_path / "photos")
 
 
+@pytest.mark.slow
 def test_keras_loads_the_shipped_model_by_itself() -> None:
     from bokeh_convert import demo_model
 

@@ -237,6 +237,7 @@ def test_another_keras_backend_is_refused(work: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [

@@ -173,6 +173,7 @@ def _unknown_layer(path: Path) -> None:
         file.attrs["model_config"] = config.replace("LeakyReLU", "NobodysReLU")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "cause"),
     [

@@ -321,6 +321,7 @@ def _instances(library: Any) -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "suffix"), [(tf_keras, ".h5"), (keras, ".h5"), (keras, ".keras")]
 )

@@ -29,10 +29,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarr
     return prefix, photo, write_checkpoint(prefix, photo, 0.125)
 
 
+@pytest.mark.slow
 def test_the_oracle_creates_the_authors_variables(data: Path) -> None:
     assert variable_shapes() == (data / "pynet_variable_shapes.txt").read_text().split()
 
 
+@pytest.mark.slow
 def test_an_authors_checkpoint_has_the_output_of_its_graph(checkpoint, tmp_path: Path) -> None:
     prefix, photo, expected = checkpoint
     (conversion,) = convert(
@@ -44,6 +46,7 @@ def test_an_authors_checkpoint_has_the_output_of_its_graph(checkpoint, tmp_path:
     np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
 def test_a_checkpoint_may_be_named_by_one_of_its_files(suffix: str, checkpoint) -> None:
     prefix, *_ = checkpoint
@@ -52,6 +55,7 @@ def test_a_checkpoint_may_be_named_by_one_of_its_files(suffix: str, checkpoint) 
     assert len(model.files) == 2
 
 
+@pytest.mark.slow
 def test_the_file_says_how_the_authors_scaled_photos(checkpoint, tmp_path: Path) -> None:
     options = {"quant": ["float16"], "size": (64, 96), "width": 0.125}
     (made,) = convert(checkpoint[0], output_dir=tmp_path, **options)
@@ -64,11 +68,13 @@ def test_the_file_says_how_the_authors_scaled_photos(checkpoint, tmp_path: Path)
         convert(checkpoint[0], output_dir=tmp_path, resampling="nearest", **options)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_width_names_the_first_layer(checkpoint) -> None:
     with pytest.raises(InputError, match=r"l1_d1_k3_1_conv has .*16, 8.* width=1\.0 .*16, 32"):
         read_model(checkpoint[0])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_cut_short_is_refused(checkpoint, tmp_path: Path) -> None:
     for path in checkpoint[0].parent.glob("pynet*"):
         (tmp_path / path.name).write_bytes(path.read_bytes()[:1000])
@@ -85,11 +91,13 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
         read_model(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_folder_of_checkpoints_asks_which(checkpoint) -> None:
     with pytest.raises(InputError, match=r"give one of them: pynet_level_0_iteration_100\.ckpt"):
         read_model(checkpoint[0].parent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", [("l_up",), ("l3",), HEADS], ids=["l_up", "l3", "all"])
 def test_weights_of_keras_3_have_the_output_of_the_model(heads, tmp_path: Path) -> None:
     keras.utils.set_random_seed(2)
@@ -104,6 +112,7 @@ def test_weights_of_keras_3_have_the_output_of_the_model(heads, tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_weights_in_keras_older_layout_are_known_by_name(tmp_path: Path) -> None:
     import h5py
     from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
@@ -118,6 +127,7 @@ def test_weights_in_keras_older_layout_are_known_by_name(tmp_path: Path) -> None
     np.testing.assert_allclose(actual, model(photo[None])[0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
@@ -217,6 +227,7 @@ def seven_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "name", "height", "convolutions"),
     [
@@ -236,6 +247,7 @@ def test_of_several_outputs_one_is_taken_and_what_others_need_is_gone(
     assert TfliteModel(content).run(np.ones((64, 96, 3), np.float32)).shape[0] == height
 
 
+@pytest.mark.slow
 def test_an_unknown_output_lists_the_available_ones(seven_heads: Path, small_keras) -> None:
     with pytest.raises(InputError, match=r"no output nosuch; choose from .*out_l5 \(2 x 3\)"):
         read_model(seven_heads, SourceOptions(output_name="nosuch")).at(64, 96)

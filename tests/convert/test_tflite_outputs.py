@@ -58,6 +58,7 @@ def two_graphs(tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_two_pictures_are_not_chosen_from(two_pictures: Path) -> None:
     said = r"two\.tflite: has several outputs with 3 channels: .*\[1, 32, 48, 3\], "
     with pytest.raises(InputError, match=said):
@@ -68,6 +69,7 @@ def test_two_pictures_are_not_chosen_from(two_pictures: Path) -> None:
         TfliteModel(two_pictures.read_bytes())
 
 
+@pytest.mark.slow
 def test_the_only_picture_is_taken_wherever_it_stands(mask_and_picture: Path) -> None:
     file = read_tflite(mask_and_picture)
     picture = file.outputs.index(next(i for i in file.outputs if file.tensors[i].shape[3] == 3))
@@ -82,6 +84,7 @@ def test_the_only_picture_is_taken_wherever_it_stands(mask_and_picture: Path) ->
             open_engine(file, EngineOptions("gpu"))
 
 
+@pytest.mark.slow
 def test_a_network_of_several_outputs_without_a_picture_is_refused(tmp_path: Path) -> None:
     path = write(
         tmp_path / "masks.tflite", draw=lambda photo: {"a": photo[..., :1], "b": photo[..., 1:2]}
@@ -90,6 +93,7 @@ def test_a_network_of_several_outputs_without_a_picture_is_refused(tmp_path: Pat
         BokehModel.open(path, "cpu")
 
 
+@pytest.mark.slow
 def test_two_graphs_are_named_and_not_chosen_from(two_graphs: Path) -> None:
     assert read_tflite(two_graphs).signatures == ("a_passthrough", "enhance")
     said = r"graphs\.tflite: has several signatures, a_passthrough and enhance; "
@@ -99,6 +103,7 @@ def test_two_graphs_are_named_and_not_chosen_from(two_graphs: Path) -> None:
         read_model_under_test(two_graphs, FullModelReferences(None, None, None, print))
 
 
+@pytest.mark.slow
 def test_the_only_map_of_a_depth_network_is_taken(tmp_path: Path) -> None:
     def feature_and_map(photo: Any) -> dict[str, Any]:
         return {"a_feature": photo * 1.0, "b_map": photo[..., 0] + 0.0}

@@ -163,6 +163,7 @@ def test_a_decompression_bomb_is_refused_before_memory_is_allocated(tmp_path: Pa
     assert int(done.stderr.splitlines()[-1]) * unit < 100_000_000
 
 
+@pytest.mark.slow
 def test_a_phones_200_megapixels_are_read(tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     Image.new("L", (16_320, 12_240), 90).save(path)

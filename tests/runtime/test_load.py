@@ -46,6 +46,7 @@ print(json.dumps(burnt))
 BUSY = "import time\nend = time.monotonic() + 120\nwhile time.monotonic() < end: pass"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy_processes", [0, 2])
 def test_no_stage_busy_waits_in_threads(busy_processes: int, tmp_path: Path) -> None:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "4"}

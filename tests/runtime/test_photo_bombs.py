@@ -60,6 +60,7 @@ def _tiff(width: int, height: int, strip: bytes) -> bytes:
 SMALL = zlib.compress(bytes(65 * 64), 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "must_be_refused"),
     [

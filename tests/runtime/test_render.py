@@ -34,6 +34,7 @@ def photo(tmp_path: Path, scene: np.ndarray) -> Path:
     return tmp_path / "photo.jpg"
 
 
+@pytest.mark.slow
 def test_the_first_command_works(photo: Path) -> None:
     done = command("photo.jpg", cwd=photo.parent, VK_ICD_FILENAMES="/none")
     assert done.returncode == 0, done.stderr
@@ -59,6 +60,7 @@ def test_only_json_is_printed_on_stdout(photo: Path, small: Path) -> None:
     assert report["failures"] == []
 
 
+@pytest.mark.slow
 def test_compare_strength_and_network_resolution(photo: Path, small: Path) -> None:
     arguments = ("photo.jpg", "-m", small, "-d", "cpu", "-o")
     done = command(*arguments, "small.png", "--network-resolution", cwd=photo.parent)
@@ -91,6 +93,7 @@ def test_missing_hardware_is_exit_code_3(photo: Path, small: Path) -> None:
     assert not photo.with_name("photo.bokeh.jpg").exists()
 
 
+@pytest.mark.slow
 def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
     Image.fromarray(np.tile(np.arange(60, dtype=np.uint8) * 4, (40, 1))).save(
         photo.with_name("depth.png")

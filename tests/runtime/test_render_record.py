@@ -48,6 +48,7 @@ def rendered(report: dict[str, Any]) -> list[str]:
     return [Path(entry["photo"]).name for entry in report["photos"]]
 
 
+@pytest.mark.slow
 def test_another_model_renders_the_folder_again(photos: Path, data: Path, tmp_path: Path) -> None:
     float16, int8 = data / "small_float16.tflite", data / "small_int8.tflite"
     assert rendered(render(tmp_path, "-m", float16)) == list(NAMES)

@@ -86,6 +86,7 @@ def test_a_truncated_file_is_refused(length: int, data: Path, tmp_path: Path) ->
         read_tflite(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "ai-edge-litert" not in installed_interpreters(), reason=f"{ELSEWHERE}2.14 has no more releases"
 )

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 MAX_RELATIVE_IQR = 0.10
 """Above this IQR, as a fraction of the median, a latency is reported as unreliable."""
@@ -77,6 +76,8 @@ class Latency:
         """
         if len(self.runs_ms) < 5:
             return 0.0
+        from scipy import stats  # late: its import takes longer than the rest of a short command
+
         slope, _, low, high = stats.theilslopes(self.runs_ms, alpha=CONFIDENCE)
         if low <= 0 <= high:
             return 0.0
@@ -138,6 +139,8 @@ def estimate_latency_ratio(blocks: Sequence[Block]) -> LatencyRatio:
     Raises:
         ValueError: If there are fewer blocks.
     """
+    from scipy import stats
+
     count = len(blocks)
     if count < MIN_BLOCKS:
         raise ValueError(f"{count} blocks of runs; an interval needs {MIN_BLOCKS}")

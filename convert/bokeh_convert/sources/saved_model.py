@@ -55,7 +55,8 @@ def read_saved_model(path: Path, options: SourceOptions) -> FloatModel:
     def network(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         # Keeps the loaded object alive, which owns the variables.
         _ = loaded
-        return dict(signature(**dict(zip(specs, tensors, strict=True))))
+        outputs = signature(**dict(zip(specs, tensors, strict=True)))
+        return {name: outputs[name] for name in sorted(outputs)}  # as stored, their order is random
 
     return FloatModel(path, files, "saved-model", network, layout_of(path, inputs), options)
 

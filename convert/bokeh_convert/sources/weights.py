@@ -99,8 +99,11 @@ def _from_numbered(
 ) -> keras.Model:
     """Loads layers that are identified by class and number, as Keras 3 stores them."""
     counts = {kind: len(layers) for kind, layers in groups.items()}
-    for heads in ((options.level or "l_up",), *((head,) for head in HEADS), HEADS):
-        model, _ = build(path, heads, options)
+    whole, _ = build(path, HEADS, options)
+    outputs = dict(zip(HEADS, whole.outputs, strict=True))
+    for head in (options.level or "l_up", *HEADS, None):
+        # The layers of one head are those of `pynet(heads=[head])`, without building them again.
+        model = whole if head is None else keras.Model(whole.inputs[0], outputs[head], name="pynet")
         layers = [
             layer for layer in model.layers if layer.weights
         ]  # in the order in which Keras numbers them

@@ -96,6 +96,7 @@ def test_a_steps_batch_does_not_depend_on_where_a_run_resumed(dataset: Path) -> 
         np.testing.assert_array_equal(ours[1], theirs[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_level", [False, True])
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     by_level: bool, dataset: Path, tmp_path: Path
@@ -133,6 +134,7 @@ def test_another_configuration_in_the_same_folder_is_refused(dataset: Path, tmp_
         train(replace(CONFIG, steps=2, seed=4), pairs, tmp_path)
 
 
+@pytest.mark.slow
 def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
     train(replace(CONFIG, steps=1), pairs, tmp_path)
@@ -143,6 +145,7 @@ def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Pat
         train(replace(CONFIG, steps=1), [changed, pairs[1]], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 0.5, 1])
 def test_a_damaged_checkpoint_is_reported(keep: float, dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
@@ -163,6 +166,7 @@ def test_a_damaged_checkpoint_is_reported(keep: float, dataset: Path, tmp_path: 
             call()
 
 
+@pytest.mark.slow
 def test_a_folder_is_trained_in_by_one_run_alone(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
 
@@ -174,6 +178,7 @@ def test_a_folder_is_trained_in_by_one_run_alone(dataset: Path, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, LOG]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "model.h5" / "inner").mkdir(parents=True)
@@ -185,6 +190,7 @@ def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     losses: list[float] = []
     config = replace(CONFIG, steps=40, residual=False, learning_rate=0.03)
@@ -193,6 +199,7 @@ def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]  # smoothed over about 50 steps
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_the_command_trains_and_scores(dataset: Path, tmp_path: Path) -> None:
     options = [

@@ -70,6 +70,7 @@ def test_ssim_and_ms_ssim_by_hand() -> None:
     assert ms_ssim(one, other) == pytest.approx(luminance**0.1333, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("extras")
 def test_ssim_and_ms_ssim_agree_with_tensorflows(pair: tuple[np.ndarray, np.ndarray]) -> None:
     tf = pytest.importorskip("tensorflow", reason=f"{ELSEWHERE}no TensorFlow")
