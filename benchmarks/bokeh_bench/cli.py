@@ -119,6 +119,20 @@ class _BenchOrStudy(click.Command):
     help="Accept a delegate that does not support all ops, as for bokeh-render.",
 )
 @click.option(
+    "--input-range",
+    metavar="LOW..HIGH",
+    help="Values of black and white in the networks' input, as for bokeh-render.",
+)
+@click.option("--output-range", metavar="LOW..HIGH", help="The same for the networks' output.")
+@click.option(
+    "--size",
+    metavar="HxW",
+    help="Height and width at which to run files whose input size is open, such as 256x384.",
+)
+@click.option(
+    "--signature", metavar="NAME", help="The signature to run, for files that have several."
+)
+@click.option(
     "--interpreter",
     type=click.Choice(list(INTERPRETERS)),
     help="TFLite interpreter to use, as for bokeh-render.",

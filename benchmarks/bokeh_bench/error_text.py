@@ -8,7 +8,11 @@ OPTIONS = {
     "allow_partial": "--allow-partial",
     "delegate": "--delegate",
     "delegate_library": "--delegate-library",
+    "input_range": "--input-range",
     "interpreter": "--interpreter",
+    "output_range": "--output-range",
+    "signature": "--signature",
+    "size": "--size",
     "threads": "--threads",
 }
 """The command's options by the arguments of `bokeh_runtime.backends.delegates.EngineOptions`."""

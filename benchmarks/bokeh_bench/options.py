@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
+from bokeh_runtime.tflite.graph_choice import parse_size
+from bokeh_runtime.tflite.value_range import ValueRange
 
 SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
 
@@ -30,6 +33,10 @@ class Options:
     device: str
     delegate_library: Path | None
     allow_partial: bool
+    input_range: str | None
+    output_range: str | None
+    size: str | None
+    signature: str | None
     interpreter: str | None
     timeout: float
     no_operators: bool
@@ -45,6 +52,25 @@ class Options:
     def model_paths(self) -> Sequence[Path]:
         """The given models, or the shipped ones if none is given."""
         return self.models or [shipped_model(name) for name in SHIPPED]
+
+    @property
+    def engine(self) -> EngineOptions:
+        """How to run each model; the delegate and the threads are those of the row.
+
+        Raises:
+            InputError: If a value range or the size cannot be read.
+        """
+        ranges = (self.input_range, self.output_range)
+        read = [None if text is None else ValueRange.parse(text) for text in ranges]
+        return EngineOptions(
+            interpreter=self.interpreter,
+            library=self.delegate_library,
+            allow_partial=self.allow_partial,
+            input_range=read[0],
+            output_range=read[1],
+            signature=self.signature,
+            size=None if self.size is None else parse_size(self.size),
+        )
 
     @property
     def report_path(self) -> Path:
@@ -69,6 +95,7 @@ class Options:
             raise InputError("--source and --reference exclude each other; give one")
         self._check_compare()
         self._check_device()
+        _ = self.engine  # reads the value ranges and the size
         if self.pair:
             self._check_pair()
         names = [path.name for path in self.model_paths]
@@ -94,6 +121,17 @@ class Options:
             raise InputError(
                 f"--device {self.device} runs the reference photos only; omit --dataset"
             )
+        for value, option in (
+            (self.input_range, "--input-range"),
+            (self.output_range, "--output-range"),
+            (self.size, "--size"),
+            (self.signature, "--signature"),
+        ):
+            if self.device != "host" and value is not None:
+                raise InputError(
+                    f"{option}: --device {self.device} goes by the metadata of bokeh-convert; omit "
+                    "--device, or convert the network with bokeh-convert"
+                )
 
     def _check_pair(self) -> None:
         if len(self.model_paths) != 2 or len(self.delegates) != 1 or len(self.threads or [0]) != 1:

@@ -110,9 +110,7 @@ def _measure(options: Options, report: Report, progress: Callable[[str], None]) 
         full_model=full_model,
         ground_truth=None if dataset is None else GroundTruth(dataset, targets),
         time_operators=not options.no_operators,
-        interpreter=options.interpreter,
-        delegate_library=options.delegate_library,
-        allow_partial=options.allow_partial,
+        engine=options.engine,
         timeout_seconds=options.timeout,
     )
     if options.pair:

@@ -24,6 +24,7 @@ from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_run import SCHEMA, RenderRequest, render_photos
+from bokeh_runtime.tflite.graph_choice import parse_size
 
 Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
 """Takes the console and the interrupt check of `interruptible`, and returns the JSON report."""
@@ -71,6 +72,14 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
     "file says]",
 )
 @click.option("--output-range", metavar="LOW..HIGH", help="The same for the network's output.")
+@click.option(
+    "--size",
+    metavar="HxW",
+    help="Height and width at which to run a file whose input size is open, such as 256x384.",
+)
+@click.option(
+    "--signature", metavar="NAME", help="The signature to run, for a file that has several."
+)
 @click.option(
     "--list-delegates", is_flag=True, help="List the delegates with their devices, and exit."
 )
@@ -140,6 +149,8 @@ def main(
     allow_partial: bool,
     input_range: str | None,
     output_range: str | None,
+    size: str | None,
+    signature: str | None,
     list_delegates: bool,
     interpreter: str | None,
     threads: int | None,
@@ -165,8 +176,7 @@ def main(
         output,
         depth,
         RenderOptions(strength, network_resolution, compare, quality),
-        open_model=partial(
-            BokehModel.open,
+        open_model=lambda: BokehModel.open(
             model,
             delegate,
             threads=threads,
@@ -175,6 +185,8 @@ def main(
             allow_partial=allow_partial,
             input_range=input_range,
             output_range=output_range,
+            signature=signature,
+            size=None if size is None else parse_size(size),
         ),
         open_depth_model=None
         if depth_model is None

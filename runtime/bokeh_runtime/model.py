@@ -22,7 +22,8 @@ from bokeh_runtime.imaging.detail_fusion import fuse_detail
 from bokeh_runtime.imaging.luminance import luminance, with_chroma
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, from_unit
 from bokeh_runtime.imaging.resample import Frame, scale
-from bokeh_runtime.tflite.file import TfliteFile, read_tflite
+from bokeh_runtime.range_note import range_note
+from bokeh_runtime.tflite.file import Tensor, TfliteFile, read_tflite
 from bokeh_runtime.tflite.metadata import CHANNELS, ModelMetadata, metadata_of
 from bokeh_runtime.tflite.value_range import ValueRange
 
@@ -39,11 +40,13 @@ class Rendering:
             the photo, or of the network's output with `network_resolution`.
         timings: Duration of each stage in milliseconds: `prepare_ms`, `infer_ms`, `fuse_ms`.
         placement: Where the network ran.
+        notes: Notes for the user, one line each.
     """
 
     pixels: Pixels
     timings: Mapping[str, float]
     placement: Placement
+    notes: tuple[str, ...] = ()
 
 
 class BokehModel:
@@ -61,6 +64,7 @@ class BokehModel:
         input_shape: Height and width in pixels, and number of channels: 3 (RGB), 4 (RGB and
             depth) or 1 (luminance; the chroma of the photo is kept).
         ranges: Value ranges of the network's input and output.
+        signature: Name of the signature that runs; "" if the file has one or none.
         notes: Notes for the user, one line each.
     """
 
@@ -68,10 +72,12 @@ class BokehModel:
         self.path = file.path
         self.sha256 = file.sha256
         self.metadata = metadata_of(file)
+        file = options.graph_of(file)
         self.input_shape = input_image_shape(file)
         self._resampling = self.metadata.resampling if self.metadata else "area"
         _check_agreement(file, self.metadata, self.input_shape)
         self.ranges = options.ranges_of(file)
+        self.signature = file.signature
         self.engine = open_engine(file, options)
         self._lock, self._closed = threading.Lock(), False
         self.placement = self.engine.placement
@@ -81,6 +87,9 @@ class BokehModel:
                 f"{file.path}: has no metadata; taken as {_CHANNELS[self.channels]} in "
                 f"{self.ranges.input}, with an output in {self.ranges.output}"
             )
+        if file.resized_to is not None:
+            height, width = file.resized_to
+            self.notes.append(f"{file.path}: its input is resized to {height} x {width}")
 
     @classmethod
     def open(
@@ -94,6 +103,8 @@ class BokehModel:
         allow_partial: bool = False,
         input_range: str | None = None,
         output_range: str | None = None,
+        signature: str | None = None,
+        size: tuple[int, int] | None = None,
     ) -> BokehModel:
         """Opens the .tflite file of an image-to-image network.
 
@@ -108,9 +119,13 @@ class BokehModel:
             input_range: Values of black and white in the network's input, as "LOW..HIGH", such as
                 "-1..1". None goes by the file: its metadata, or how integers are quantized.
             output_range: The same for the network's output.
+            signature: Name of the signature to run, for a file with several.
+            size: Height and width in pixels at which to run a file whose input size is open. Only
+                the CPU resizes.
 
         Raises:
-            InputError: If the file is missing, damaged, or does not map one image to one image.
+            InputError: If the file is missing, damaged, or does not map one image to one image; or
+                if its signature or its input size must be given, or the given one is wrong.
             HardwareError: If the delegate is not available or does not support the whole model.
         """
         options = EngineOptions(
@@ -121,6 +136,8 @@ class BokehModel:
             allow_partial,
             _parsed("input_range", input_range),
             _parsed("output_range", output_range),
+            signature,
+            size,
         )
         return cls(read_tflite(shipped_model() if path is None else Path(path)), options)
 
@@ -178,6 +195,9 @@ class BokehModel:
         if not np.isfinite(output).all():
             raise InputError(f"{self.path}: outputs NaN or infinity; convert it again")
         network_output = np.clip(frame.scaled(output.shape[0] / network[0]).crop(output), 0, 1)
+        note = None
+        if self.metadata is None:
+            note = range_note([(network_input, network_output)], self.ranges)
         if self.channels == 1:
             network_output = with_chroma(network_output, network_input)
         if network_resolution:
@@ -200,7 +220,8 @@ class BokehModel:
             "infer_ms": inferred - prepared,
             "fuse_ms": end - inferred,
         }
-        return Rendering(result, {k: v * 1000 for k, v in stages.items()}, self.placement)
+        timings = {k: v * 1000 for k, v in stages.items()}
+        return Rendering(result, timings, self.placement, () if note is None else (note,))
 
     def close(self) -> None:
         """Releases the device. The model cannot render afterwards."""
@@ -254,27 +275,22 @@ def shipped_model(name: str = SHIPPED_MODEL) -> Path:
 def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:
     """Returns the input shape of an image-to-image network.
 
+    Args:
+        file: A file whose graph was chosen; see `EngineOptions.graph_of`.
+
     Returns:
         Height and width in pixels, and number of channels (1, 3 or 4).
 
     Raises:
-        InputError: If the file is not such a network, or has several graphs or image outputs.
+        InputError: If the file is not such a network, or has several image outputs.
     """
-    if len(file.signatures) > 1:
-        raise InputError(
-            f"{file.path}: has several signatures, {' and '.join(file.signatures)}; "
-            "export only the one to run"
-        )
     if len(file.inputs) == 1:
         input_tensor = file.tensors[file.inputs[0]]
         result = file.tensors[file.outputs[file.image_output_index]]
         supported = {input_tensor.dtype, result.dtype} <= {"float32", "int8", "uint8", "int16"}
-        if len(input_tensor.shape) == 4 and len(result.shape) == 4 and supported:
+        if len(input_tensor.shape) == 4 and supported:
             batch, height, width, channels = input_tensor.shape
-            factor = result.shape[1] / max(1, height)
-            same_shape = result.shape[2] == round(width * factor) and result.shape[1] > 0
-            wanted = 1 if channels == 1 else 3
-            if batch == 1 and channels in CHANNELS and result.shape[3] == wanted and same_shape:
+            if batch == 1 and channels in CHANNELS and _is_image_of(input_tensor, result, file):
                 return height, width, channels
     shapes = " to ".join(
         " and ".join(str(list(file.tensors[i].shape)) for i in side)
@@ -284,6 +300,18 @@ def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:
         f"{file.path}: does not map one image to one image ({shapes}); give a network with input "
         "[1, height, width, 3 or 4] and output [1, height, width, 3], or 1 channel in both"
     )
+
+
+def _is_image_of(input_tensor: Tensor, output: Tensor, file: TfliteFile) -> bool:
+    if len(output.shape) != 4:
+        return False
+    wanted = 1 if input_tensor.shape[3] == 1 else 3
+    if file.resized_to is not None:  # its size is not known before it runs
+        return output.shape[3] == wanted or output.is_open(3)
+    _, height, width, channels = output.shape
+    factor = height / max(1, input_tensor.shape[1])
+    same_aspect = width == round(input_tensor.shape[2] * factor) and height > 0
+    return channels == wanted and same_aspect
 
 
 def _check_agreement(

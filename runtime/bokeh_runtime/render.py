@@ -154,8 +154,15 @@ def _render_decoded(
         gap = np.full((before.shape[0], _COMPARISON_GAP_PX, 3), 255, np.uint8)
         write_photo(comparison_path(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
     timings = {"decode_ms": decoded.decode_ms, **rendering.timings, "encode_ms": encode_ms}
-    placement = rendering.placement
-    return RenderedFile(job.photo, job.output, height, width, timings, placement, photo.notes)
+    return RenderedFile(
+        photo=job.photo,
+        output=job.output,
+        height=height,
+        width=width,
+        timings=timings,
+        placement=rendering.placement,
+        notes=(*photo.notes, *rendering.notes),
+    )
 
 
 def _downscaled_for_comparison(pixels: Pixels) -> Pixels:

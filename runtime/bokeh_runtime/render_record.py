@@ -128,6 +128,7 @@ def result_provenance(
             "strength": options.strength,
             "network_resolution": options.network_resolution,
             "quality": options.quality,
+            **_graph_options(model),
         },
         "placement": {
             "delegate": placement.delegate,
@@ -139,6 +140,20 @@ def result_provenance(
     }
     # A run without comparisons keeps results that have one.
     return {**provenance, "comparison": True} if options.compare else provenance
+
+
+def _graph_options(model: BokehModel) -> dict[str, str]:
+    """Returns what was chosen of the file; nothing for a file of bokeh-convert as it is."""
+    chosen = (
+        {}
+        if model.metadata and model.ranges == model.metadata.ranges
+        else {"ranges": f"{model.ranges.input} {model.ranges.output}"}
+    )
+    if model.signature:
+        chosen["signature"] = model.signature
+    if model.metadata is None:
+        chosen["size"] = f"{model.input_shape[0]}x{model.input_shape[1]}"
+    return chosen
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any], str]:

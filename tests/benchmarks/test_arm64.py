@@ -19,6 +19,7 @@ from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic
 from bokeh_convert.quantize.schemes import SCHEMES, quantize
 from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.tflite.reference_pack import Reference, save_reference
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 from helpers import commands
 
 ENVIRONMENT = Path(__file__).parents[2] / FOLDER
@@ -44,7 +45,9 @@ def test_the_guest_computes_what_the_host_computes(
     photos = rng.integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     np.save(tmp_path / "in.npy", photos)
     paths = (data / f"{name}.tflite", tmp_path / "in.npy", tmp_path / "out.npy")
-    subprocess.run([sys.executable, guest.__file__, *paths], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, guest.__file__, *paths, "0", "1"], check=True, capture_output=True
+    )
     host = TfliteModel(paths[0].read_bytes(), threads=1)
     expected = [host.run(photo / np.float32(255)) for photo in photos]
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-6)
@@ -53,7 +56,7 @@ def test_the_guest_computes_what_the_host_computes(
 class CountingRunner:
     """Outputs black; counts 1000 to start and 70 for each photo."""
 
-    def run(self, content: bytes, inputs: np.ndarray) -> ArmRun:
+    def run(self, content: bytes, inputs: np.ndarray, ranges: ImageRanges = UNIT_RANGES) -> ArmRun:
         if content == b"broken":
             raise RuntimeError("the model does not run on cortex-a76: Segmentation fault")
         photos = len(inputs)

@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from bokeh_bench.measure.operator_times import measure_operator_times
+from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.reference_pack import load_reference
 from helpers import commands
 from helpers.skips import ELSEWHERE
@@ -263,13 +265,17 @@ def test_an_output_folder_that_cannot_be_written_fails_before_the_measurement(
     assert (tmp_path / "file").read_text() == "a file"
 
 
-def test_operators_of_a_gpu_are_not_profiled_and_a_broken_file_has_a_note(tmp_path: Path) -> None:
-    assert measure_operator_times(tmp_path / "a", "gpu", 1) == (
+def test_operators_of_a_gpu_are_not_profiled_and_a_broken_file_has_a_note(
+    data: Path, tmp_path: Path
+) -> None:
+    file = read_tflite(data / "small_int8.tflite")
+    assert measure_operator_times(file, "gpu", 1) == (
         [],
         "LiteRT does not profile operators on the gpu",
     )
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
-    found, why = measure_operator_times(tmp_path / "broken.tflite", "cpu", 1)
+    broken = replace(file, path=tmp_path / "broken.tflite")
+    found, why = measure_operator_times(broken, "cpu", 1)
     assert found == []
     assert why.startswith("LiteRT failed to profile the operators (")
 

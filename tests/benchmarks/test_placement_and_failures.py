@@ -26,6 +26,7 @@ from bokeh_bench.report.console import markdown, placement_lines, print_report
 from bokeh_bench.report.html import write_html
 from bokeh_runtime import HardwareError, InputError, Placement
 from bokeh_runtime.tflite.reference_pack import Reference
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 from helpers import commands
 
 UNKNOWN = Placement("gpu", "gpu", "a GPU", None, 43, unsupported_ops=None)
@@ -146,7 +147,7 @@ def test_on_a_phones_kernels_too(
         def __init__(self, *_: object) -> None:
             pass
 
-        def run(self, _: bytes, inputs: np.ndarray) -> ArmRun:
+        def run(self, _: bytes, inputs: np.ndarray, ranges: ImageRanges = UNIT_RANGES) -> ArmRun:
             return ArmRun(np.stack([broken(value)(one / np.float32(255)) for one in inputs]), 100)
 
     photos = [np.zeros((64, 96, 3), np.uint8)] * 2

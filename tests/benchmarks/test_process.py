@@ -23,6 +23,7 @@ from bokeh_bench.measure.operator_times import measure_operator_times
 from bokeh_bench.studies import agreement, conversion, rendering
 from bokeh_bench.workers.process import Worker
 from bokeh_runtime import HardwareError, InputError
+from bokeh_runtime.tflite.file import read_tflite
 from helpers import commands
 from offline_build import run as offline
 from offline_build.errors import BuildError
@@ -186,7 +187,7 @@ def hanging_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_operators_that_hang_have_a_note(hanging_python: None, data: Path) -> None:
-    found, why = measure_operator_times(data / "small_int8.tflite", "cpu", 1, SHORT)
+    found, why = measure_operator_times(read_tflite(data / "small_int8.tflite"), "cpu", 1, SHORT)
     assert (found, why) == ([], "profiling the operators did not end within 2 s")
 
 

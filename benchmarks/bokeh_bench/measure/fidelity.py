@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from bokeh_bench.measure.references import ReferenceSample
 from bokeh_bench.measure.rows import SampleImages
@@ -18,6 +20,8 @@ from bokeh_runtime.metrics.fidelity import (
     protocols_for,
 )
 
+_Value = TypeVar("_Value", bound=np.generic)
+
 BROKEN_DB = 10.0
 """Below this PSNR to the full model, in dB, the output is noted as a different image."""
 
@@ -29,7 +33,8 @@ def measure_fidelity(
 
     Args:
         vs: What the references are: "full_model" or "ground_truth".
-        outputs: Each sample with the model's output, [height, width, 3], not clipped.
+        outputs: Each sample with the model's output, [height, width, 1 or 3], not clipped.
+            Luminance alone is compared as a grey image.
 
     Returns:
         The fidelity in each protocol, the images if `vs` is "full_model", and notes.
@@ -52,16 +57,20 @@ def measure_fidelity(
                 f"the output for {sample.name} contains NaN or infinity; convert the model again, "
                 "or try another --delegate"
             )
-        clipped = np.clip(output, 0, 1)
+        clipped, reference = _grey_as_rgb(np.clip(output, 0, 1)), _grey_as_rgb(reference)
         for protocol in protocols_for(*reference.shape[:2]):
             border = PROTOCOLS[protocol]
             image = compare_perceptually(sample.name, clipped, reference, border_px=border)
             found.setdefault(protocol, []).append(image)
         if vs == "full_model":
-            photo = sample.network_input[..., :3]
+            photo = _grey_as_rgb(sample.network_input[..., :3])
             images.append(SampleImages(sample.name, photo, reference, clipped))
     worst = min((image.psnr_db for image in found.get("full", [])), default=np.inf)
     if vs == "full_model" and worst < BROKEN_DB:
         notes.append(f"the output does not match the full model's (worst PSNR {worst:.1f} dB)")
     fidelity = [PerceptualFidelity(each, vs, protocol) for protocol, each in found.items()]
     return fidelity, images, notes
+
+
+def _grey_as_rgb(image: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image

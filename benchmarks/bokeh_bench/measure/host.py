@@ -26,10 +26,14 @@ from bokeh_bench.measure.latency import Block, Latency, estimate_latency_ratio
 from bokeh_bench.measure.operator_times import measure_operator_times
 from bokeh_bench.measure.references import FullModelReferences, GroundTruth, ReferenceSample
 from bokeh_bench.measure.rows import ModelFile, PairedComparison, Row
+from bokeh_bench.workers.latency import engine_request
 from bokeh_bench.workers.process import Worker
+from bokeh_convert.data.calibration_data import read_sample, split_dataset
+from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError
-from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.imaging.photo import FloatImage, to_unit
+from bokeh_runtime.range_note import range_note
 
 _BATCH_IMAGES = 8  # images that are in memory at the same time
 ROUNDS = 10
@@ -46,8 +50,7 @@ class Settings:
         full_model: Source of the full model's reference outputs.
         ground_truth: Pairs of photo and target to compare with as well; None for none.
         time_operators: Whether to profile the operators.
-        interpreter, delegate_library, allow_partial: See
-            `bokeh_runtime.backends.delegates.EngineOptions`.
+        engine: How to run the models. Its delegate and threads are replaced by the case's.
         timeout_seconds: A worker process that sends nothing for this long is killed.
     """
 
@@ -56,9 +59,7 @@ class Settings:
     full_model: FullModelReferences
     ground_truth: GroundTruth | None = None
     time_operators: bool = True
-    interpreter: str | None = None
-    delegate_library: Path | None = None
-    allow_partial: bool = False
+    engine: EngineOptions = EngineOptions()
     timeout_seconds: float = child_process.TIMEOUT_SECONDS
 
 
@@ -76,7 +77,7 @@ def measure(
         progress(f"{i + 1} of {len(cases)}: {case.model.name} on {case.delegate}")
         row = Row(ModelFile(case.model.name), case.delegate, case.threads)
         try:
-            model = read_model_under_test(case.model, settings.full_model)
+            model = read_model_under_test(case.model, settings.full_model, settings.engine)
             row = replace(row, model=model.summary)
             if case.delegate != "cpu":
                 # The one-time check of a GPU's output, whose verdict is cached, must not count
@@ -87,7 +88,7 @@ def measure(
                 row = _measure_case(row, worker, model, settings)
             if settings.time_operators and row.placement is not None:
                 times, note = measure_operator_times(
-                    case.model, row.placement.delegate, case.threads, settings.timeout_seconds
+                    model.file, row.placement.delegate, case.threads, settings.timeout_seconds
                 )
                 row = replace(row, operator_times=times, operator_times_note=note)
         except InputError as error:
@@ -112,7 +113,9 @@ def measure_interleaved(
         HardwareError: If a delegate is not available or fails.
     """
     cases = (first, second)
-    models = [read_model_under_test(case.model, settings.full_model) for case in cases]
+    models = [
+        read_model_under_test(case.model, settings.full_model, settings.engine) for case in cases
+    ]
     rounds = []
     for number in range(ROUNDS):
         progress(f"interleaved runs, round {number + 1} of {ROUNDS}")
@@ -206,12 +209,15 @@ def _with_fidelity(row: Row, worker: Worker, model: ModelUnderTest, settings: Se
     fidelity, images, fidelity_notes = measure_fidelity(
         "full_model", _infer(worker, model.reference_samples)
     )
+    metadata = model.metadata
+    output_scale, note = (
+        (metadata.output_scale, None) if metadata else _check_without_metadata(worker, model)
+    )
+    if note is not None:
+        fidelity_notes = [*fidelity_notes, note]
     if settings.ground_truth is not None:
-        metadata = model.metadata
         samples = settings.ground_truth.reference_samples(
-            model.input_shape,
-            metadata.output_scale if metadata else 1.0,
-            metadata.resampling if metadata else "area",
+            model.input_shape, output_scale, metadata.resampling if metadata else "area"
         )
         to_truth, _, truth_notes = measure_fidelity("ground_truth", _infer(worker, samples))
         fidelity = [*fidelity, *to_truth]
@@ -219,10 +225,24 @@ def _with_fidelity(row: Row, worker: Worker, model: ModelUnderTest, settings: Se
     return replace(row, fidelity=fidelity, sample_images=images, notes=[*notes, *fidelity_notes])
 
 
+def _check_without_metadata(worker: Worker, model: ModelUnderTest) -> tuple[float, str | None]:
+    """Returns the output scale of a file of another tool, and a note if its output is wrong."""
+    height, width, channels = model.input_shape
+    samples = list(model.reference_samples)
+    if not samples:
+        photo = split_dataset(None, channels=channels, count=1, seed=0).verification[0]
+        pixels = read_sample(photo, height, width, channels)
+        samples = [ReferenceSample(photo.name, pixels, np.zeros(0, np.float32))]
+    outputs = [
+        (to_unit(sample.network_input), output) for sample, output in _infer(worker, samples)
+    ]
+    return outputs[0][1].shape[0] / height, range_note(outputs, model.ranges)
+
+
 def _infer(
     worker: Worker, samples: Iterable[ReferenceSample]
 ) -> Iterator[tuple[ReferenceSample, FloatImage]]:
-    """Yields each sample with the model's output, float32 [height, width, 3], not clipped."""
+    """Yields each sample with the model's output, [height, width, 1 or 3], not clipped."""
     batch: list[ReferenceSample] = []
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder, "inputs.npy"), Path(folder, "outputs.npy")
@@ -242,13 +262,6 @@ def _infer(
 
 
 def _worker(case: BenchmarkCase, settings: Settings) -> Worker:
-    request: dict[str, Any] = {
-        "model": str(case.model),
-        "delegate": case.delegate,
-        "threads": case.threads,
-        "interpreter": settings.interpreter,
-        "allow_partial": settings.allow_partial,
-    }
-    if settings.delegate_library is not None:
-        request["delegate_library"] = str(settings.delegate_library)
+    options = replace(settings.engine, delegate=case.delegate, threads=case.threads)
+    request = {"model": str(case.model), **engine_request(options)}
     return Worker(request, settings.timeout_seconds)

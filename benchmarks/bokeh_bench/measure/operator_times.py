@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from bokeh_bench import child_process
+from bokeh_runtime.tflite.file import TfliteFile
 
 _BEGIN, _END = "Summary by node type", "Delegate Statistics"
 _ROW = re.compile(r"\s*(?P<type>\S.*?)\s+(?P<count>\d+)\s+(?P<ms>[\d.]+)\s+(?P<percent>[\d.]+)%\s")
@@ -32,12 +34,15 @@ class OperatorTime:
 
 
 def measure_operator_times(
-    path: Path, delegate: str, threads: int | None, seconds: float = child_process.TIMEOUT_SECONDS
+    file: TfliteFile,
+    delegate: str,
+    threads: int | None,
+    seconds: float = child_process.TIMEOUT_SECONDS,
 ) -> tuple[list[OperatorTime], str]:
     """Profiles the operators of a model in a separate process.
 
     Args:
-        path: The .tflite file.
+        file: The .tflite file.
         delegate: The delegate that runs it. Only "cpu" can be profiled.
         threads: Number of CPU threads; None uses all cores.
         seconds: Time limit of the process.
@@ -47,6 +52,17 @@ def measure_operator_times(
     """
     if delegate != "cpu":
         return [], f"LiteRT does not profile operators on the {delegate}"
+    if file.resized_to is not None:
+        return [], "LiteRT's profiler runs a file at its own size, not resized"
+    with tempfile.TemporaryDirectory() as folder:
+        path = file.path
+        if file.signature:  # the graph to profile is not the first of the file
+            path = Path(folder, "model.tflite")
+            path.write_bytes(file.content)
+        return _profiled(path, threads, seconds)
+
+
+def _profiled(path: Path, threads: int | None, seconds: float) -> tuple[list[OperatorTime], str]:
     count = threads or os.cpu_count() or 1
     command = [
         sys.executable,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from bokeh_convert.train.pairs import Pair, find_pairs
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth
 from bokeh_runtime.imaging.folders import list_photos
+from bokeh_runtime.imaging.luminance import luminance
 from bokeh_runtime.imaging.photo import FloatImage, open_photo
 from bokeh_runtime.imaging.resample import fit
 from bokeh_runtime.tflite.metadata import ModelMetadata
@@ -25,6 +26,7 @@ from bokeh_runtime.tflite.reference_pack import (
     find_reference_path,
     load_reference,
 )
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class ReferenceSample:
 
     Attributes:
         name: Name of the photo.
-        network_input: uint8 [height, width, 3 or 4]; 0 to 255 stand for 0 to 1.
-        reference_output: float [output height, output width, 3] in [0, 1].
+        network_input: uint8 [height, width, 1, 3 or 4]; 0 to 255 stand for 0 to 1.
+        reference_output: float [output height, output width, 1 or 3] in [0, 1].
     """
 
     name: str
@@ -64,10 +66,16 @@ class FullModelReferences:
     ) -> None:
         self._pack = None if pack is None else load_reference(pack)
         self._pack_path, self._source, self._photos, self._progress = pack, source, photos, progress
-        self._by_shape: dict[tuple[int, ...], tuple[Reference, str, list[str]]] = {}
+        self._found: dict[
+            tuple[tuple[int, ...], ImageRanges], tuple[Reference, str, list[str]]
+        ] = {}
 
     def reference_for(
-        self, path: Path, metadata: ModelMetadata | None, shape: tuple[int, ...]
+        self,
+        path: Path,
+        metadata: ModelMetadata | None,
+        shape: tuple[int, ...],
+        ranges: ImageRanges = UNIT_RANGES,
     ) -> tuple[Reference | None, list[str]]:
         """Returns inputs with the full model's outputs, and notes on them.
 
@@ -75,6 +83,7 @@ class FullModelReferences:
             path: The .tflite file.
             metadata: The file's metadata; None if it has none.
             shape: Height, width and channels of the file's input.
+            ranges: The file's value ranges, in which the trained model runs too.
 
         Returns:
             The reference, None if there is no pack next to the file; and notes for the report.
@@ -84,7 +93,7 @@ class FullModelReferences:
         """
         notes: list[str] = []
         if self._source is not None:
-            reference, sha256, notes = self._run_source(shape)
+            reference, sha256, notes = self._run_source(shape, ranges)
         else:
             found = self._pack or find_reference(path, metadata)
             if found is None:
@@ -109,9 +118,11 @@ class FullModelReferences:
             notes = [*notes, "converted from a different trained model than the reference"]
         return reference, notes
 
-    def _run_source(self, shape: tuple[int, ...]) -> tuple[Reference, str, list[str]]:
-        if shape in self._by_shape:
-            return self._by_shape[shape]
+    def _run_source(
+        self, shape: tuple[int, ...], ranges: ImageRanges
+    ) -> tuple[Reference, str, list[str]]:
+        if (shape, ranges) in self._found:
+            return self._found[shape, ranges]
         assert self._source is not None
         self._progress(f"running {self._source.name}")
         try:
@@ -125,7 +136,7 @@ class FullModelReferences:
                 "'bokeh-tflite[convert]', or give the conversion's reference pack instead"
             ) from error
         height, width, channels = shape
-        sized = read_model(self._source).at(height, width)
+        sized = replace(read_model(self._source).at(height, width), ranges=ranges)
         if sized.model.channels != channels:
             raise InputError(
                 f"{self._source}: takes {sized.model.channels} channels, the .tflite {channels}; "
@@ -136,8 +147,8 @@ class FullModelReferences:
         notes = [*photos.notes, *(f"skipped: {cause}" for _, cause in photos.skipped)]
         samples = [*photos.verification, *(photos.calibration if self._photos else ())]
         reference = compute_reference(sized, samples, on_photo=lambda: None)
-        self._by_shape[shape] = reference, sized.model.sha256, notes
-        return self._by_shape[shape]
+        self._found[shape, ranges] = reference, sized.model.sha256, notes
+        return self._found[shape, ranges]
 
 
 def _same_conversion(model: Path, metadata: ModelMetadata | None) -> bool:
@@ -207,6 +218,8 @@ class GroundTruth:
                 photo = np.concatenate([photo, depth], axis=2)
             rows, columns = round(height * output_scale), round(width * output_scale)
             target = fit(open_photo(pair.bokeh), rows, columns, resampling)
+            if channels == 1:
+                photo, target = luminance(photo), luminance(target)
             yield ReferenceSample(pair.name, np.round(photo * 255).astype(np.uint8), target)
 
 

@@ -31,6 +31,9 @@ class ModelFile:
         size_bytes: File size; None if it could not be read.
         scheme: Quantization scheme from the file's metadata; "" without metadata.
         input: Input size, such as "256 x 384 RGB"; "" if it could not be read.
+        signature: Name of the signature that was chosen; "" if the file has one or none.
+        ranges: Value ranges of input and output, such as "0..255 to 0..1", where they are not the
+            metadata's, or 0..1 without metadata; otherwise "".
     """
 
     name: str
@@ -38,6 +41,8 @@ class ModelFile:
     size_bytes: int | None = None
     scheme: str = ""
     input: str = ""
+    signature: str = ""
+    ranges: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Measures one model on one delegate, in a process of its own.
 
 `python -m bokeh_bench.workers.latency JSON`, where JSON has `model`, `delegate` and optionally
-`threads`, `interpreter`, `delegate_library` and `allow_partial`. Then each line on standard input
-is a task in JSON, and a line of JSON on standard output answers it:
+`threads`, `interpreter`, `delegate_library`, `allow_partial`, `input_range` and `output_range` (each
+[low, high]), `signature` and `size` ([height, width]). Then each line on standard input is a task in
+JSON, and a line of JSON on standard output answers it:
 
     {"task": "open"}                                    -> load_ms, placement
     {"task": "warm_up", "seconds": 10}                  -> first_inference_ms, warm_up_runs
@@ -36,6 +37,7 @@ from bokeh_runtime.contract.constants import BENCHMARK
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage, to_unit
 from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.value_range import ValueRange
 
 MAX_RUNS = BENCHMARK.max_runs
 _ALIVE_SECONDS = 1.0
@@ -59,8 +61,7 @@ class Measurement:
     def __init__(self, request: dict[str, Any], on_run: Callable[[], None] = lambda: None) -> None:
         self._on_run = on_run
         self._path = Path(request.pop("model"))
-        library = request.pop("delegate_library", None)
-        self._request = EngineOptions(**request, library=None if library is None else Path(library))
+        self._options = engine_options(request)
         self._engine: Engine | None = None
 
     def open(self) -> dict[str, Any]:
@@ -68,8 +69,8 @@ class Measurement:
         if self._engine is not None:
             self._engine.close()
         start = time.perf_counter()
-        file = read_tflite(self._path)
-        self._engine = open_engine(file, self._request)
+        file = self._options.graph_of(read_tflite(self._path))
+        self._engine = open_engine(file, self._options)
         load_ms = (time.perf_counter() - start) * 1000
         shape = file.tensors[file.inputs[0]].shape[1:]
         # Random values, as in LiteRT's own benchmark; the time does not depend on them.
@@ -107,7 +108,7 @@ class Measurement:
     def infer(self, inputs: str, outputs: str) -> dict[str, Any]:
         """Runs the model on uint8 inputs [n, height, width, channels].
 
-        Writes float32 outputs [n, height, width, 3], not clipped.
+        Writes float32 outputs [n, height, width, 3 or 1], not clipped.
         """
         results: list[FloatImage] = []
         for pixels in np.load(inputs):
@@ -121,6 +122,33 @@ class Measurement:
         """The opened model."""
         assert self._engine is not None
         return self._engine
+
+
+def engine_request(options: EngineOptions) -> dict[str, Any]:
+    """Returns options as a part of a request; `engine_options` reads it."""
+    ranges = {"input_range": options.input_range, "output_range": options.output_range}
+    return {
+        "delegate": options.delegate,
+        "threads": options.threads,
+        "interpreter": options.interpreter,
+        "delegate_library": None if options.library is None else str(options.library),
+        "allow_partial": options.allow_partial,
+        **{name: None if one is None else [one.low, one.high] for name, one in ranges.items()},
+        "signature": options.signature,
+        "size": options.size,
+    }
+
+
+def engine_options(request: dict[str, Any]) -> EngineOptions:
+    """Returns the options of a request."""
+    values = dict(request)
+    library = values.pop("delegate_library", None)
+    for name in ("input_range", "output_range"):
+        if values.get(name) is not None:
+            values[name] = ValueRange(*values[name])
+    if values.get("size") is not None:
+        values["size"] = tuple(values["size"])
+    return EngineOptions(**values, library=None if library is None else Path(library))
 
 
 def _steady(times: list[float]) -> bool:

@@ -19,6 +19,7 @@ from bokeh_runtime.contract.constants import LAST_ANDROID_WITH_NNAPI
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
+from bokeh_runtime.tflite.graph_choice import choose_graph
 from bokeh_runtime.tflite.image_ranges import ranges_of
 from bokeh_runtime.tflite.value_range import ImageRanges, ValueRange
 
@@ -74,6 +75,8 @@ class EngineOptions:
         allow_partial: Whether the CPU may run operators that the delegate does not support.
         input_range: Values of black and white in the input. None goes by the file.
         output_range: The same for the output.
+        signature: Name of the signature to run. None takes the only one.
+        size: Height and width in pixels of an input whose size is open.
     """
 
     delegate: str = "auto"
@@ -83,6 +86,12 @@ class EngineOptions:
     allow_partial: bool = False
     input_range: ValueRange | None = None
     output_range: ValueRange | None = None
+    signature: str | None = None
+    size: tuple[int, int] | None = None
+
+    def graph_of(self, file: TfliteFile) -> TfliteFile:
+        """Returns a file with the chosen graph first; see `graph_choice.choose_graph`."""
+        return choose_graph(file, self.signature, self.size)
 
     def ranges_of(self, file: TfliteFile) -> ImageRanges:
         """Returns the value ranges of a file's input and output."""
@@ -98,10 +107,12 @@ def open_engine(file: TfliteFile, options: EngineOptions) -> Engine:
             emulated, supports the whole model, and gives the right output.
 
     Raises:
-        InputError: If the options contradict each other, or the interpreter cannot run the file.
+        InputError: If the options contradict each other, the file has no graph as they ask for, or
+            the interpreter cannot run the file.
         HardwareError: If the requested delegate is not available or does not support the whole
             model.
     """
+    file = options.graph_of(file)
     if options.delegate not in DELEGATES:
         raise InputError(
             Argument("delegate", options.delegate), f": unknown; use {', '.join(DELEGATES)}"
@@ -152,6 +163,7 @@ def _open_on_cpu(file: TfliteFile, options: EngineOptions, notes: tuple[str, ...
         interpreter=options.interpreter,
         name=str(file.path),
         ranges=options.ranges_of(file),
+        size=file.resized_to,
     )
     total = len(file.operators)
     device = f"{cpu_name()}, {model.interpreter_name}"
@@ -174,6 +186,11 @@ def _open_on_cpu(file: TfliteFile, options: EngineOptions, notes: tuple[str, ...
 
 def _open_on_accelerator(file: TfliteFile, options: EngineOptions, kind: str) -> Engine:
     threads, ranges = options.threads or os.cpu_count() or 1, options.ranges_of(file)
+    if file.resized_to is not None:
+        raise HardwareError(
+            f"{kind}: accelerators run a file at its own size and do not resize it",
+            remedy=("use ", Argument("delegate", "cpu")),
+        )
     if file.image_output_index != 0:  # an accelerator's buffers have no names
         raise HardwareError(
             f"{kind}: the image is not the model's first output",
@@ -250,6 +267,7 @@ def _open_with_library(file: TfliteFile, options: EngineOptions) -> Engine:
         delegate_library=options.library,
         name=str(file.path),
         ranges=options.ranges_of(file),
+        size=file.resized_to,
     )
     delegate, total = options.delegate, len(file.operators)
     placement = Placement(

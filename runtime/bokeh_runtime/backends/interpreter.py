@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ INTERPRETERS = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
+# What TFLite says of the operator that fails to prepare or to run.
+_FAILED_NODE = re.compile(r"[Nn]ode number \d+ \((\w+)\)")
 
 
 class TfliteModel:
@@ -37,10 +40,11 @@ class TfliteModel:
             `tflite.file.find_image_output`.
         name: Name of the file in error messages.
         ranges: Value ranges of the network's input and output.
+        size: Height and width in pixels to which the input is resized. None keeps the file's.
 
     Raises:
-        InputError: If the interpreter is not installed or cannot run the file, or the file does not
-            have exactly one image output.
+        InputError: If the interpreter is not installed or cannot run the file, the graph does not
+            take `size`, or the file does not have exactly one image output.
         HardwareError: If the delegate library cannot be loaded.
     """
 
@@ -54,7 +58,9 @@ class TfliteModel:
         output: int | None = None,
         name: str = "the model",
         ranges: ImageRanges = UNIT_RANGES,
+        size: tuple[int, int] | None = None,
     ) -> None:
+        self._name, self._ranges, self._size = name, ranges, size
         self.interpreter_name, module = _interpreter_module(interpreter)
         delegate_options: dict[str, Any] = {}
         if delegate_library is not None:
@@ -67,13 +73,21 @@ class TfliteModel:
                 ),
             }
         self._interpreter: Any = None
-        with _interpreter_errors(name, self.interpreter_name):
+        with self._errors():
             self._interpreter = module.Interpreter(
                 model_content=content,
                 num_threads=threads or os.cpu_count() or 1,
                 **delegate_options,
             )
+            if size is not None:
+                entry = self._interpreter.get_input_details()[0]
+                shape = [entry["shape"][0], *size, entry["shape"][3]]
+                self._interpreter.resize_tensor_input(entry["index"], shape)
             self._interpreter.allocate_tensors()
+            if size is not None:
+                # The shapes of some outputs are known after a run only.
+                self._interpreter.set_tensor(entry["index"], np.zeros(shape, entry["dtype"]))
+                self._interpreter.invoke()
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
         outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
         if output is None:
@@ -81,7 +95,8 @@ class TfliteModel:
                 name, [(one["name"], tuple(one["shape"])) for one in outputs]
             )
         self._output = outputs[output]
-        self._name, self._ranges = name, ranges
+        if size is not None:
+            self._check_resized_output(size)
 
     @property
     def interpreter(self) -> Any:
@@ -114,7 +129,7 @@ class TfliteModel:
         if self._interpreter is None:
             raise InputError(f"{self._name}: is closed; open it again")
         input_details, values = self._inputs[0], self._ranges.input.from_unit(image)
-        with _interpreter_errors(self._name, self.interpreter_name):
+        with self._errors():
             self._interpreter.set_tensor(
                 input_details["index"],
                 to_tensor(values, input_details["dtype"], input_details["quantization"])[None],
@@ -151,6 +166,36 @@ class TfliteModel:
     def close(self) -> None:
         """Releases the interpreter's memory. The model cannot run afterwards."""
         self._interpreter = None
+
+    def _check_resized_output(self, size: tuple[int, int]) -> None:
+        shape = [int(n) for n in self._output["shape"]]
+        factor = shape[1] / size[0] if len(shape) == 4 else 0.0
+        channels = 1 if self.input_shape[2] == 1 else 3
+        if factor == 0 or shape[2:] != [round(size[1] * factor), channels]:
+            raise InputError(
+                f"{self._name}: with an input of {size[0]} x {size[1]} its output is {shape}, not "
+                "an image of the same aspect ratio",
+                remedy=("give another ", Argument("size"), ", such as multiples of 32"),
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            node = _FAILED_NODE.search(str(error))
+            if node is not None and self._size is not None:
+                raise InputError(
+                    f"{self._name}: its operator {node[1]} does not take an input of "
+                    f"{self._size[0]} x {self._size[1]}",
+                    remedy=("give another ", Argument("size"), ", such as multiples of 32"),
+                ) from error
+            lines = str(error).strip().splitlines()
+            cause = lines[0] if lines else "no reason given"
+            raise InputError(
+                f"{self._name}: {self.interpreter_name} cannot run it ({cause})",
+                remedy=("use another ", Argument("interpreter"), " or a file of another scheme"),
+            ) from error
 
 
 def installed_interpreters() -> list[str]:
@@ -214,16 +259,4 @@ def _load_delegate(module: Any, library: Path) -> Any:
         raise HardwareError(
             f"{library}: cannot be loaded as a delegate ({cause}); "
             "give one that is built for this system and its driver"
-        ) from error
-
-
-@contextmanager
-def _interpreter_errors(name: str, interpreter: str) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        lines = str(error).strip().splitlines()
-        raise InputError(
-            f"{name}: {interpreter} cannot run it ({lines[0] if lines else 'no reason given'})",
-            remedy=("use another ", Argument("interpreter"), " or a file of another scheme"),
         ) from error

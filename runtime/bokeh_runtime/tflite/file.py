@@ -1,8 +1,7 @@
 """Reads and checks the structure of a .tflite file, before an interpreter opens it.
 
 Interpreters use the offsets and indices in a file without checks, so a damaged file can crash the
-process. Here every offset is checked. The layout is that of the FlatBuffers binary format
-(https://flatbuffers.dev/internals) and of LiteRT's `schema.fbs`.
+process. Here every offset is checked. The layout is that of LiteRT's `schema.fbs`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bokeh_runtime.errors import InputError, printable
+from bokeh_runtime.tflite.flatbuffer import DamagedFileError, Table, read_number
 from bokeh_runtime.tflite.operator_names import BUILTIN_OPERATORS, CUSTOM, PLACEHOLDER
 
 IDENTIFIER = b"TFL3"
@@ -46,6 +46,8 @@ class Tensor:
         dtype: NumPy's name of its type, or "type N" for types that image networks do not use.
         constant_bytes: Size of its constant data in bytes; 0 if the tensor is computed.
         quantization: Scale and zero point with per-tensor quantization; (0, 0) otherwise.
+        shape_signature: The shape with -1 for sizes that are open, which `shape` gives as 1 or as
+            those of an example; () if none are.
     """
 
     name: str
@@ -53,6 +55,27 @@ class Tensor:
     dtype: str
     constant_bytes: int
     quantization: tuple[float, int] = (0.0, 0)
+    shape_signature: tuple[int, ...] = ()
+
+    def is_open(self, dimension: int) -> bool:
+        """Whether a dimension may be resized."""
+        return dimension < len(self.shape_signature) and self.shape_signature[dimension] == -1
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A named entry point of the file.
+
+    Attributes:
+        name: Name of the signature.
+        subgraph: Index of the subgraph that it runs.
+        inputs, outputs: Indices of tensors of that subgraph.
+    """
+
+    name: str
+    subgraph: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +102,10 @@ class TfliteFile:
         tensors, operators, inputs, outputs: Those of the first subgraph, which is the model. Inputs
             and outputs are indices of tensors.
         metadata: Content of each metadata entry, by name.
-        signatures: Names of the signatures; empty if there are none.
+        signatures: The signatures, in the order of their subgraphs; empty if there are none.
+        signature: Name of the one that was chosen; "" if none was. See `graph_choice`.
+        resized_to: Height and width to which the input was resized; None if it was not. The other
+            tensors then still have the shapes of the file, and the interpreter knows the new ones.
     """
 
     path: Path
@@ -89,7 +115,9 @@ class TfliteFile:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     metadata: dict[str, bytes]
-    signatures: tuple[str, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+    signature: str = ""
+    resized_to: tuple[int, int] | None = None
 
     @property
     def image_output_index(self) -> int:
@@ -140,132 +168,76 @@ def read_tflite(path: Path) -> TfliteFile:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     if content[4:8] != IDENTIFIER:
         raise InputError(f"{path}: not a .tflite file; make one with bokeh-convert")
+    return parse_tflite(path, content)
+
+
+def parse_tflite(path: Path, content: bytes) -> TfliteFile:
+    """Checks the structure of a file that has been read.
+
+    Args:
+        path: Path of the file, for error messages.
+        content: Content of the file.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
     try:
         return _parse(path, content)
-    except (_DamagedFileError, struct.error, UnicodeDecodeError, RecursionError) as error:
+    except (DamagedFileError, struct.error, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path}: damaged .tflite file ({error}); copy or convert it again"
         ) from error
 
 
-class _DamagedFileError(Exception):
-    """The structure of the file is invalid."""
-
-
-class _Table:
-    """A FlatBuffers table. Every access is checked against the size of the file."""
-
-    def __init__(self, content: bytes, position: int) -> None:
-        self._content = content
-        self._position = position
-        vtable = position - _read("<i", content, position)
-        size, self._size = _read("<H", content, vtable), _read("<H", content, vtable + 2)
-        if size < 4 or size % 2 or vtable + size > len(content):
-            raise _DamagedFileError("a table's field list is out of bounds")
-        if self._size < 4 or position + self._size > len(content):
-            raise _DamagedFileError("a table is out of bounds")
-        self._fields = struct.unpack_from(f"<{(size - 4) // 2}H", content, vtable + 4)
-
-    def number(self, field: int, layout: str, default: int = 0) -> int:
-        offset = self._field_offset(field, struct.calcsize(layout))
-        return default if offset is None else _read(layout, self._content, offset)
-
-    def table(self, field: int) -> _Table | None:
-        offset = self._field_offset(field, 4)
-        return None if offset is None else _Table(self._content, self._follow(offset))
-
-    def tables(self, field: int) -> Iterator[_Table]:
-        start, length = self._vector(field, 4)
-        for i in range(length):
-            yield _Table(self._content, self._follow(start + 4 * i))
-
-    def numbers(self, field: int, layout: str) -> tuple[int, ...]:
-        start, length = self._vector(field, struct.calcsize(f"<{layout}"))
-        return struct.unpack_from(f"<{length}{layout}", self._content, start)
-
-    def raw(self, field: int) -> bytes:
-        start, length = self._vector(field, 1)
-        return self._content[start : start + length]
-
-    def text(self, field: int) -> str:
-        return self.raw(field).decode()
-
-    def _vector(self, field: int, width: int) -> tuple[int, int]:
-        offset = self._field_offset(field, 4)
-        if offset is None:
-            return 0, 0
-        start = self._follow(offset)
-        length = _read("<I", self._content, start)
-        if start + 4 + length * width > len(self._content):
-            raise _DamagedFileError("a list runs past the end of the file")
-        return start + 4, length
-
-    def _follow(self, offset: int) -> int:
-        return offset + _read("<I", self._content, offset)
-
-    def _field_offset(self, field: int, width: int) -> int | None:
-        offset = self._fields[field] if field < len(self._fields) else 0
-        if offset == 0:
-            return None
-        if offset + width > self._size:
-            raise _DamagedFileError("a field is outside its table")
-        return self._position + offset
-
-
-def _read(layout: str, content: bytes, offset: int) -> int:
-    if offset < 0:  # Python would index from the end.
-        raise _DamagedFileError("an offset points before the start of the file")
-    (value,) = struct.unpack_from(layout, content, offset)
-    return int(value)
-
-
 # Field numbers below are those of schema.fbs.
 def _parse(path: Path, content: bytes) -> TfliteFile:
-    model = _Table(content, _read("<I", content, 0))
+    model = Table(content, read_number("<I", content, 0))
     buffers = [_read_buffer(buffer, content) for buffer in model.tables(4)]
     names = [_operator_name(opcode) for opcode in model.tables(1)]
     subgraph_tables = list(model.tables(2))
     if not subgraph_tables:
-        raise _DamagedFileError("it has no subgraph")
+        raise DamagedFileError("it has no subgraph")
     sizes = [len(buffer) for buffer in buffers]
     # All subgraphs are checked. The first one is the model.
     subgraphs = [_parse_subgraph(graph, sizes, names) for graph in subgraph_tables]
     tensors, operators, inputs, outputs = subgraphs[0]
     if not inputs or not outputs:
-        raise _DamagedFileError("its subgraph has no input or no output")
+        raise DamagedFileError("its subgraph has no input or no output")
     metadata = {}
     for entry in model.tables(6):
         index = entry.number(1, "<I")
         _check_index(index, len(buffers), "a metadata entry's buffer")
         metadata[entry.text(0)] = buffers[index]
-    signatures_by_subgraph = {table.number(4, "<I"): table.text(2) for table in model.tables(7)}
-    signatures = tuple(name for _, name in sorted(signatures_by_subgraph.items()))
+    found = [_parse_signature(table, subgraphs) for table in model.tables(7)]
+    signatures = tuple(sorted(found, key=lambda signature: signature.subgraph))
+    if len({signature.name for signature in signatures}) < len(signatures):
+        raise DamagedFileError("two signatures have the same name")
     return TfliteFile(path, content, tensors, operators, inputs, outputs, metadata, signatures)
 
 
-def _read_buffer(table: _Table, content: bytes) -> bytes:
+def _read_buffer(table: Table, content: bytes) -> bytes:
     offset, size = table.number(1, "<Q"), table.number(2, "<Q")
     if offset > 1:  # Files over 2 GB have buffers outside the FlatBuffer.
         if offset + size > len(content):
-            raise _DamagedFileError("a buffer runs past the end of the file")
+            raise DamagedFileError("a buffer runs past the end of the file")
         return content[offset : offset + size]
     return table.raw(0)
 
 
-def _operator_name(opcode: _Table) -> str:
+def _operator_name(opcode: Table) -> str:
     # Operators above 126 are in a wider field, which older files do not have.
     number = max(opcode.number(0, "<b"), opcode.number(3, "<i"))
     if number == CUSTOM:
         return printable(opcode.text(1))
     if number == PLACEHOLDER or not 0 <= number < len(BUILTIN_OPERATORS):
-        raise _DamagedFileError(f"operator {number} is unknown")
+        raise DamagedFileError(f"operator {number} is unknown")
     return BUILTIN_OPERATORS[number]
 
 
 _Graph = tuple[list[Tensor], list[Operator], tuple[int, ...], tuple[int, ...]]
 
 
-def _parse_subgraph(graph: _Table, buffer_sizes: Sequence[int], names: Sequence[str]) -> _Graph:
+def _parse_subgraph(graph: Table, buffer_sizes: Sequence[int], names: Sequence[str]) -> _Graph:
     tensors = [_parse_tensor(tensor, buffer_sizes) for tensor in graph.tables(0)]
     inputs, outputs = graph.numbers(1, "i"), graph.numbers(2, "i")
     for index in (*inputs, *outputs):
@@ -283,7 +255,7 @@ def _parse_subgraph(graph: _Table, buffer_sizes: Sequence[int], names: Sequence[
         for index in operator.outputs:
             _check_index(index, len(tensors), f"an output of {operator.name}")
             if index in computed:
-                raise _DamagedFileError(
+                raise DamagedFileError(
                     f"an output of {operator.name} is computed twice or is a constant"
                 )
             computed.add(index)
@@ -293,50 +265,70 @@ def _parse_subgraph(graph: _Table, buffer_sizes: Sequence[int], names: Sequence[
     return tensors, operators, inputs, outputs
 
 
+def _parse_signature(table: Table, subgraphs: Sequence[_Graph]) -> Signature:
+    name, subgraph = printable(table.text(2)), table.number(4, "<I")
+    _check_index(subgraph, len(subgraphs), f"the subgraph of signature '{name}'")
+    _, _, graph_inputs, graph_outputs = subgraphs[subgraph]
+    sides = []
+    for field, allowed in ((0, graph_inputs), (1, graph_outputs)):
+        indices = tuple(entry.number(1, "<I") for entry in table.tables(field))
+        if not set(indices) <= set(allowed):
+            side = "an output" if field else "an input"
+            raise DamagedFileError(f"signature '{name}' has {side} that its subgraph has not")
+        sides.append(indices)
+    return Signature(name, subgraph, *sides)
+
+
 def _check_same_shape(operator: Operator, tensors: Sequence[Tensor]) -> None:
     # XNNPACK copies the data by the shape of one side, without checking the other.
     if operator.name in ("DEQUANTIZE", "QUANTIZE"):
         shapes = {tensors[i].shape for i in (*operator.inputs, *operator.outputs)}
         if len(shapes) > 1:
-            raise _DamagedFileError(f"{operator.name} changes a shape")
+            raise DamagedFileError(f"{operator.name} changes a shape")
 
 
-def _parse_tensor(table: _Table, buffer_sizes: Sequence[int]) -> Tensor:
+def _parse_tensor(table: Table, buffer_sizes: Sequence[int]) -> Tensor:
     shape, type_code, buffer = table.numbers(0, "i"), table.number(1, "<b"), table.number(2, "<I")
     _check_index(buffer, len(buffer_sizes), "a tensor's buffer")
     name = table.text(3)
     if any(n < 0 for n in shape) or math.prod(shape) > _MAX_ELEMENTS:
-        raise _DamagedFileError(f"tensor '{name}' has an invalid shape")
+        raise DamagedFileError(f"tensor '{name}' has an invalid shape")
     dtype, width = _TENSOR_TYPES.get(type_code, (f"type {type_code}", 0))
     sparse = table.table(6) is not None
     data_bytes = buffer_sizes[buffer]
     if data_bytes and width and not sparse and data_bytes != math.prod(shape) * width:
-        raise _DamagedFileError(f"the shape of tensor '{name}' does not match its data")
+        raise DamagedFileError(f"the shape of tensor '{name}' does not match its data")
     quantization = _parse_quantization(table.table(4), name, shape, dtype)
     if dtype == "int8" and not data_bytes and quantization == (0.0, 0):
-        raise _DamagedFileError(f"tensor '{name}' has no scale")
-    return Tensor(name, shape, dtype, data_bytes, quantization)
+        raise DamagedFileError(f"tensor '{name}' has no scale")
+    signature = table.numbers(7, "i")
+    if signature and not (
+        len(signature) == len(shape)
+        and all(size in (-1, n) for size, n in zip(signature, shape, strict=True))
+    ):
+        raise DamagedFileError(f"the shape signature of tensor '{name}' contradicts its shape")
+    return Tensor(name, shape, dtype, data_bytes, quantization, signature)
 
 
 def _parse_quantization(
-    table: _Table | None, name: str, shape: Sequence[int], dtype: str
+    table: Table | None, name: str, shape: Sequence[int], dtype: str
 ) -> tuple[float, int]:
     if table is None:
         return 0.0, 0
     scales, zeros = table.numbers(2, "f"), table.numbers(3, "q")
     dimension = table.number(6, "<i")
     if len(scales) > 1 and (not 0 <= dimension < len(shape) or len(scales) != shape[dimension]):
-        raise _DamagedFileError(f"the scales of tensor '{name}' do not match its shape")
+        raise DamagedFileError(f"the scales of tensor '{name}' do not match its shape")
     if not all(_MIN_SCALE < scale < _MAX_SCALE for scale in scales):
-        raise _DamagedFileError(f"tensor '{name}' has an invalid scale")
+        raise DamagedFileError(f"tensor '{name}' has an invalid scale")
     if len(zeros) not in ((0, 1, len(scales)) if scales else (0,)):
-        raise _DamagedFileError(f"the zero points of tensor '{name}' do not match its scales")
+        raise DamagedFileError(f"the zero points of tensor '{name}' do not match its scales")
     lowest, highest = _INTEGER_LIMITS.get(dtype, (-(2**31), 2**31 - 1))
     if not all(lowest <= zero <= highest for zero in zeros):
-        raise _DamagedFileError(f"tensor '{name}' has a zero point outside {dtype}")
+        raise DamagedFileError(f"tensor '{name}' has a zero point outside {dtype}")
     return (scales[0], zeros[0] if zeros else 0) if len(scales) == 1 else (0.0, 0)
 
 
 def _check_index(index: int, length: int, what: str) -> None:
     if not 0 <= index < length:
-        raise _DamagedFileError(f"{what} does not exist")
+        raise DamagedFileError(f"{what} does not exist")

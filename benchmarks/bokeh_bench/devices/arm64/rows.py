@@ -61,8 +61,8 @@ def _measure(row: Row, path: Path, model: ModelUnderTest, runner: ArmRunner) -> 
     try:
         # Both processes load the model, pack weights and start Python, so the difference of their
         # counts is that of the additional inferences.
-        one = runner.run(model.file.content, inputs[:1])
-        more = runner.run(model.file.content, np.concatenate([inputs[:1], inputs]))
+        one = runner.run(model.file.content, inputs[:1], model.ranges)
+        more = runner.run(model.file.content, np.concatenate([inputs[:1], inputs]), model.ranges)
     except RuntimeError as error:
         raise InputError(f"{path}: {error}") from error
     fidelity, images, notes = measure_fidelity(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bokeh_bench import child_process
 from bokeh_runtime.errors import HardwareError
+from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges, ValueRange
 
 CPU = "cortex-a76"
 NEEDS_LINUX = "arm64: a phone's CPU kernels run under QEMU on Linux alone; use --device android"
@@ -31,7 +32,7 @@ class ArmRun:
     """Result of running a model on the ARM kernels.
 
     Attributes:
-        outputs: float32 [n, height, width, 3], not clipped.
+        outputs: float32 [n, height, width, 3 or 1] in about [0, 1], not clipped.
         instructions: Number of instructions of the whole process, including Python's start.
     """
 
@@ -60,12 +61,15 @@ class ArmRunner:
             )
         self._folder, self._seconds = folder.resolve(), seconds
 
-    def run(self, content: bytes, inputs: npt.NDArray[np.uint8]) -> ArmRun:
+    def run(
+        self, content: bytes, inputs: npt.NDArray[np.uint8], ranges: ImageRanges = UNIT_RANGES
+    ) -> ArmRun:
         """Runs a model on photos, once each.
 
         Args:
             content: Content of the .tflite file.
             inputs: uint8 [n, height, width, channels]; 0 to 255 stand for 0 to 1.
+            ranges: Value ranges of the network's input and output.
 
         Raises:
             RuntimeError: If the model does not run, or not within the time limit.
@@ -76,16 +80,17 @@ class ArmRunner:
             (work / "model.tflite").write_bytes(content)
             np.save(work / "inputs.npy", inputs)
             try:
-                done = child_process.run(self._command(work), seconds=limit)
+                done = child_process.run(self._command(work, ranges.input), seconds=limit)
             except child_process.TimeLimitError as error:
                 raise RuntimeError(f"the model {error} on {CPU}") from error
             if done.returncode:
                 last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
                 raise RuntimeError(f"the model does not run on {CPU}: {last[-1]}")
             instructions = int((work / "count").read_text())
-            return ArmRun(np.load(work / "outputs.npy"), instructions)
+            outputs = ranges.output.to_unit(np.load(work / "outputs.npy"))
+            return ArmRun(outputs, instructions)
 
-    def _command(self, work: Path) -> list[str]:
+    def _command(self, work: Path, input_range: ValueRange) -> list[str]:
         folder = self._folder
         guest = Path(__file__).with_name("guest.py")
         environment = {
@@ -99,6 +104,7 @@ class ArmRunner:
             *(word for item in environment.items() for word in ("-E", "=".join(map(str, item)))),
             *(folder / "root/usr/bin/python3.11", guest),
             *(work / "model.tflite", work / "inputs.npy", work / "outputs.npy"),
+            *(input_range.low, input_range.high),
         ]
         # The replaced /proc/cpuinfo is visible to this process only.
         inside = f"mount --bind {shlex.quote(str(folder / 'cpuinfo'))} /proc/cpuinfo && exec "
