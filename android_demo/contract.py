@@ -19,6 +19,7 @@ def kotlin() -> str:
     """Returns the text of `Contract.kt`."""
     formats = {
         "MODEL": metadata.SCHEMA,
+        "MODEL_2": metadata.SCHEMA_2,
         "ANDROID_REQUEST": android.REQUEST_SCHEMA,
         "ANDROID_STATUS": android.STATUS_SCHEMA,
         "ANDROID_RESULT": android.RESULT_SCHEMA,

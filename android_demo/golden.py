@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bokeh_runtime import BokehModel, read_photo
+from bokeh_runtime import BokehModel, TfliteModel, read_photo
 from bokeh_runtime.imaging.resample import RESAMPLING, Frame, scale
 from bokeh_runtime.model import shipped_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = REPOSITORY / "tests/data/small_float32.tflite"
+RANGED = ("range_signed", "range_bytes", "range_bytes_to_unit")
+"""Models of -1..1, of 0..255, and of 0..255 to 0..1."""
 SIZES = ((300, 400), (333, 517), (517, 333), (70, 101), (40, 50), (9, 200), (1, 1))
 
 
@@ -34,6 +36,9 @@ def write(folder: Path) -> None:
     for name in ("demo_pynet_float16.tflite", "demo_pynet_int8.tflite"):
         photo = np.ascontiguousarray(large, np.uint8)
         renderings.append(_rendering(folder, name, photo, shipped_model(name), 1.0))
+    for name in RANGED:
+        model = REPOSITORY / f"tests/data/{name}.tflite"
+        renderings.append(_rendering(folder, name, _scene(90, 140), model, 1.0))
     scales = []
     for way in RESAMPLING:
         for size in ((64, 96), (75, 100), (23, 7), (300, 401), (500, 600)):
@@ -49,7 +54,7 @@ def write(folder: Path) -> None:
 def _rendering(
     folder: Path, name: str, photo: npt.NDArray[np.uint8], model: Path, strength: float
 ) -> dict[str, object]:
-    """Renders once, and keeps what the network was fed and what it drew."""
+    """Renders once, and keeps the network's input and output, in its own value ranges."""
     name = f"{name}_{strength}"
     with BokehModel.open(model, "cpu") as opened:
         height, width = photo.shape[:2]
@@ -58,8 +63,9 @@ def _rendering(
         metadata = opened.metadata
         assert metadata is not None
         seen = scale(photo, frame.height, frame.width, metadata.resampling)
-        tensor = frame.pad(seen, network)
-        output = opened.engine.run(tensor)
+        tensor = metadata.ranges.input.from_unit(frame.pad(seen, network))
+        raw = TfliteModel(model.read_bytes(), threads=1)  # scales nothing
+        output = raw.run(tensor)
         result = opened.render(photo, strength=strength).pixels
     _raw(folder / f"{name}.rgb", photo)
     _raw(folder / f"{name}.tensor", tensor)

@@ -56,7 +56,7 @@ def test_the_guest_computes_what_the_host_computes(
 class CountingRunner:
     """Outputs black; counts 1000 to start and 70 for each photo."""
 
-    def run(self, content: bytes, inputs: np.ndarray, ranges: ImageRanges = UNIT_RANGES) -> ArmRun:
+    def run(self, content: bytes, inputs: np.ndarray, _: ImageRanges = UNIT_RANGES) -> ArmRun:
         if content == b"broken":
             raise RuntimeError("the model does not run on cortex-a76: Segmentation fault")
         photos = len(inputs)

@@ -147,7 +147,7 @@ def test_on_a_phones_kernels_too(
         def __init__(self, *_: object) -> None:
             pass
 
-        def run(self, _: bytes, inputs: np.ndarray, ranges: ImageRanges = UNIT_RANGES) -> ArmRun:
+        def run(self, _: bytes, inputs: np.ndarray, __: ImageRanges = UNIT_RANGES) -> ArmRun:
             return ArmRun(np.stack([broken(value)(one / np.float32(255)) for one in inputs]), 100)
 
     photos = [np.zeros((64, 96, 3), np.uint8)] * 2

@@ -28,6 +28,7 @@ from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.errors import HardwareError
 from bokeh_runtime.imaging.photo import to_unit
 from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.image_ranges import ranges_of
 from helpers.schemas import check_format
 
 VERSION, MOST_BYTES = 0x01000000, 4096
@@ -144,7 +145,8 @@ def _measured(folder: Path, request: dict, row: dict, result: Path, i: int) -> d
     inputs = request["inputs"].get(row["model"])
     if inputs:
         pixels = np.fromfile(folder / inputs["file"], np.uint8).reshape(inputs["shape"])
-        drawn = np.stack([engine.run(to_unit(one)) for one in pixels])
+        own_range = ranges_of(file).output
+        drawn = np.stack([own_range.from_unit(engine.run(to_unit(one))) for one in pixels])
         drawn.astype("<f4").tofile(result / f"{i}.f32")
         measured |= {"outputs": f"{i}.f32", "output_shape": list(drawn.shape)}
     return measured

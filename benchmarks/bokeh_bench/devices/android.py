@@ -238,7 +238,8 @@ def _row(row: Row, entry: dict[str, Any], model: ModelUnderTest, folder: Path) -
     outputs: list[FloatImage] = []
     if entry.get("outputs"):
         values = np.fromfile(folder / entry["outputs"], "<f4")
-        outputs = list(values.reshape(entry["output_shape"]))
+        raw = values.reshape(entry["output_shape"])  # in the network's own range
+        outputs = list(model.ranges.output.to_unit(raw))
     try:
         fidelity, images, fidelity_notes = measure_fidelity(
             "full_model", zip(model.reference_samples, outputs, strict=True)

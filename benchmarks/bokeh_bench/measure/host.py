@@ -7,7 +7,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Settings:
     full_model: FullModelReferences
     ground_truth: GroundTruth | None = None
     time_operators: bool = True
-    engine: EngineOptions = EngineOptions()
+    engine: EngineOptions = field(default_factory=EngineOptions)
     timeout_seconds: float = child_process.TIMEOUT_SECONDS
 
 
@@ -113,9 +113,8 @@ def measure_interleaved(
         HardwareError: If a delegate is not available or fails.
     """
     cases = (first, second)
-    models = [
-        read_model_under_test(case.model, settings.full_model, settings.engine) for case in cases
-    ]
+    full_model, engine = settings.full_model, settings.engine
+    models = [read_model_under_test(case.model, full_model, engine) for case in cases]
     rounds = []
     for number in range(ROUNDS):
         progress(f"interleaved runs, round {number + 1} of {ROUNDS}")

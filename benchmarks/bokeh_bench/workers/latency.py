@@ -1,9 +1,9 @@
 """Measures one model on one delegate, in a process of its own.
 
 `python -m bokeh_bench.workers.latency JSON`, where JSON has `model`, `delegate` and optionally
-`threads`, `interpreter`, `delegate_library`, `allow_partial`, `input_range` and `output_range` (each
-[low, high]), `signature` and `size` ([height, width]). Then each line on standard input is a task in
-JSON, and a line of JSON on standard output answers it:
+`threads`, `interpreter`, `delegate_library`, `allow_partial`, `input_range` and `output_range`
+(each [low, high]), `signature` and `size` ([height, width]). Then each line on standard input is a
+task in JSON, and a line of JSON on standard output answers it:
 
     {"task": "open"}                                    -> load_ms, placement
     {"task": "warm_up", "seconds": 10}                  -> first_inference_ms, warm_up_runs

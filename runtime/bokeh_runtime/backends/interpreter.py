@@ -24,6 +24,7 @@ INTERPRETERS = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
+_RESOLVER = "experimental_op_resolver_type"
 # What TFLite says of the operator that fails to prepare or to run.
 _FAILED_NODE = re.compile(r"[Nn]ode number \d+ \((\w+)\)")
 
@@ -68,26 +69,16 @@ class TfliteModel:
                 "experimental_delegates": [_load_delegate(module, delegate_library)],
                 # Otherwise XNNPACK would run the operators that the library does not support, and
                 # the two could not be told apart.
-                "experimental_op_resolver_type": (
-                    module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-                ),
+                _RESOLVER: module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             }
+        delegate_options["num_threads"] = threads or os.cpu_count() or 1
         self._interpreter: Any = None
         with self._errors():
-            self._interpreter = module.Interpreter(
-                model_content=content,
-                num_threads=threads or os.cpu_count() or 1,
-                **delegate_options,
-            )
-            if size is not None:
-                entry = self._interpreter.get_input_details()[0]
-                shape = [entry["shape"][0], *size, entry["shape"][3]]
-                self._interpreter.resize_tensor_input(entry["index"], shape)
-            self._interpreter.allocate_tensors()
-            if size is not None:
-                # The shapes of some outputs are known after a run only.
-                self._interpreter.set_tensor(entry["index"], np.zeros(shape, entry["dtype"]))
-                self._interpreter.invoke()
+            if size is None:
+                self._interpreter = module.Interpreter(model_content=content, **delegate_options)
+                self._interpreter.allocate_tensors()
+            else:
+                self._interpreter = _resized(module, content, delegate_options, size)
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
         outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
         if output is None:
@@ -244,6 +235,34 @@ def _interpreter_module(name: str | None) -> tuple[str, Any]:
     raise InputError(
         f"interpreter '{name_or_default}' is not installed; pip install {name_or_default}"
     )
+
+
+def _resized(module: Any, content: bytes, options: dict[str, Any], size: tuple[int, int]) -> Any:
+    """Returns an interpreter with an input of another size, which has run once.
+
+    Raises:
+        RuntimeError, ValueError: If the graph does not take the size.
+    """
+
+    def opened(options: dict[str, Any]) -> Any:
+        interpreter = module.Interpreter(model_content=content, **options)
+        entry = interpreter.get_input_details()[0]
+        shape = [entry["shape"][0], *size, entry["shape"][3]]
+        interpreter.resize_tensor_input(entry["index"], shape)
+        interpreter.allocate_tensors()
+        # The shapes of some outputs are known after a run only.
+        interpreter.set_tensor(entry["index"], np.zeros(shape, entry["dtype"]))
+        interpreter.invoke()
+        return interpreter
+
+    try:
+        return opened(options)
+    except (RuntimeError, ValueError):
+        if _RESOLVER in options:
+            raise
+        # XNNPACK takes fewer graphs than the built-in kernels, and names no operator.
+        without = {_RESOLVER: module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+        return opened({**options, **without})
 
 
 def _load_delegate(module: Any, library: Path) -> Any:

@@ -23,7 +23,7 @@ class RealInterpreterTest {
         LitertRunner(library, File(Golden.repository, model).toPath(), file).use { runner ->
             val int8 = ModelMetadata.of(file).scheme == "int8"
             val fed = if (int8) FedLikePython(runner, Golden.floats(entry, "tensor")) else runner
-            Pipeline(file, fed).render(photo, entry.getDouble("strength").toFloat())
+            Pipeline(file, RangedRunner(fed, file)).render(photo, entry.getDouble("strength").toFloat())
         }
         val off = Golden.largest(photo.rgb, Golden.bytes(entry, "result"))
         assertTrue(off <= 1, "off by $off")

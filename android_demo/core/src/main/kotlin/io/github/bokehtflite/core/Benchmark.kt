@@ -101,7 +101,7 @@ class Benchmark(
     }
 
     private fun outputs(
-        folder: File, request: JSONObject, model: String, runner: Runner, results: File, number: Int, result: JSONObject,
+        folder: File, request: JSONObject, model: String, runner: RangedRunner, results: File, number: Int, result: JSONObject,
     ) {
         result.put("outputs", JSONObject.NULL).put("output_shape", JSONObject.NULL)
         val inputs = request.getJSONObject("inputs").optJSONObject(model) ?: return
@@ -116,7 +116,7 @@ class Benchmark(
         whole.outputStream().use { out ->
             repeat(count) { i ->
                 val image = FloatImage(height, width, channels, FloatArray(size) { unit(pixels.get(i * size + it)) })
-                last = runner.run(image).also { picture ->
+                last = runner.runRaw(image).also { picture ->
                     val bytes = ByteBuffer.allocate(picture.values.size * 4).order(ByteOrder.LITTLE_ENDIAN)
                     bytes.asFloatBuffer().put(picture.values)
                     out.write(bytes.array())

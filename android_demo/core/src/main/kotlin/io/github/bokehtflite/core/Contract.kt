@@ -8,6 +8,7 @@ object Contract {
     /** Names and versions of what is read and written. */
     object Schemas {
         const val MODEL = "bokeh-tflite/model/1"
+        const val MODEL_2 = "bokeh-tflite/model/2"
         const val ANDROID_REQUEST = "bokeh-tflite/android-request/2"
         const val ANDROID_STATUS = "bokeh-tflite/android-status/2"
         const val ANDROID_RESULT = "bokeh-tflite/android-result/2"

@@ -35,7 +35,7 @@ data class Placement(
 interface Runner : AutoCloseable {
     val placement: Placement
 
-    /** Runs `[height, width, channels]` in 0 to 1; returns the output, not clipped. */
+    /** Runs `[height, width, channels]`; returns the output, not clipped. A [RangedRunner] takes and returns 0 to 1. */
     fun run(input: FloatImage): FloatImage
 }
 
@@ -61,7 +61,7 @@ interface VerdictStore {
 }
 
 /** A runner whose output was judged right, and its PSNR to the full model: null without a reference. */
-class CheckedRunner(val runner: Runner, val placement: Placement, val psnr: Double?) : AutoCloseable by runner
+class CheckedRunner(val runner: RangedRunner, val placement: Placement, val psnr: Double?) : AutoCloseable by runner
 
 /**
  * Chooses what runs a model: what was requested, if it is there, runs all of it and its output is right; the CPU else,
@@ -71,16 +71,21 @@ class CheckedRunner(val runner: Runner, val placement: Placement, val psnr: Doub
  * judged ([judge]) once for each model and device: a wrong one makes it compute in float32, and if that is wrong too, the
  * CPU takes over.
  *
+ * @param runners opens a model that takes its own values; they are scaled here.
  * @param sdk the system's API level.
  * @param device identifies phone, drivers and interpreter.
  */
 class DelegatePolicy(
-    private val factory: RunnerFactory,
+    private val runners: RunnerFactory,
     private val reference: Reference?,
     private val store: VerdictStore,
     private val sdk: Int,
     private val device: String,
 ) {
+    private val ranged = RunnerFactory(::opened)
+
+    private fun opened(file: TfliteFile, options: RunnerOptions) = RangedRunner(runners.open(file, options), file)
+
     /** What the store says of a delegate: its precision, or why it is refused. */
     private class Known(val word: String, val psnr: Double?)
 
@@ -102,10 +107,10 @@ class DelegatePolicy(
         if (requested == Delegate.CPU) onCpu(file, requested, threads, emptyList()) else checked(file, requested, threads)
 
     private fun onCpu(file: TfliteFile, requested: Delegate, threads: Int?, refused: List<String>): CheckedRunner {
-        val runner = factory.open(file, RunnerOptions(Delegate.CPU, threads))
+        val runner = opened(file, RunnerOptions(Delegate.CPU, threads))
         val known = remembered(file, Delegate.CPU)
         val psnr = if (known != null) known.psnr else closedOnFailure(runner) {
-            GpuCheck(factory, file, reference).fullModelDb(runner).also { remember(file, Delegate.CPU, DEFAULT, it) }
+            GpuCheck(ranged, file, reference).fullModelDb(runner).also { remember(file, Delegate.CPU, DEFAULT, it) }
         }
         return CheckedRunner(runner, runner.placement.copy(requested = requested.label, notes = refused), psnr)
     }
@@ -117,17 +122,17 @@ class DelegatePolicy(
         val known = remembered(file, requested) ?: return judged(file, requested, threads)
         Verdict.of(known.word)?.let { throw DelegateException(refusal(requested, it, known.psnr)) }
         val float32 = known.word == FLOAT32
-        val runner = factory.open(file, RunnerOptions(requested, threads, float32))
+        val runner = opened(file, RunnerOptions(requested, threads, float32))
         val note = "${requested.label}: runs in float32, since half precision gives a wrong picture here"
         return checked(runner, requested, float32, known.psnr, if (float32) listOf(note) else emptyList())
     }
 
     /** Opens a model on a delegate that is not known yet, judges its output, and remembers the verdict. */
     private fun judged(file: TfliteFile, requested: Delegate, threads: Int?): CheckedRunner {
-        val check = GpuCheck(factory, file, reference)
+        val check = GpuCheck(ranged, file, reference)
         val notes = mutableListOf<String>()
         for (float32 in listOf(false, true)) {
-            val runner = factory.open(file, RunnerOptions(requested, threads, float32))
+            val runner = opened(file, RunnerOptions(requested, threads, float32))
             val evidence = closedOnFailure(runner) { check.evidence(runner) }
             val verdict = judge(evidence)
             val psnr = evidence.gpuVsFullModelDb
@@ -146,7 +151,7 @@ class DelegatePolicy(
         throw IllegalStateException("both precisions were tried")
     }
 
-    private fun checked(runner: Runner, requested: Delegate, float32: Boolean, psnr: Double?, notes: List<String>): CheckedRunner {
+    private fun checked(runner: RangedRunner, requested: Delegate, float32: Boolean, psnr: Double?, notes: List<String>): CheckedRunner {
         val precision = if (float32) FLOAT32 else DEFAULT
         return CheckedRunner(runner, runner.placement.copy(requested = requested.label, precision = precision, notes = notes), psnr)
     }

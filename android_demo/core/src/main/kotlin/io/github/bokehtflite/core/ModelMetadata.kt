@@ -6,7 +6,9 @@ import org.json.JSONObject
 /**
  * Input, output and provenance of a model: the JSON in the metadata entry `bokeh_tflite`, as `bokeh-convert` writes it.
  *
- * @property inputChannels "rgb" or "rgbd".
+ * @property inputChannels "rgb", "rgbd", or "y" (luminance alone).
+ * @property inputRange the input's values of black and white.
+ * @property outputRange the output's.
  * @property outputScale height of the output over the input's.
  * @property resampling "area" or "bicubic": how photos were scaled to the input in training.
  * @property scheme such as "int8".
@@ -16,6 +18,8 @@ data class ModelMetadata(
     val inputHeight: Int,
     val inputWidth: Int,
     val inputChannels: String,
+    val inputRange: ValueRange,
+    val outputRange: ValueRange,
     val outputScale: Double,
     val resampling: String,
     val scheme: String,
@@ -23,6 +27,7 @@ data class ModelMetadata(
 ) {
     companion object {
         const val ENTRY = "bokeh_tflite"
+        private val CHANNELS = mapOf("y" to 1, "rgb" to 3, "rgbd" to 4)
 
         /** Reads a file's metadata. Throws [InputException] if it has none, or one that contradicts its graph. */
         fun of(file: TfliteFile): ModelMetadata {
@@ -33,12 +38,14 @@ data class ModelMetadata(
             } catch (error: JSONException) {
                 throw InputException("${file.name}: its metadata is damaged (${error.message}); convert it again")
             }
-            val channels = if (found.inputChannels == "rgb") 3 else 4
+            val channels = CHANNELS[found.inputChannels]
+                ?: throw InputException("${file.name}: takes ${found.inputChannels}, which this app does not know; convert an RGB model")
             if (file.input.shape != listOf(1, found.inputHeight, found.inputWidth, channels)) {
                 throw InputException("${file.name}: its metadata and its graph contradict each other; convert it again")
             }
             if (channels != 3) {
-                throw InputException("${file.name}: takes a depth map, which this app has not; convert an RGB model")
+                val takes = if (channels == 4) "takes a depth map, which this app has not" else "takes luminance alone, which this app does not compute"
+                throw InputException("${file.name}: $takes; convert an RGB model")
             }
             return found
         }
@@ -51,16 +58,26 @@ data class ModelMetadata(
                 null
             }
 
+        private fun range(json: JSONObject, key: String): ValueRange {
+            val ends = json.getJSONArray(key)
+            val range = ValueRange(ends.getDouble(0).toFloat(), ends.getDouble(1).toFloat())
+            if (!(range.low < range.high && (range.high - range.low).isFinite())) throw JSONException("$key $ends")
+            return range
+        }
+
         private fun parse(json: JSONObject): ModelMetadata {
-            if (json.getString("schema") != Contract.Schemas.MODEL) throw JSONException("schema ${json.getString("schema")}")
-            val range = json.getJSONArray("value_range")
-            if (range.getDouble(0) != 0.0 || range.getDouble(1) != 1.0) throw JSONException("value_range $range")
+            val schema = json.getString("schema")
+            if (schema != Contract.Schemas.MODEL && schema != Contract.Schemas.MODEL_2) throw JSONException("schema $schema")
+            val inputRange = range(json, "value_range")
+            val outputRange = if (json.isNull("output_range")) inputRange else range(json, "output_range")
             val resampling = json.getString("resampling")
             if (resampling !in Contract.Prepare.RESAMPLING) throw JSONException("resampling $resampling")
             return ModelMetadata(
                 json.getInt("input_height"),
                 json.getInt("input_width"),
                 json.getString("input_channels"),
+                inputRange,
+                outputRange,
                 json.getDouble("output_scale"),
                 resampling,
                 json.getString("scheme"),

@@ -30,8 +30,11 @@ class GoldenTest {
         val output = FloatImage(shape.getInt(0), shape.getInt(1), shape.getInt(2), Golden.floats(entry, "output"))
         val replay = Replay(output)
         val photo = Golden.photo(entry)
-        Pipeline(Golden.tflite(entry.getString("model")), replay).render(photo, entry.getDouble("strength").toFloat())
-        assertTrue(Golden.largest(replay.inputs.single().values, Golden.floats(entry, "tensor")) <= 1e-4f, "the input")
+        val file = Golden.tflite(entry.getString("model"))
+        Pipeline(file, RangedRunner(replay, file)).render(photo, entry.getDouble("strength").toFloat())
+        val fed = replay.inputs.single().values
+        val white = Golden.floats(entry, "tensor").maxOf { kotlin.math.abs(it) }.coerceAtLeast(1f) // of the model's input range
+        assertTrue(Golden.largest(fed, Golden.floats(entry, "tensor")) <= 1e-4f * white, "the input")
         val expected = Golden.bytes(entry, "result")
         assertTrue(Golden.largest(photo.rgb, expected) <= 1, "off by ${Golden.largest(photo.rgb, expected)}")
         val different = photo.rgb.indices.count { photo.rgb[it] != expected[it] }
@@ -39,9 +42,16 @@ class GoldenTest {
     }
 
     @org.junit.jupiter.api.Test
+    fun `the golden data has models of other value ranges`() {
+        val tensors = Golden.entries("renderings").map { Golden.floats(it, "tensor") }
+        assertTrue(tensors.any { tensor -> tensor.min() < -0.1f }, "none of -1 to 1")
+        assertTrue(tensors.count { tensor -> tensor.max() > 100f } == 2, "none of 0 to 255")
+    }
+
+    @org.junit.jupiter.api.Test
     fun `the golden data is not trivial`() {
         val changed = Golden.entries("renderings").count { !Golden.bytes(it, "rgb").contentEquals(Golden.bytes(it, "result")) }
         assertTrue(changed >= 12, "only $changed photos are changed")
-        assertEquals(16, Golden.entries("renderings").size)
+        assertEquals(19, Golden.entries("renderings").size)
     }
 }

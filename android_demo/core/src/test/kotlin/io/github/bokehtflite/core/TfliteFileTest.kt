@@ -30,6 +30,21 @@ class TfliteFileTest {
     }
 
     @Test
+    fun `value ranges are read, the output's where it differs`() {
+        fun ranges(name: String) = ModelMetadata.of(Golden.tflite("tests/data/$name.tflite")).run { inputRange to outputRange }
+        assertEquals(ValueRange.UNIT to ValueRange.UNIT, ranges("small_float32"))
+        assertEquals(ValueRange(-1f, 1f) to ValueRange(-1f, 1f), ranges("range_signed"))
+        assertEquals(ValueRange(0f, 255f) to ValueRange(0f, 255f), ranges("range_bytes"))
+        assertEquals(ValueRange(0f, 255f) to ValueRange.UNIT, ranges("range_bytes_to_unit"))
+    }
+
+    @Test
+    fun `a model of luminance alone is refused in a line`() {
+        val error = assertThrows(InputException::class.java) { ModelMetadata.of(Golden.tflite("tests/data/range_luminance.tflite")) }
+        assertTrue(error.message!!.endsWith("takes luminance alone, which this app does not compute; convert an RGB model"), error.message)
+    }
+
+    @Test
     fun `a float model has no scale`() {
         val file = Golden.tflite("tests/data/small_float32.tflite")
         assertEquals(TensorInfo.Type.FLOAT32, file.output.type)
