@@ -14,6 +14,7 @@ from bokeh_bench.devices import android
 from bokeh_bench.measure.cases import BenchmarkCase
 from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report
+from helpers.references import ranged_reference
 from helpers.schemas import check_format
 from offline_build import fetch, kotlin
 
@@ -103,3 +104,21 @@ def test_the_apps_benchmark_and_ours_understand_each_other(
     assert "deprecated from Android 15 on" in nnapi.failure
     assert report.environment["model"] == "a JVM"
     json.dumps(report.to_data(), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["range_signed", "range_bytes", "range_bytes_to_unit"])
+def test_the_app_runs_a_model_in_its_own_value_ranges(
+    name: str, built: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kotlin.newer_java() is None:
+        pytest.skip("no JDK 22 or later")
+    monkeypatch.setattr(android, "Adb", lambda *_: Phone(tmp_path / "phone", built / "work"))
+    pack = ranged_reference(data / f"{name}.tflite", tmp_path / "a.npz")
+    full_model = FullModelReferences(pack, None, None, lambda what: None)
+    matrix = [BenchmarkCase(data / f"{name}.tflite", "cpu", None)]
+    empty = Report("now", {}, [])
+    (report,) = android.measure_android(empty, matrix, 5, 0, full_model, None, lambda what: None)
+    assert report.rows[0].failure == ""
+    fidelity = report.rows[0].fidelity_to("full_model")
+    assert fidelity is not None
+    assert fidelity.psnr_db_worst > 100

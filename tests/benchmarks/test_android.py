@@ -14,6 +14,7 @@ import pytest
 
 from helpers import commands
 from helpers.fake_phone import FakePhone, benchmark_activity
+from helpers.references import ranged_reference
 
 Bench = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -70,6 +71,33 @@ def test_a_phones_rows_are_in_the_same_report(phone: FakePhone, data: Path, tmp_
     assert found[2]["fidelity"] == []  # it has no reference pack
     environment = json.loads((tmp_path / "bench/report.json").read_text())["environment"]
     assert environment["model"] == "Fake 1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["range_signed", "range_bytes_to_unit"])
+def test_a_phones_outputs_are_scaled_back_from_the_models_range(
+    name: str, phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
+    pack = ranged_reference(data / f"{name}.tflite", tmp_path / "a.npz")
+    model = data / f"{name}.tflite"
+    done = bench(model, "-dcpu", "--device=android", "--reference", pack, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(tmp_path)
+    (full,) = [one for one in row["fidelity"] if one["protocol"] == "full"]
+    assert full["psnr_db_worst"] is None or full["psnr_db_worst"] > 100
+
+
+@pytest.mark.slow
+def test_a_foreign_file_of_other_ranges_has_no_fidelity_on_a_phone(
+    phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
+    pack = ranged_reference(data / "range_bytes.tflite", tmp_path / "a.npz")
+    model = data / "foreign/uint8_bytes.tflite"
+    done = bench(model, "-dcpu", "--device=android", "--reference", pack, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(tmp_path)
+    assert row["fidelity"] == []
+    assert any("runs a file without metadata in 0..1" in note for note in row["notes"])
 
 
 @pytest.mark.slow

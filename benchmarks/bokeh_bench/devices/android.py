@@ -34,6 +34,7 @@ from bokeh_bench.measure.rows import Report, Row
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError, printable
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.tflite.value_range import UNIT_RANGES
 
 PACKAGE = "io.github.bokehtflite"
 ACTIVITY = f"{PACKAGE}/.BenchmarkActivity"
@@ -77,7 +78,8 @@ def measure_android(
         InputError: If a model cannot be read, or several phones are attached and none was named.
     """
     models = {
-        path: read_model_under_test(path, full_model) for path in {case.model for case in cases}
+        path: _on_a_phone(read_model_under_test(path, full_model))
+        for path in {case.model for case in cases}
     }
     phone = Adb(serial, timeout_seconds)
     if not phone.shell(f"pm path {PACKAGE}").startswith("package:"):
@@ -109,6 +111,17 @@ def measure_android(
     yield replace(report, environment=environment, rows=[*rows, *failed])
     if missing == INTERRUPTED:
         raise KeyboardInterrupt
+
+
+def _on_a_phone(model: ModelUnderTest) -> ModelUnderTest:
+    """Leaves out the fidelity of a file whose value ranges the app does not know."""
+    if model.metadata is not None or model.ranges == UNIT_RANGES:
+        return model
+    note = (
+        f"no fidelity: the app runs a file without metadata in 0..1, this one takes "
+        f"{model.ranges.input} and gives {model.ranges.output}; convert it with bokeh-convert"
+    )
+    return replace(model, reference_samples=(), notes=[*model.notes, note], ranges=UNIT_RANGES)
 
 
 def _start(phone: Adb, local: Path, pushed: str, run: str) -> str:

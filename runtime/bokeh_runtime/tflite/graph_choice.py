@@ -56,9 +56,11 @@ def _selected(file: TfliteFile, name: str | None) -> TfliteFile:
     signature = _find(file, name)
     if signature is not None and (signature.subgraph != 0 or len(file.signatures) > 1):
         file = _with_signature(file, signature)
-    if not file.operators:
+    if not file.operators or set(file.outputs) <= set(file.inputs):
         if not file.signature:
-            raise InputError(f"{file.path}: computes nothing, it has no operators; give a network")
+            raise InputError(
+                f"{file.path}: computes nothing, its output is its input; give a network"
+            )
         raise InputError(
             f"{file.path}: its signature '{file.signature}' computes nothing, it only passes its "
             "input through",
