@@ -19,8 +19,10 @@ warnings.simplefilter("ignore")
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.graph_choice import choose_graph, parse_size
 import numpy as np
 
+signature, size = (sys.argv[4:] + ["", ""])[:2]
 whole, path = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
 refused = ran = 0
 for seed in range(int(sys.argv[3])):
@@ -36,6 +38,7 @@ for seed in range(int(sys.argv[3])):
     path.write_bytes(content)
     try:
         file = read_tflite(path)
+        file = choose_graph(file, signature or None, parse_size(size) if size else None)
     except InputError:
         refused += 1
         continue
@@ -43,7 +46,7 @@ for seed in range(int(sys.argv[3])):
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            model = TfliteModel(file.content, threads=1)
+            model = TfliteModel(file.content, threads=1, size=file.resized_to)
             model.run(np.zeros(model.input_shape, np.float32))
         finally:
             os._exit(0)
@@ -90,10 +93,24 @@ def test_a_truncated_file_is_refused(length: int, data: Path, tmp_path: Path) ->
 @pytest.mark.skipif(
     "ai-edge-litert" not in installed_interpreters(), reason=f"{ELSEWHERE}2.14 has no more releases"
 )
-@pytest.mark.parametrize("name", ["tiny_float16", "tiny_integer"])
-def test_no_damage_crashes_the_process(name: str, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name_and_choice",
+    [
+        ("tiny_float16",),
+        ("tiny_integer",),
+        ("foreign/three_signatures", "enhance"),
+        ("foreign/open_x2", "", "48x72"),
+        ("foreign/open_skip", "", "32x48"),
+    ],
+    ids=lambda given: given[0],
+)
+def test_no_damage_crashes_the_process(
+    name_and_choice: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    name, *choice = name_and_choice
+    paths = (data / f"{name}.tflite", tmp_path / "damaged.tflite")
     done = subprocess.run(
-        [sys.executable, "-c", FUZZ, data / f"{name}.tflite", tmp_path / "damaged.tflite", "300"],
+        [sys.executable, "-c", FUZZ, *paths, "300", *choice],
         capture_output=True,
         text=True,
         check=False,
