@@ -63,7 +63,7 @@ def _read(path: Path, options: SourceOptions) -> FloatModel:
         from bokeh_convert.sources.keras3 import read_keras3_zip
 
         return read_keras3_zip(path, options)
-    raise InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
+    raise InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a model saved by Keras")
 
 
 def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
