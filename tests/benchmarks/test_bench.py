@@ -241,7 +241,7 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
         (["a/x.tflite", "b/x.tflite"], "two models have the same file name"),
         (["--source=m.h5", "--reference=r.npz"], "exclude each other"),
         (["--reference=r.npz"], "r.npz: no such file"),
-        (["--dataset=nowhere"], "nowhere: neither pairs.tsv nor"),
+        (["--dataset=nowhere"], "nowhere: has neither pairs.tsv nor"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(
