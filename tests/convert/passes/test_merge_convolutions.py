@@ -99,8 +99,9 @@ def test_nothing_of_the_old_filters_stays_in_the_file(tmp_path: Path) -> None:
 def test_without_the_pass_the_same_plan_costs_more(tmp_path: Path, rng) -> None:
     content = lowered(tmp_path, *branches(3, 5, 7, 9))
     photos = [rng.random((32, 64, 3), dtype=np.float32)]
+    limits = SearchConstraints(0)
     with_it, without = (
-        search_mixed_precision(content, photos, SearchConstraints(0), merge=merge, threads=1).chosen
+        search_mixed_precision(content, photos, limits, merge=merge, threads=1).chosen
         for merge in (True, False)
     )
     assert with_it.cost_ratio < 0.8 * without.cost_ratio
