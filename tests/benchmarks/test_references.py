@@ -37,8 +37,8 @@ def test_depth_maps_beside_photos_and_targets_are_no_ground_truth(
         ("b.jpg", "b.jpg"),
     ]
     assert [note.split(": ")[1][:15] for note in truth.notes] == [
-        "3 grey pictures",
-        "2 grey pictures",
+        "skipped 3 grey ",
+        "skipped 2 grey ",
     ]
     assert len(list(truth.reference_samples((32, 48, 3), 1.0, "area"))) == 2
 
