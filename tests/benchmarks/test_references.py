@@ -36,9 +36,10 @@ def test_depth_maps_beside_photos_and_targets_are_no_ground_truth(
         ("a.jpg", "a.jpg"),
         ("b.jpg", "b.jpg"),
     ]
-    assert [note.split(": ")[1][:15] for note in truth.notes] == [
-        "3 grey pictures",
-        "2 grey pictures",
+    named = "grey pictures named after a photo (depth maps or masks)"
+    assert [note.split(": ")[1] for note in truth.notes] == [
+        f"skipped 3 {named}",
+        f"skipped 2 {named}, 1 other file",
     ]
     assert len(list(truth.reference_samples((32, 48, 3), 1.0, "area"))) == 2
 

@@ -70,8 +70,16 @@ def test_ebbs_folders_are_read(dataset: Path, tmp_path: Path) -> None:
         (tmp_path / "train" / part / name).write_bytes(content)
     (pair,) = find_pairs(tmp_path, "train")
     assert (pair.name, pair.depth) == ("1", tmp_path / "train" / "original_depth" / "1.png")
-    with pytest.raises(ValueError, match="has no pairs in the split 'heldout'"):
+    with pytest.raises(ValueError, match=r"test/ is missing; add test/original and test/bokeh"):
         find_pairs(tmp_path, "heldout")
+    # The folders themselves, and photos whose suffix is not .jpg.
+    (tmp_path / "train" / "bokeh" / "1.jpg").rename(tmp_path / "train" / "bokeh" / "1.JPEG")
+    (tmp_path / "train" / "original" / ".trashed-1-1.jpg").touch()
+    for split in ("train", "heldout"):
+        (again,) = find_pairs(tmp_path / "train", split)
+        assert (again.sharp, again.depth) == (pair.sharp, pair.depth)
+    with pytest.raises(ValueError, match="no such folder"):
+        find_pairs(tmp_path / "none", "heldout")
 
 
 @pytest.mark.parametrize("scale", [2.0, 1.0, 1 / 8])
