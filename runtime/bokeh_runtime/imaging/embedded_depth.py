@@ -35,6 +35,10 @@ _APPLE = "http://ns.apple.com/pixeldatainfo/1.0/"
 _NOTE = "http://ns.adobe.com/xmp/note/"
 _DEPTH_WORDS = ("depth", "depthmap", "android/depthmap")
 _IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_MAX_PIXELS = 4_000_000
+"""Pixels that a depth map may have even if the photo has fewer."""
+_MAX_RATIO = 1e9
+"""Largest ratio of the far to the near limit; larger ones are damaged numbers."""
 _HEIF_UNIFORM_Z = 2  # depth representation type whose large values are far (HEVC, F.14.3.3)
 
 
@@ -91,12 +95,11 @@ def read_embedded_depth(path: Path, photo: Photo) -> DepthMap:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     try:
-        if content.startswith(b"\xff\xd8"):
-            depth, from_jpeg = _read_from_jpeg(content), True
-        else:
-            depth, from_jpeg = _read_from_heif(content), False
-        if depth is not None:
-            if from_jpeg:  # stored as the photo's pixels; libheif turns both
+        max_pixels = max(_MAX_PIXELS, photo.pixels.shape[0] * photo.pixels.shape[1])
+        is_jpeg = content.startswith(b"\xff\xd8")
+        read = _read_from_jpeg if is_jpeg else _read_from_heif
+        if (depth := read(content, max_pixels)) is not None:
+            if is_jpeg:  # stored as the photo's pixels are; libheif turns both
                 turned = apply_orientation(depth.values, photo.orientation)
                 depth = DepthMap(np.ascontiguousarray(turned), depth.notes)
             return align_to_photo(depth, photo)
@@ -125,18 +128,19 @@ def _find_in_jpeg(content: bytes) -> str | None:
     return "Apple" if _apple_image(content, segments) else None
 
 
-def _read_from_jpeg(content: bytes) -> DepthMap | None:
+def _read_from_jpeg(content: bytes, max_pixels: int) -> DepthMap | None:
     segments = read_segments(content)
     root = _xmp_root(segments)
     if root is not None:
-        if (depth := _read_gdepth(root, segments)) is not None:
-            return depth
+        if (image := _gdepth_image(root, segments)) is not None:
+            stored = _decode_grey(image, max_pixels)
+            return DepthMap(_inverse_depth(stored, _range(root, _GDEPTH)))
         if (item := _depth_item(root)) is not None:
-            stored = _decode_grey(_appended_item(content, *item))
+            stored = _decode_grey(_appended_item(content, *item), max_pixels)
             return DepthMap(_inverse_depth(stored, _range(root, _DEPTH_MAP)))
     if (apple := _apple_image(content, segments)) is not None:
         image, kind = apple
-        return depth_from_values(_decode_grey(image), far_is_bright=kind == "depth")
+        return depth_from_values(_decode_grey(image, max_pixels), far_is_bright=kind == "depth")
     return None
 
 
@@ -145,7 +149,8 @@ def _xmp_root(segments: list[Segment]) -> Element | None:
     return None if packet is None else parse_xmp(packet)
 
 
-def _read_gdepth(root: Element, segments: list[Segment]) -> DepthMap | None:
+def _gdepth_image(root: Element, segments: list[Segment]) -> bytes | None:
+    """Returns the image file in GDepth:Data; None if there is no GDepth."""
     if read_property(root, _GDEPTH, "Format") is None and not read_property(root, _GDEPTH, "Data"):
         return None
     encoded = read_property(root, _GDEPTH, "Data")
@@ -156,10 +161,9 @@ def _read_gdepth(root: Element, segments: list[Segment]) -> DepthMap | None:
     if encoded is None:
         raise InputError("damaged (GDepth:Data is missing)")
     try:
-        image = base64.b64decode("".join(encoded.split()), validate=True)
+        return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError("damaged (GDepth:Data is no base64)") from error
-    return DepthMap(_inverse_depth(_decode_grey(image), _range(root, _GDEPTH)))
 
 
 def _range(root: Element, namespace: str) -> _Range:
@@ -181,7 +185,8 @@ def _inverse_depth(stored: Values, stored_range: _Range) -> FloatImage:
     """Converts the values of Google's formats to inverse depth in [0, 1]."""
     value = to_unit(stored)
     near, far = stored_range.near, stored_range.far
-    if not stored_range.is_linear or near is None or far is None or not 0 < near < far:
+    is_usable = near is not None and far is not None and 0 < near < far < near * _MAX_RATIO
+    if not stored_range.is_linear or near is None or far is None or not is_usable:
         return as_float(1 - value)
     depth = near + value.astype(np.float64) * (far - near)
     return as_float((1 / depth - 1 / far) / (1 / near - 1 / far))
@@ -237,7 +242,7 @@ def _apple_image(content: bytes, segments: list[Segment]) -> tuple[bytes, str] |
     return None
 
 
-def _decode_grey(image: bytes) -> Values:
+def _decode_grey(image: bytes, max_pixels: int) -> Values:
     """Decodes a JPEG or PNG as it is stored, without its own EXIF orientation.
 
     Raises:
@@ -245,11 +250,20 @@ def _decode_grey(image: bytes) -> Values:
     """
     if not image.startswith(_IMAGE_SIGNATURES):
         raise InputError("damaged (neither JPEG nor PNG)")
+    with pillow_warnings_ignored():
+        _check_size(identify(image).size, max_pixels)
     photo = decode(image)
     if not photo.grey and np.ptp(photo.pixels, axis=2).any():
         raise InputError("a colour image, where a grey one is expected")
     inverse = {6: 8, 8: 6}.get(photo.orientation, photo.orientation)
     return apply_orientation(photo.pixels[..., :1], inverse)
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Checks the size before the pixels are decoded: a small file can hold a huge image."""
+    check_size(*size)
+    if size[0] * size[1] > max_pixels:
+        raise InputError(f"{size[0]} x {size[1]} is larger than the photo")
 
 
 def _heif_depth_images(content: bytes) -> list[Any]:
@@ -258,11 +272,11 @@ def _heif_depth_images(content: bytes) -> list[Any]:
         return [one for one in image.info.get("depth_images") or () if one is not None]
 
 
-def _read_from_heif(content: bytes) -> DepthMap | None:
+def _read_from_heif(content: bytes, max_pixels: int) -> DepthMap | None:
     images = _heif_depth_images(content)
     if not images:
         return None
-    check_size(*images[0].size)
+    _check_size(images[0].size, max_pixels)
     with pillow_warnings_ignored():
         pixels = np.asarray(images[0].to_pillow())
     metadata = images[0].info.get("metadata") or {}

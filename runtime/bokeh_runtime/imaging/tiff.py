@@ -7,6 +7,7 @@ and interleaved RGB in all common compressions; tifffile reads the other layouts
 from __future__ import annotations
 
 import io
+import logging
 import math
 import struct
 import zlib
@@ -20,6 +21,8 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.formats import check_size
 from bokeh_runtime.imaging.picture import Photo, Pixels, apply_orientation
 
+# The errors say what is wrong; without a handler, Python would print tifffile's warnings too.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
 _THUMBNAIL_FLAG = 1  # bit of NewSubfileType
@@ -154,8 +157,7 @@ def decode_float_tiff(content: bytes) -> Pixels | None:
     except InputError:
         raise
     except Exception as error:  # tifffile may raise any error for a damaged file
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"damaged or truncated ({cause}); copy it again") from error
+        raise InputError("damaged or truncated (no readable TIFF); copy it again") from error
 
 
 def _extra_sample_kinds(page: tifffile.TiffPage) -> list[int]:

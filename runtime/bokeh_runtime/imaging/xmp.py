@@ -14,9 +14,11 @@ def parse_xmp(packet: bytes) -> Element:
     """Parses an XMP packet.
 
     Raises:
-        InputError: If it is not well-formed XML, or declares a document type, which XMP does not
-            have and whose entities can expand to gigabytes.
+        InputError: If it is not UTF-8 or not well-formed XML, or declares a document type, which
+            XMP does not have and whose entities can expand to gigabytes.
     """
+    if b"\0" in packet:  # UTF-16 or UTF-32, in which the next check would find nothing
+        raise InputError("its XMP is not UTF-8")
     if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
         raise InputError("its XMP has a document type declaration")
     try:
