@@ -132,7 +132,7 @@ class FullModelReferences:
                 f"{self._source}: takes {sized.model.channels} channels, the .tflite {channels}; "
                 "give the model that it was converted from"
             )
-        photos = split_dataset(self._photos, channels=channels, count=10_000, seed=0)
+        photos = split_dataset(self._photos, channels=channels, count=10_000, seed=0, part="test")
         photos = skip_unreadable(photos, needs_calibration=self._photos is not None)
         notes = [*photos.notes, *(f"skipped: {cause}" for _, cause in photos.skipped)]
         samples = [*photos.verification, *(photos.calibration if self._photos else ())]

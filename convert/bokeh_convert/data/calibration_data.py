@@ -74,7 +74,9 @@ class DatasetSplit:
     notes: Sequence[str] = ()
 
 
-def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) -> DatasetSplit:
+def split_dataset(
+    folder: Path | None, *, channels: int, count: int, seed: int, part: str = "train"
+) -> DatasetSplit:
     """Splits a folder of photos at random into calibration and verification photos.
 
     A fifth of the photos, at least one and at most 8, are for verification.
@@ -83,11 +85,12 @@ def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) 
         folder: Photos, also in subfolders; see `bokeh_runtime.imaging.folders.list_photos`. Each
             has a depth map if `channels` is 4; see
             `bokeh_runtime.imaging.depth_lookup.find_depth_map`. Of a data set in the layout of
-            EBB!, only `train/` is used, if there is one. None for the photos that ship with the
-            package, whose split is fixed.
+            EBB!, only `part` is used. None for the photos that ship with the package, whose split
+            is fixed.
         channels: Channels of the network input, 3 (RGB) or 4 (RGB + depth).
         count: Maximum number of calibration photos.
         seed: Random seed of the split.
+        part: Part of a data set in the layout of EBB!, "train" or "test".
 
     Raises:
         InputError: If the folder is missing, has fewer than two different photos, or a depth map
@@ -99,7 +102,7 @@ def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) 
         return _bundled_photos(channels, count)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    photos, notes, depths = _list_dataset(folder, channels)
+    photos, notes, depths = _list_dataset(folder, channels, part)
     random.Random(seed).shuffle(photos)
     verified = min(MAX_VERIFICATION_PHOTOS, max(1, len(photos) // 5))
     # Copies of a photo under other names are left out: they could end up in both lists.
@@ -246,7 +249,9 @@ def _depth_of(photo: Path) -> Path | None:
     return depth
 
 
-def _list_dataset(folder: Path, channels: int) -> tuple[list[Path], list[str], dict[Path, Path]]:
+def _list_dataset(
+    folder: Path, channels: int, part: str
+) -> tuple[list[Path], list[str], dict[Path, Path]]:
     """Lists the photos of a data set.
 
     Returns:
@@ -254,10 +259,13 @@ def _list_dataset(folder: Path, channels: int) -> tuple[list[Path], list[str], d
         `channels` is 4.
     """
     listed, notes = folder, []
-    if is_paired_layout(folder / "train"):
-        listed = folder / "train"
-        if (folder / "test").is_dir():
-            notes.append(f"{folder}: only the photos in train/ are used, those in test/ are not")
+    if is_paired_layout(folder / part):
+        listed = folder / part
+        other = "test" if part == "train" else "train"
+        if (folder / other).is_dir():
+            notes.append(
+                f"{folder}: only the photos in {part}/ are used, those in {other}/ are not"
+            )
     found = list_photos(listed)
     photos, depths = list(found.photos), {}
     if channels == 4:

@@ -26,8 +26,8 @@ def main() -> None:
     """Train a PyNET, and evaluate it on held-out photos.
 
     DATASET is a folder in the layout of EBB! (train/ and test/, each with original/N.jpg,
-    bokeh/N.jpg and, for models with depth input, original_depth/N.png), or a folder with a
-    pairs.tsv.
+    bokeh/N.jpg and, for models with depth input, original_depth/N.png; or these three folders
+    directly), or a folder with a pairs.tsv.
 
     The environment variable KERAS_BACKEND selects the Keras backend: tensorflow, torch or jax.
     """
