@@ -139,10 +139,9 @@ def _read_depth(path: Path, depth: Path, photo: Photo, options: RenderOptions) -
 
 
 def _depth_notes(depth: DepthMap, options: RenderOptions) -> Iterator[str]:
-    for note in depth.notes:
-        yield f"its depth map {note}"
-    if depth.is_probably_metric and not options.far_is_bright:
-        yield "if near is dark in its depth map, give --far-is-bright"
+    for index, note in enumerate(depth.notes):
+        is_hint = depth.is_probably_metric and index == 0 and not options.far_is_bright
+        yield f"depth map: {note}{'; give --far-is-bright' if is_hint else ''}"
 
 
 def _render_decoded(

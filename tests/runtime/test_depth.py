@@ -249,7 +249,7 @@ def test_a_map_of_millimetres_is_noted_and_normalized(tmp_path: Path) -> None:
     depth = read_depth(path)
     assert depth.values.ravel().tolist() == [0, 0, 0.5, 1]
     (note,) = depth.notes
-    assert note.startswith("uses 2 % of its range: probably millimetres, where near is dark")
+    assert note == "uses 2 % of its range: probably millimetres, so it is normalized; near is dark"
     assert depth.is_probably_metric
     assert read_depth(path, far_is_bright=True).values.ravel().tolist() == [0, 1, 0.5, 0]
 

@@ -41,7 +41,8 @@ class DepthMap:
     Attributes:
         values: Inverse depth, float32 [height, width, 1] in [0, 1]; near is 1.
         notes: Notes for the user, one line each.
-        is_probably_metric: Whether the values are probably millimetres, so that near is dark.
+        is_probably_metric: Whether the values are probably millimetres, so that near is dark. The
+            first note says so.
     """
 
     values: FloatImage
@@ -144,8 +145,8 @@ def depth_from_values(values: Values, *, far_is_bright: bool = False) -> DepthMa
         if used < _MILLIMETRE_MAPS_BELOW and values.max() != values.min():
             known = np.where(values > 0, values.astype(np.float32), np.float32(np.nan))
             scaled = normalize_depth(-known if far_is_bright else known)
-            note = f"uses {_percent(used)} of its range: probably millimetres"
-            note += "; normalized" if far_is_bright else ", where near is dark; normalized"
+            note = f"uses {_percent(used)} of its range: probably millimetres, so it is normalized"
+            note += "" if far_is_bright else "; near is dark"
             return DepthMap(scaled, (note,), is_probably_metric=True)
     unit = to_unit(values)
     return DepthMap(as_float(1 - unit) if far_is_bright else np.ascontiguousarray(unit))
