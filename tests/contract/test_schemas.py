@@ -12,6 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from bokeh_bench.devices import android
+from bokeh_bench.measure import rows
+from bokeh_convert import report
+from bokeh_runtime import render_run
 from bokeh_runtime.contract import load, load_schema
 from bokeh_runtime.model import shipped_model
 from bokeh_runtime.tflite import metadata
@@ -30,6 +33,9 @@ WRITTEN = (
     android.REQUEST_SCHEMA,
     android.STATUS_SCHEMA,
     android.RESULT_SCHEMA,
+    rows.SCHEMA,
+    report.SCHEMA,
+    render_run.SCHEMA,
 )
 
 

@@ -11,6 +11,7 @@ import tensorflow_addons as tfa
 
 layers = tf.keras.layers
 SIZE = (48, 72)
+INPUTS = {"first_signed_input": (-1, 1), "first_bytes_input": (0, 255)}
 random = np.random.default_rng(7)
 
 
@@ -75,6 +76,16 @@ def networks():
     x = image_input()
     y = layers.Activation("tanh")(convolution(3)(layers.LeakyReLU(0.9)(convolution(8)(x))))
     yield "pix2pix", tf.keras.Model(x, y), lambda p, d: p * 2 - 1
+    for name, low, high in (("signed_input", -1, 1), ("bytes_input", 0, 255)):
+        # Nothing in the network says on what it was trained.
+        x = image_input()
+        y = layers.Activation("sigmoid")(
+            layers.Rescaling(4.0, -2.0)(
+                convolution(3)(layers.ReLU()(convolution(8, name=f"first_{name}")(x)))
+            )
+        )
+        network = tf.keras.Model(x, y)
+        yield name, network, lambda p, d, low=low, high=high: p * (high - low) + low
     x = image_input(dtype="uint8")
     yield (
         "uint8",
@@ -125,6 +136,11 @@ if __name__ == "__main__":
         for layer in network.layers:
             if isinstance(layer, layers.Conv2D):
                 layer.kernel.assign(kernel(layer.kernel.shape))
+            low, high = INPUTS.get(layer.name, (0, 1))
+            if (low, high) != (0, 1):
+                # The layer takes values of low to high as others take those of 0 to 1.
+                layer.bias.assign(-low / (high - low) * tf.reduce_sum(layer.kernel, (0, 1, 2)))
+                layer.kernel.assign(layer.kernel / (high - low))
         for weight in network.weights:
             if "batch_norm" in weight.name and "moving" not in weight.name:
                 weight.assign(weight + 0.1)

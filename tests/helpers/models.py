@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import keras
+import tf_keras
 
 from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
 
@@ -26,3 +30,10 @@ def constant_model():
     photo = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(3, 1, kernel_initializer="zeros", name="nothing")(photo)
     return keras.Model(photo, keras.layers.Rescaling(1.0, offset=0.5)(x))
+
+
+def save_keras_2(model: tf_keras.Model, path: Path) -> None:
+    """Saves an .h5 file, of which tf-keras warns that it is an old format."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.save(path)

@@ -138,8 +138,9 @@ class FloatModel:
         _, rows, columns, _ = concrete.outputs[0].shape.as_list()
         if rows is None or columns is None:
             raise SizeError("the size of its output depends on the photo")
-        if columns != round(width * rows / height):
-            raise SizeError(f"its output would have {rows} x {columns} px, another aspect ratio")
+        multiple = rows % height == 0 or height % rows == 0
+        if not multiple or columns * height != width * rows:
+            raise SizeError(f"its output would have {rows} x {columns} px, no multiple of that")
         return concrete, name
 
     def _fits(self, height: int, width: int) -> bool:

@@ -14,7 +14,6 @@ from typing import cast
 
 import keras
 import tensorflow as tf
-import tf_keras
 
 from bokeh_convert.sources.model_types import ConcreteFunction, Tensor
 from bokeh_convert.sources.security.graph_types import GraphDef
@@ -138,7 +137,8 @@ def _failing_layer(error: BaseException) -> str | None:
     trace_back = error.__traceback__
     while trace_back is not None:
         own = trace_back.tb_frame.f_locals.get("self")
-        if isinstance(own, keras.layers.Layer | tf_keras.layers.Layer) and not hasattr(
+        # By name: a class of either Keras, of which only one may have been imported.
+        if any(base.__name__ == "Layer" for base in type(own).__mro__) and not hasattr(
             own, "layers"
         ):
             found = f"{own.name} ({type(own).__name__})"

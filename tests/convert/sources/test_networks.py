@@ -23,6 +23,8 @@ FOUND = {
     "normalization": ImageRanges(UNIT, UNIT),
     "tanh": ImageRanges(SIGNED, SIGNED),
     "pix2pix": ImageRanges(SIGNED, SIGNED),
+    "signed_input": ImageRanges(SIGNED, UNIT),
+    "bytes_input": ImageRanges(BYTES, UNIT),
     "uint8": ImageRanges(BYTES, UNIT),
     "batch_norm_training": ImageRanges(UNIT, UNIT),
     "two_inputs": ImageRanges(UNIT, UNIT),
