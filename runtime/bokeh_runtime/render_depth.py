@@ -11,6 +11,9 @@ from bokeh_runtime.imaging.embedded_depth import find_embedded_depth
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render_jobs import EMBEDDED, Job
 
+_SEARCHED_PHOTOS = 20
+"""Number of photos of a folder that are searched for an embedded depth map."""
+
 
 def find_depth_maps(jobs: Sequence[Job], model: BokehModel) -> tuple[list[Job], list[str]]:
     """Adds to each job the depth map that is named after its photo; see `find_depth_map`.
@@ -27,8 +30,10 @@ def find_depth_maps(jobs: Sequence[Job], model: BokehModel) -> tuple[list[Job], 
     depths = [job.depth for job in found if job.depth is not None]
     if depths:
         others = f" and {len(depths) - 1} more" if len(depths) > 1 else ""
-        return found, [f"depth from {depths[0]}{others}, found by name"]
-    for job in jobs:
+        missing = len(jobs) - len(depths)
+        without = f"; {missing} of {len(jobs)} photos have none" if missing else ""
+        return found, [f"depth from {depths[0]}{others}, found by name{without}"]
+    for job in jobs[:_SEARCHED_PHOTOS]:
         if kind := find_embedded_depth(job.photo):
             raise InputError(
                 f"{model.path}: needs a depth map, and {job.photo} has one embedded ({kind})",

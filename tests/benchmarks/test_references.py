@@ -82,6 +82,7 @@ def test_the_pairs_of_ebbs_layout_have_their_depth_maps(
     ):
         (tmp_path / "ebb" / "test" / part / name).write_bytes((source / name).read_bytes())
     truth = GroundTruth(tmp_path / "ebb" / given)
+    assert truth.notes == []
     (sample,) = truth.reference_samples((32, 48, 4), 1.0, "area")
     depth = cv2.imread(str(photos / "a.png"), cv2.IMREAD_GRAYSCALE)
     expected = cv2.resize(depth, (48, 32), interpolation=cv2.INTER_AREA).astype(int)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from bokeh_convert.data.calibration_data import read_sample, skip_unreadable, split_dataset
 from bokeh_runtime.errors import InputError
+from helpers import phone_photos
 
 
 def test_every_photo_format_and_name_is_found(photos: Path) -> None:
@@ -180,3 +181,20 @@ def test_a_photo_without_its_depth_map_is_named(ebb: Path) -> None:
     (ebb / "train" / "original_depth" / "2.png").unlink()
     with pytest.raises(InputError, match=r"2\.jpg: .* no depth map 2\.png .* original_depth;"):
         split_dataset(ebb, channels=4, count=100, seed=0)
+
+
+def test_a_depth_map_in_the_photo_is_used_if_there_is_no_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    for name in "abc":
+        pixels = cv2.GaussianBlur(rng.integers(0, 255, (60, 90, 3), np.uint8), (0, 0), 3)
+        photo = phone_photos.encoded(pixels, "JPEG")
+        depth = phone_photos.encoded(np.full((20, 30), 255 - 51, np.uint8), "PNG")
+        (tmp_path / f"{name}.jpg").write_bytes(phone_photos.gdepth(photo, depth))
+    cv2.imwrite(str(tmp_path / "c.png"), np.full((20, 30), 102, np.uint8))
+    split = split_dataset(tmp_path, channels=4, count=100, seed=0)
+    split = skip_unreadable(split, needs_calibration=True)
+    planes = {
+        sample.name: np.unique(read_sample(sample, 32, 48, 4)[..., 3]).tolist()
+        for sample in (*split.calibration, *split.verification)
+    }
+    assert planes == {"a": [51], "b": [51], "c": [102]}

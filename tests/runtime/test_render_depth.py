@@ -78,7 +78,7 @@ def test_depth_maps_of_ebbs_layout_are_found(ebb: Path, tmp_path: Path, rgbd: Bo
     found, notes = find_depth_maps(jobs, rgbd)
     depth = ebb / "train" / "original_depth" / "1.png"
     assert [job.depth for job in found] == [depth, None]
-    assert notes == [f"depth from {depth}, found by name"]
+    assert notes == [f"depth from {depth}, found by name; 1 of 2 photos have none"]
     assert render_file(rgbd, found[0], RenderOptions()).output.is_file()
     with pytest.raises(InputError, match="needs a depth map"):
         render_file(rgbd, found[1], RenderOptions())

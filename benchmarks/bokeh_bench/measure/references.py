@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_convert.process_state import require_tensorflow_backend
-from bokeh_convert.train.pairs import Pair, find_pairs
+from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth_of_photo
 from bokeh_runtime.imaging.depth_lookup import find_depth_map
@@ -176,6 +176,7 @@ class GroundTruth:
         if targets is None:
             try:
                 self.pairs = find_pairs(dataset, "heldout")
+                self.notes = notes_on_skipped(dataset, "heldout")
             except ValueError as error:
                 raise InputError(str(error)) from error
         else:

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_runtime.errors import Argument, InputError
-from bokeh_runtime.imaging.depth import open_depth_of_photo, read_depth_of_photo
+from bokeh_runtime.imaging.depth import DepthMap, read_depth_of_photo, stretch_to_photo
 from bokeh_runtime.imaging.depth_lookup import find_depth_map
+from bokeh_runtime.imaging.embedded_depth import find_embedded_depth, read_embedded_depth
 from bokeh_runtime.imaging.folder_walk import is_paired_layout
 from bokeh_runtime.imaging.folders import PhotoListing, list_photos
 from bokeh_runtime.imaging.luminance import luminance
@@ -32,7 +33,8 @@ class Sample:
 
     Attributes:
         photo: Path of the photo.
-        depth: Path of the depth map; None for an RGB model and for the bundled photos.
+        depth: Path of the depth map, which is the photo's if that has it embedded. None for an RGB
+            model and for the bundled photos.
     """
 
     photo: Path
@@ -83,10 +85,10 @@ def split_dataset(
 
     Args:
         folder: Photos, also in subfolders; see `bokeh_runtime.imaging.folders.list_photos`. Each
-            has a depth map if `channels` is 4; see
-            `bokeh_runtime.imaging.depth_lookup.find_depth_map`. Of a data set in the layout of
-            EBB!, only `part` is used. None for the photos that ship with the package, whose split
-            is fixed.
+            has a depth map if `channels` is 4: a file, see
+            `bokeh_runtime.imaging.depth_lookup.find_depth_map`, or embedded in the photo. Of a data
+            set in the layout of EBB!, only `part` is used. None for the photos that ship with the
+            package, whose split is fixed.
         channels: Channels of the network input, 3 (RGB) or 4 (RGB + depth).
         count: Maximum number of calibration photos.
         seed: Random seed of the split.
@@ -212,7 +214,8 @@ def _bundled_photos(channels: int, count: int) -> DatasetSplit:
 def _depth_plane(sample: Sample, photo: Photo, height: int, width: int) -> FloatImage:
     """Returns float [height, width, 1] in [0, 1]; near is bright."""
     if sample.depth is not None:
-        return fit(open_depth_of_photo(sample.depth, photo), height, width)
+        depth = _read_depth(sample.photo, sample.depth, photo)
+        return fit(stretch_to_photo(depth, photo), height, width)
     rows = np.linspace(0.1, 0.9, height, dtype=np.float32)
     return np.broadcast_to(rows[:, None, None], (height, width, 1))
 
@@ -236,9 +239,15 @@ def _reading_notes(sample: Sample) -> list[str]:
     photo = read_photo(sample.photo)
     notes = [f"{sample.photo}: {note}" for note in photo.notes]
     if sample.depth is not None:
-        depth = read_depth_of_photo(sample.depth, photo)
+        depth = _read_depth(sample.photo, sample.depth, photo)
         notes += [f"{sample.depth}: {note}" for note in depth.notes]
     return notes
+
+
+def _read_depth(path: Path, depth: Path, photo: Photo) -> DepthMap:
+    if depth == path:
+        return read_embedded_depth(path, photo)
+    return read_depth_of_photo(depth, photo)
 
 
 def _depth_of(photo: Path) -> Path | None:
@@ -246,7 +255,7 @@ def _depth_of(photo: Path) -> Path | None:
     beside = photo.with_suffix(".png")
     if depth is None and beside != photo and beside.is_file():
         return beside  # with colours: reading it says so, and the photo is skipped
-    return depth
+    return photo if depth is None and find_embedded_depth(photo) else depth
 
 
 def _list_dataset(

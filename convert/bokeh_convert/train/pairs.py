@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bokeh_runtime.imaging.depth_lookup import find_depth_map
 from bokeh_runtime.imaging.folder_walk import PHOTOS, TARGETS
+from bokeh_runtime.imaging.folders import PhotoListing, list_photos
 from bokeh_runtime.imaging.photo import KNOWN_SUFFIXES
 
 SPLITS = ("train", "heldout")
@@ -55,6 +56,29 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
     if not pairs:
         raise ValueError(f"{dataset}: has no pairs in the split '{split}'; check the data set")
     return pairs
+
+
+def notes_on_skipped(dataset: Path, split: str) -> list[str]:
+    """Returns notes on the files that are not in the pairs of a split, counted by kind.
+
+    An unpaired photo is one without a target.
+
+    Args:
+        dataset: See `find_pairs`. A table names its files, so that none is skipped.
+        split: "train" or "heldout".
+
+    Raises:
+        ValueError: As for `find_pairs`.
+    """
+    if (dataset / "pairs.tsv").is_file():
+        return []
+    folder = _ebb_folder(dataset, split)
+    found = list_photos(folder)
+    used = ("depth map", "target")
+    skipped = {kind: count for kind, count in found.skipped.items() if kind not in used}
+    targets = {path.stem for path in _photos(folder / TARGETS)}
+    skipped["unpaired photo"] = sum(photo.stem not in targets for photo in _photos(folder / PHOTOS))
+    return PhotoListing(folder, found.photos, found.skipped_maps, skipped).notes
 
 
 def _ebb_folder(dataset: Path, split: str) -> Path:

@@ -26,6 +26,7 @@ __all__ = [
     "read_depth",
     "read_depth_of_photo",
     "resize_depth",
+    "stretch_to_photo",
 ]
 
 _RANGE_TOLERANCE = 1e-3  # resizing with cubic filters may overshoot [0, 1]
@@ -107,11 +108,19 @@ def open_depth_of_photo(path: Path, photo: Photo) -> FloatImage:
     Raises:
         InputError: If the file cannot be read, or does not fit the photo.
     """
-    depth = read_depth_of_photo(path, photo).values
+    return stretch_to_photo(read_depth_of_photo(path, photo), photo)
+
+
+def stretch_to_photo(depth: DepthMap, photo: Photo) -> FloatImage:
+    """Returns the values of a depth map, resized to the photo if its aspect ratio is another one.
+
+    Returns:
+        float32 [height, width, 1] in [0, 1] with the photo's aspect ratio; near is 1.
+    """
     height, width = photo.pixels.shape[:2]
-    if _aspect_difference(depth.shape[:2], (height, width)) > _SAME_ASPECT:
-        return resize_depth(depth, height, width)
-    return depth
+    if _aspect_difference(depth.values.shape[:2], (height, width)) > _SAME_ASPECT:
+        return resize_depth(depth.values, height, width)
+    return depth.values
 
 
 def depth_from_values(values: Values, *, far_is_bright: bool = False) -> DepthMap:
