@@ -80,12 +80,13 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
     """Returns a job for each photo of a folder and its subfolders, and notes for the user.
 
     The results have the same subfolders. Depth maps, masks and other files among the photos are
-    skipped; see `list_photos`. So is the output folder, if it is one of the subfolders.
+    skipped; see `list_photos`. So are the output folder and the folder of depth maps, if they are
+    subfolders.
 
     Raises:
         InputError: If the folder has no photo, or two results would have the same name.
     """
-    found = list_photos(folder, exclude=[output])
+    found = list_photos(folder, exclude=[output] if depth is None else [output, depth])
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(

@@ -87,6 +87,17 @@ def test_depth_maps_of_ebbs_layout_are_found(ebb: Path, tmp_path: Path, rgbd: Bo
     assert given[0].depth == depth
 
 
+def test_a_folder_of_depth_maps_among_the_photos_is_not_rendered(photo: Path) -> None:
+    photos = photo.parent
+    (photos / "z").mkdir()
+    cv2.imwrite(str(photos / "z" / "photo.png"), RAMP)
+    for depth, count in ((photos / "z", 1), (photos, 2), (None, 2)):
+        jobs, _ = find_jobs(photos, photos / "out", depth)
+        assert len(jobs) == count
+        assert jobs[0].photo == photo
+    assert find_jobs(photos, photos / "out", photos / "z")[0][0].depth == photos / "z/photo.png"
+
+
 def test_far_is_bright_holds_for_files(photo: Path, rgbd: BokehModel) -> None:
     for name, values in (("near.png", RAMP), ("far.png", 255 - RAMP)):
         cv2.imwrite(str(photo.with_name(name)), values)

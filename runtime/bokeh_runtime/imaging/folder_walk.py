@@ -69,9 +69,9 @@ def walk(
     Args:
         folder: The folder. It is visited whatever its name is.
         skipped: Counts the files and folders that are left out, by kind, such as "video".
-        exclude: Folders that are not visited and not counted.
+        exclude: Folders that are not visited and not counted, unless one is `folder` itself.
     """
-    visited = {_identity(path) for path in exclude if path.is_dir()}
+    visited = {_identity(path) for path in exclude if path.is_dir()} - {_identity(folder)}
     pending = [folder]
     while pending:
         path = pending.pop()
