@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from bokeh_bench.devices import android
+from bokeh_bench.devices.android import measure as android
 from bokeh_runtime.contract import constants
 from bokeh_runtime.tflite import metadata
 

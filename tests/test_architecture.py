@@ -132,7 +132,7 @@ def code_lines(function: ast.FunctionDef) -> int:
     return function.end_lineno - function.lineno + 1 - told
 
 
-@pytest.mark.parametrize("package", ["bokeh_runtime", "bokeh_convert"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_modules_and_functions_are_short(package: str) -> None:
     long = []
     for name, path in modules_of(package).items():

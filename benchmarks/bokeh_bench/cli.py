@@ -10,6 +10,7 @@ import click
 
 from bokeh_bench.child_process import TIMEOUT_SECONDS
 from bokeh_bench.command_line import HELP_OPTIONS, PATH, exit_on_errors, verbose_option
+from bokeh_bench.devices import DEFAULT_DEVICE, devices
 from bokeh_bench.options import Options
 from bokeh_bench.parameters import CommaSeparatedChoices, Percentage, PositiveIntegers, TimeLimit
 from bokeh_runtime.backends.delegates import DELEGATES
@@ -107,10 +108,11 @@ class _BenchOrStudy(click.Command):
 )
 @click.option(
     "--device",
-    default="host",
+    default=DEFAULT_DEVICE,
     show_default=True,
-    help="Where to run: host (this machine), arm64 (a phone's CPU kernels under QEMU: fidelity and "
-    "instructions, no latency) or android[:SERIAL] (a phone with the sample app, over adb).",
+    help="Where to run: "
+    + ", ".join(f"{device.usage} ({device.summary})" for device in devices().values())
+    + ".",
 )
 @click.option(
     "--delegate-library",

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bokeh_bench.devices import find_device
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
+
+if TYPE_CHECKING:
+    from bokeh_bench.measure.cases import BenchmarkCase
 
 SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
 
@@ -51,6 +56,18 @@ class Options:
         """The report.json that this run writes."""
         return self.output_dir / "report.json"
 
+    @property
+    def device_argument(self) -> str | None:
+        """What follows the device's name, such as SERIAL in "android:SERIAL"; None if nothing."""
+        return self.device.partition(":")[2] or None
+
+    def cases(self) -> list[BenchmarkCase]:
+        """Returns each model with each delegate and thread count."""
+        # Imported here, because a wrong option shall be reported before a model reader is loaded.
+        from bokeh_bench.measure.cases import benchmark_matrix
+
+        return list(benchmark_matrix(self.model_paths, self.delegates, self.threads or [None]))
+
     def check(self) -> None:
         """Checks the combination of options before anything is measured.
 
@@ -88,9 +105,7 @@ class Options:
             )
 
     def _check_device(self) -> None:
-        if self.device not in ("host", "arm64") and self.device.partition(":")[0] != "android":
-            raise InputError(f"--device {self.device}: use host, arm64 or android[:SERIAL]")
-        if self.device != "host" and self.dataset is not None:
+        if not find_device(self.device).takes_dataset and self.dataset is not None:
             raise InputError(
                 f"--device {self.device} runs the reference photos only; omit --dataset"
             )
@@ -98,5 +113,5 @@ class Options:
     def _check_pair(self) -> None:
         if len(self.model_paths) != 2 or len(self.delegates) != 1 or len(self.threads or [0]) != 1:
             raise InputError("--pair takes two models, one delegate and one thread count")
-        if self.device != "host":
+        if not find_device(self.device).takes_pair:
             raise InputError("--pair measures on this machine; omit --device")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -11,12 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from bokeh_bench.command_line import Session
-from bokeh_bench.devices.android import measure_android
-from bokeh_bench.devices.arm64.rows import measure_arm64
+from bokeh_bench.devices import find_device
 from bokeh_bench.machine import environment
-from bokeh_bench.measure.cases import benchmark_matrix
-from bokeh_bench.measure.host import Settings, measure, measure_interleaved
-from bokeh_bench.measure.references import FullModelReferences, GroundTruth
+from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report, Row
 from bokeh_bench.options import Options
 from bokeh_bench.report import regression
@@ -56,7 +53,11 @@ def run(options: Options, session: Session) -> tuple[int, str]:
         pass  # fails before the measurement if the folder is not writable
     with _Status(console) as progress:
         try:
-            for updated in _measure(options, report, progress):
+            full_model = FullModelReferences(
+                options.reference, options.source, options.photos, progress
+            )
+            device = find_device(options.device)
+            for updated in device.measure(options, report, full_model, progress):
                 report = updated
                 write(report)
                 session.check_interrupt()
@@ -77,51 +78,6 @@ def run(options: Options, session: Session) -> tuple[int, str]:
         console.file.write("bokeh-bench: interrupted; the report has the finished rows\n")
         return INTERRUPTED, output
     return _exit_code(report.rows, regressions), output
-
-
-def _measure(options: Options, report: Report, progress: Callable[[str], None]) -> Iterator[Report]:
-    """Yields the report each time that it has one more row."""
-    full_model = FullModelReferences(options.reference, options.source, options.photos, progress)
-    if options.device == "arm64":
-        for row in measure_arm64(
-            options.model_paths, full_model, progress, seconds=options.timeout
-        ):
-            report = replace(report, rows=[*report.rows, row])
-            yield report
-        return
-    cases = benchmark_matrix(options.model_paths, options.delegates, options.threads or [None])
-    if options.device != "host":
-        serial = options.device.partition(":")[2] or None
-        yield from measure_android(
-            report,
-            cases,
-            options.runs,
-            options.seconds,
-            full_model,
-            serial,
-            progress,
-            options.timeout,
-        )
-        return
-    dataset, targets = options.dataset, options.targets
-    settings = Settings(
-        runs=options.runs,
-        seconds=options.seconds,
-        full_model=full_model,
-        ground_truth=None if dataset is None else GroundTruth(dataset, targets),
-        time_operators=not options.no_operators,
-        interpreter=options.interpreter,
-        delegate_library=options.delegate_library,
-        allow_partial=options.allow_partial,
-        timeout_seconds=options.timeout,
-    )
-    if options.pair:
-        rows, comparison = measure_interleaved(cases[0], cases[-1], settings, progress)
-        yield replace(report, rows=rows, paired_comparison=comparison)
-        return
-    for row in measure(cases, settings, progress):
-        report = replace(report, rows=[*report.rows, row])
-        yield report
 
 
 def _print_regressions(

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
-from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES, ConvertOptions
+from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions
+from bokeh_convert.passes import PASS_NAMES
 from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.progress import Progress
+from bokeh_convert.quantize.schemes import DEFAULT_SCHEME
 from bokeh_convert.result import Conversion
 
 __all__ = [
@@ -27,7 +29,7 @@ __all__ = [
 def convert(
     source: str | os.PathLike[str],
     *,
-    quant: Sequence[str] = ("float16",),
+    quant: Sequence[str] = (DEFAULT_SCHEME,),
     output_dir: str | os.PathLike[str] = ".",
     representative_dataset: str | os.PathLike[str] | None = None,
     samples: int = 100,

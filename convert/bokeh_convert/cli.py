@@ -14,7 +14,9 @@ import click
 from bokeh_convert.api import convert
 from bokeh_convert.console import console_on, progress_bar, show_conversions
 from bokeh_convert.demo import demo_model
-from bokeh_convert.options import LEVELS, PASS_NAMES, SCHEME_NAMES
+from bokeh_convert.options import LEVELS, SCHEME_NAMES
+from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.quantize.schemes import DEFAULT_SCHEME, SCHEMES
 from bokeh_convert.result import Conversion
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import InputError, option_names
@@ -54,9 +56,9 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--quant",
     type=_Schemes(),
     multiple=True,
-    help="Quantization schemes, separated by commas: float16 (the default), float32, dynamic (int8 "
-    "weights), int8 (mixed precision: int8 where the PSNR allows, else float32), int16x8 (int8 "
-    "weights, int16 activations), full-integer (int8 throughout, uint8 input and output), or all.",
+    help="Quantization schemes, separated by commas: "
+    + ", ".join(f"{scheme.name} ({scheme.summary})" for scheme in SCHEMES.values())
+    + f", or all. Default: {DEFAULT_SCHEME}.",
 )
 @click.option(
     "--full-integer",
@@ -252,5 +254,5 @@ def main(
 def _schemes(quant: tuple[tuple[str, ...], ...], full_integer: bool) -> list[str]:
     names = [name for given in quant for name in given]
     if not full_integer:
-        return names or ["float16"]
+        return names or [DEFAULT_SCHEME]
     return ["full-integer" if name == "int8" else name for name in names] or ["full-integer"]

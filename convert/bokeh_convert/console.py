@@ -14,6 +14,7 @@ from rich.table import Table
 from bokeh_convert.progress import Progress
 from bokeh_convert.result import Conversion
 from bokeh_runtime.metrics.psnr import psnr_text
+from bokeh_runtime.metrics.registry import Metric, conversion_metrics
 
 if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
@@ -65,7 +66,11 @@ def show_conversions(console: Console, conversions: Sequence[Conversion]) -> Non
     console.print(_table(conversions))
     first = conversions[0]
     photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
-    console.print(f"PSNR and SSIM against the full model, on {photos} verification photos.")
+    compared = ["PSNR", *(metric.label for metric in _shown_metrics())]
+    console.print(
+        f"{', '.join(compared[:-1])} and {compared[-1]} against the full model, "
+        f"on {photos} verification photos."
+    )
     for conversion in conversions:
         if conversion.report.failure:
             console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
@@ -90,7 +95,11 @@ def show_conversions(console: Console, conversions: Sequence[Conversion]) -> Non
 def _table(conversions: Sequence[Conversion]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("file", overflow="fold")
-    for heading in ("size", "PSNR mean", "pooled", "worst", "SSIM", "operators", "not on GPU"):
+    shown = _shown_metrics()
+    quality = ["PSNR mean", "pooled", "worst"]
+    for metric in shown:
+        quality += [metric.label, *(["worst"] if metric.has_worst else [])]
+    for heading in ("size", *quality, "operators", "not on GPU"):
         table.add_column(heading, justify="right")
     for conversion in conversions:
         report = conversion.report
@@ -101,7 +110,7 @@ def _table(conversions: Sequence[Conversion]) -> Table:
             _decibels(fidelity, "psnr_db_mean"),
             _decibels(fidelity, "psnr_db_pooled"),
             _decibels(fidelity, "psnr_db_worst"),
-            f"{fidelity['ssim_mean']:.4f}" if fidelity else "invalid",
+            *(text for metric in shown for text in _metric_texts(metric, fidelity)),
             str(sum(report.operators.values())),
             str(len(report.gpu_unsupported_ops)) if report.gpu_unsupported_ops else "none",
         )
@@ -125,6 +134,15 @@ def _remarks(report: ConversionReport) -> Iterator[str]:
             emulation = decision["failure"]
         allowed = "allowed" if decision["allowed"] else "not allowed"
         yield f"float16 arithmetic on ARM CPUs {allowed} (emulation: {emulation})"
+
+
+def _shown_metrics() -> list[Metric]:
+    return [metric for metric in conversion_metrics() if metric.in_tables]
+
+
+def _metric_texts(metric: Metric, fidelity: dict[str, Any]) -> Iterator[str]:
+    for statistic in ("mean", "worst") if metric.has_worst else ("mean",):
+        yield metric.text(fidelity[f"{metric.key}_{statistic}"]) if fidelity else "invalid"
 
 
 def _decibels(fidelity: dict[str, Any], key: str) -> str:

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.tflite.value_range import ValueRange
 
-SCHEME_NAMES = ("float32", "float16", "dynamic", "int8", "int16x8", "full-integer")
+SCHEME_NAMES = tuple(SCHEMES)
 """Quantization schemes; see `bokeh_convert.quantize.schemes.SCHEMES`."""
 LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
 """PyNET's outputs, from 1/32 of the input's height (l5) to the same (l0) and twice that (l_up)."""
-PASS_NAMES = ("instance-norm", "merge-convolutions")
-"""Graph rewrites that can be skipped; see `bokeh_convert.passes`."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bokeh_runtime.metrics.fidelity import PROTOCOLS, Fidelity
 from bokeh_runtime.metrics.psnr import PsnrSummary, finite_db
+from bokeh_runtime.metrics.registry import Metric, conversion_metrics
 
 SCHEMA = "bokeh-tflite/conversion/2"
 _TOOLS = ("bokeh-tflite", "tensorflow", "keras", "tf-keras", "ai-edge-litert", "litert-quantizer")
@@ -117,11 +119,13 @@ def fidelity_summary(fidelity: Fidelity, *, emulated: bool = False) -> dict[str,
     return {
         "vs": fidelity.vs,
         "emulated": emulated,
-        **_fidelity_figures(fidelity),
+        **_fidelity_figures(fidelity, conversion_metrics()),
         "images": [
             {
-                **asdict(image),
+                "name": image.name,
                 "psnr_db": finite_db(image.psnr_db),
+                **image.values,
+                "max_abs_error": image.max_abs_error,
                 "identical": image.psnr_db == math.inf,
             }
             for image in fidelity.images
@@ -143,18 +147,18 @@ def metadata_fidelity(fidelity: Fidelity | None, *, emulated: bool) -> dict[str,
     return {
         "vs": fidelity.vs,
         "computed_by": "its rehearsal in float" if emulated else "the file",
-        **_fidelity_figures(fidelity),
+        **_fidelity_figures(fidelity, [one for one in conversion_metrics() if one.in_metadata]),
         "images": len(fidelity.images),
     }
 
 
-def _fidelity_figures(fidelity: Fidelity) -> dict[str, Any]:
+def _fidelity_figures(fidelity: Fidelity, metrics: Sequence[Metric]) -> dict[str, Any]:
     return {
         "protocol": fidelity.protocol,
         "border_px": PROTOCOLS[fidelity.protocol],
         "peak": 1.0,
         **psnr_summary(fidelity.psnr),
-        "ssim_mean": round(fidelity.ssim_mean, 6),
+        **fidelity.figures(metrics),
         "max_abs_error": max(image.max_abs_error for image in fidelity.images),
     }
 

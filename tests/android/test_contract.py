@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_bench.devices import android
+from bokeh_bench.devices.android import measure as android
 from bokeh_bench.measure.cases import BenchmarkCase
 from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report

@@ -14,9 +14,11 @@ from bokeh_bench.cli import main
 from bokeh_bench.devices.arm64 import guest
 from bokeh_bench.devices.arm64.measure import measure
 from bokeh_bench.devices.arm64.runner import FOLDER, ArmRun, ArmRunner
-from bokeh_convert.passes import FOR_EVERY_SCHEME, apply_passes
+from bokeh_convert.passes import FOR_EVERY_SCHEME
+from bokeh_convert.passes.apply import apply_passes
+from bokeh_convert.quantize.engine import quantize
 from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic
-from bokeh_convert.quantize.schemes import SCHEMES, quantize
+from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.tflite.reference_pack import Reference, save_reference
 from helpers import commands

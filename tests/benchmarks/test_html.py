@@ -15,7 +15,8 @@ from bokeh_bench.measure.operator_times import OperatorTime
 from bokeh_bench.measure.rows import ModelFile, PairedComparison, Report, Row, SampleImages
 from bokeh_bench.report.html import write_html
 from bokeh_runtime import Placement
-from bokeh_runtime.metrics.fidelity import PerceptualFidelity, compare_perceptually
+from bokeh_runtime.metrics.fidelity import Fidelity, compare
+from bokeh_runtime.metrics.registry import all_metrics
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,7 +38,7 @@ def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
         ),
         latency=Latency(100, 30, 6, list(20 + rng.random(20))),
         peak_rss_bytes=300_000_000,
-        fidelity=[PerceptualFidelity([compare_perceptually("a photo", output, full, border_px=0)])],
+        fidelity=[Fidelity([compare("a photo", output, full, border_px=0, metrics=all_metrics())])],
         operator_times=[
             OperatorTime("Convolution", 3, 15.0, 0.75),
             OperatorTime("Add", 2, 5.0, 0.25),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bokeh_bench.devices.phone_answer import read_answer
+from bokeh_bench.devices.android.phone_answer import read_answer
 
 
 def _row(**changed: Any) -> dict[str, Any]:

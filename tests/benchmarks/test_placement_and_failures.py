@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bokeh_bench.devices import android
+from bokeh_bench.devices.android import measure as android
 from bokeh_bench.devices.arm64.measure import measure
 from bokeh_bench.devices.arm64.rows import measure_arm64
 from bokeh_bench.devices.arm64.runner import ArmRun

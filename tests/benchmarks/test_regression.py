@@ -13,22 +13,20 @@ from bokeh_bench.measure.operator_times import OperatorTime
 from bokeh_bench.measure.rows import SCHEMA, ModelFile, PairedComparison, Report, Row
 from bokeh_bench.report.regression import Limits, failures, read_report, warnings
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.metrics.fidelity import PerceptualFidelity, PerceptualImageFidelity
+from bokeh_runtime.metrics.fidelity import Fidelity, ImageFidelity
 
+METRICS = {"ssim": 1.0, "ms_ssim": 1.0, "flip": 0.0}
 STRICT = Limits(slowdown=0.05, psnr_drop_db=0.2)
 
 
 def report(psnr_db: list[float], latency_ms: float = 100.0) -> dict[str, Any]:
     """What `bokeh-bench` writes of one row, read back from its JSON."""
-    images = [
-        PerceptualImageFidelity(f"photo {i}", db, 1.0, 0.0, 1.0, 0.0)
-        for i, db in enumerate(psnr_db)
-    ]
+    images = [ImageFidelity(f"photo {i}", db, 0.0, METRICS) for i, db in enumerate(psnr_db)]
     row = Row(
         ModelFile("a"),
         "cpu",
         latency=Latency(1.0, 1.0, 2, [latency_ms] * 5),
-        fidelity=[PerceptualFidelity(images)],
+        fidelity=[Fidelity(images)],
     )
     written = json.dumps(Report("now", {"cpu": "x"}, [row]).to_data(), allow_nan=False)
     data: dict[str, Any] = json.loads(written)
@@ -232,7 +230,7 @@ def test_a_report_of_schema_1_gets_the_keys_of_the_current_schema(name: str, dat
         ModelFile("a"),
         "cpu",
         latency=Latency(1.0, 1.0, 2, [1.0] * 5),
-        fidelity=[PerceptualFidelity([PerceptualImageFidelity("a", 40.0, 1.0, 0.0, 1.0, 0.0)])],
+        fidelity=[Fidelity([ImageFidelity("a", 40.0, 0.0, METRICS)])],
         operator_times=[OperatorTime("Convolution", 1, 1.0, 1.0)],
     )
     comparison = PairedComparison("a", "b", LatencyRatio(1.0, 0.9, 1.1), 20, 10)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from bokeh_bench.devices import android
+from bokeh_bench.devices.android import measure as android
 from bokeh_bench.measure import rows
 from bokeh_convert import report
 from bokeh_runtime import render_run

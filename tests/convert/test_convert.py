@@ -177,7 +177,7 @@ def test_a_target_that_nothing_can_be_held_to_is_refused(
 
 def test_a_constant_output_is_refused(tmp_path: Path) -> None:
     constant_model().save(tmp_path / "grey.keras")
-    with pytest.raises(InputError, match=r"the output for .* is constant"):
+    with pytest.raises(InputError, match=r"its output .* is nearly constant"):
         convert(tmp_path / "grey.keras", size=(32, 32), output_dir=tmp_path / "out")
 
 
@@ -185,7 +185,7 @@ def test_an_output_with_nan_is_refused(tmp_path: Path) -> None:
     model = small_model()
     model.get_layer("last").set_weights([np.full((3, 3, 8, 3), np.nan), np.zeros(3)])
     model.save(tmp_path / "nan.keras")
-    with pytest.raises(InputError, match=r"the output for .* has NaN"):
+    with pytest.raises(InputError, match=r"the output has NaN"):
         convert(tmp_path / "nan.keras", size=(32, 32), output_dir=tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
@@ -219,7 +219,7 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
     ("options", "cause"),
     [
         ({"size": None}, "does not fix its input size; give size"),
-        ({"size": (30, 64)}, "multiples of 32"),
+        ({"size": (0, 64)}, "must be positive"),
         ({"quant": ["int4"]}, "quant='int4' is unknown; choose from"),
         ({"samples": 0}, "samples=0: calibration needs"),
         ({"representative_dataset": "nowhere"}, "nowhere: no such folder"),

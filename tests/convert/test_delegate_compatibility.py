@@ -7,7 +7,8 @@ import pytest
 from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.activation_calibration import measure_ranges
-from bokeh_convert.quantize.schemes import SCHEMES, quantize
+from bokeh_convert.quantize.engine import quantize
+from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.sources import read_model
 
 

@@ -80,7 +80,8 @@ def converting():
 def converting_in_threads():
     # Two at a time, several times: one may find a state that the other is about to restore.
     def quantize_often():
-        from bokeh_convert.quantize.schemes import SCHEMES, quantize
+        from bokeh_convert.quantize.engine import quantize
+        from bokeh_convert.quantize.schemes import SCHEMES
 
         for _ in range(30):
             quantize(content, SCHEMES["float16"])

@@ -12,9 +12,10 @@ from bokeh_convert.graph.op_inventory import (
 )
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.activation_calibration import ActivationRanges, measure_ranges
+from bokeh_convert.quantize.engine import quantize
 from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic, emulate_fp16_arithmetic
 from bokeh_convert.quantize.int16_emulation import emulate_int16
-from bokeh_convert.quantize.schemes import SCHEMES, quantize
+from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.sources import read_model
 from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.metrics.psnr import psnr

@@ -152,10 +152,10 @@ def _other_zip(path: Path) -> None:
         archive.writestr("letter.txt", "hello")
 
 
-def _two_inputs(path: Path) -> None:
-    photo, depth = keras.Input((None, None, 3)), keras.Input((None, None, 1))
-    both = keras.layers.Concatenate()([photo, depth])
-    keras.Model([photo, depth], keras.layers.Conv2D(3, 1)(both)).save(path)
+def _three_inputs(path: Path) -> None:
+    inputs = [keras.Input((None, None, channels)) for channels in (3, 1, 1)]
+    both = keras.layers.Concatenate()(inputs)
+    keras.Model(inputs, keras.layers.Conv2D(3, 1)(both)).save(path)
 
 
 def _channels(path: Path, channels: int) -> None:
@@ -163,7 +163,7 @@ def _channels(path: Path, channels: int) -> None:
     keras.Model(photo, keras.layers.Conv2D(3, 1)(photo)).save(path)
 
 
-_one_channel, _two_channels, _five_channels = (partial(_channels, channels=n) for n in (1, 2, 5))
+_two_channels, _five_channels = (partial(_channels, channels=n) for n in (2, 5))
 
 
 def _unknown_layer(path: Path) -> None:
@@ -186,8 +186,7 @@ def _unknown_layer(path: Path) -> None:
         (_truncated_zip, "truncated or damaged"),
         (_other_zip, "has no Keras model"),
         (_weights_alone, "not a PyNET with one head or all seven"),
-        (_two_inputs, "has 2 inputs"),
-        (_one_channel, "1 channels"),
+        (_three_inputs, "has 3 inputs"),
         (_two_channels, "2 channels"),
         (_five_channels, "5 channels"),
         (_unknown_layer, "NobodysReLU"),

@@ -350,7 +350,8 @@ def test_attention_and_merging_in_mixed_precision_pass(
     model.save(tmp_path / f"model{suffix}")
     image = np.random.default_rng(1).random((8, 8, 3), dtype=np.float32)
     actual = read_model(tmp_path / f"model{suffix}").at(8, 8).run(image)
-    np.testing.assert_allclose(actual, model(image[None])[0], atol=1e-4)
+    # Computed in float32 here; half precision rounds values up to 2 by 2 ** -11.
+    np.testing.assert_allclose(actual, model(image[None])[0], atol=3e-3)
 
 
 def test_what_is_only_there_for_training_does_not_reach_the_library(tmp_path: Path) -> None:

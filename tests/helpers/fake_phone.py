@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.devices.android import (
+from bokeh_bench.devices.android.measure import (
     ACTIVITY,
     PACKAGE,
     REQUEST_SCHEMA,

@@ -151,7 +151,9 @@ def test_damaged_metadata_is_one_clear_line(jpeg: bytes, path: Path) -> None:
     assert "a colour image, where a grey one is expected" in refused(path, picture)
     text = phone_photos.gdepth(jpeg, b"not an image")
     assert "damaged (neither JPEG nor PNG)" in refused(path, text)
-    assert "damaged" in refused(path, phone_photos.gdepth(jpeg, encoded(LONG, "PNG")[:5000]))
+    cut = phone_photos.gdepth(jpeg, encoded(LONG, "PNG")[:5000])
+    assert "embedded depth map: damaged (" in refused(path, cut)
+    assert refused(path, cut).endswith("; give another depth map with depth")
 
 
 def test_entities_and_huge_images_are_refused(jpeg: bytes, path: Path) -> None:

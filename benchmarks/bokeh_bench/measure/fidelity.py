@@ -12,11 +12,12 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import (
     PROTOCOLS,
-    PerceptualFidelity,
-    PerceptualImageFidelity,
-    compare_perceptually,
+    Fidelity,
+    ImageFidelity,
+    compare,
     protocols_for,
 )
+from bokeh_runtime.metrics.registry import all_metrics
 
 BROKEN_DB = 10.0
 """Below this PSNR to the full model, in dB, the output is noted as a different image."""
@@ -24,7 +25,7 @@ BROKEN_DB = 10.0
 
 def measure_fidelity(
     vs: str, outputs: Iterator[tuple[ReferenceSample, FloatImage]]
-) -> tuple[list[PerceptualFidelity], list[SampleImages], list[str]]:
+) -> tuple[list[Fidelity], list[SampleImages], list[str]]:
     """Compares outputs with their references, in every protocol that fits the image size.
 
     Args:
@@ -38,7 +39,7 @@ def measure_fidelity(
         InputError: If an output has a different shape from its reference, or holds NaN or
             infinity. Such an output has no meaningful PSNR.
     """
-    found: dict[str, list[PerceptualImageFidelity]] = {}
+    found: dict[str, list[ImageFidelity]] = {}
     images, notes = [], []
     for sample, output in outputs:
         reference = sample.reference_output
@@ -55,7 +56,9 @@ def measure_fidelity(
         clipped = np.clip(output, 0, 1)
         for protocol in protocols_for(*reference.shape[:2]):
             border = PROTOCOLS[protocol]
-            image = compare_perceptually(sample.name, clipped, reference, border_px=border)
+            image = compare(
+                sample.name, clipped, reference, border_px=border, metrics=all_metrics()
+            )
             found.setdefault(protocol, []).append(image)
         if vs == "full_model":
             photo = sample.network_input[..., :3]
@@ -63,5 +66,5 @@ def measure_fidelity(
     worst = min((image.psnr_db for image in found.get("full", [])), default=np.inf)
     if vs == "full_model" and worst < BROKEN_DB:
         notes.append(f"the output does not match the full model's (worst PSNR {worst:.1f} dB)")
-    fidelity = [PerceptualFidelity(each, vs, protocol) for protocol, each in found.items()]
+    fidelity = [Fidelity(each, vs, protocol) for protocol, each in found.items()]
     return fidelity, images, notes

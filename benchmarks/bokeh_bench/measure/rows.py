@@ -14,8 +14,9 @@ from bokeh_bench.measure.latency import Latency, LatencyRatio
 from bokeh_bench.measure.operator_times import OperatorTime
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.metrics.fidelity import PROTOCOLS, PerceptualFidelity, PerceptualImageFidelity
+from bokeh_runtime.metrics.fidelity import PROTOCOLS, Fidelity, ImageFidelity
 from bokeh_runtime.metrics.psnr import finite_db
+from bokeh_runtime.metrics.registry import all_metrics
 
 SCHEMA = "bokeh-tflite/bench/2"
 """Version of the JSON; `bokeh_bench.report.older_schemas` reads the versions before it."""
@@ -91,7 +92,7 @@ class Row:
     instructions: int | None = None
     peak_rss_bytes: int | None = None
     temperature_c: Sequence[float] | None = None
-    fidelity: Sequence[PerceptualFidelity] = ()
+    fidelity: Sequence[Fidelity] = ()
     operator_times: Sequence[OperatorTime] = ()
     operator_times_note: str = ""
     notes: Sequence[str] = ()
@@ -104,7 +105,7 @@ class Row:
         device = "" if self.device == "host" else f" on {self.device}"
         return f"{self.model.name}, {self.delegate}{threads}{device}"
 
-    def fidelity_to(self, vs: str, protocol: str = "full") -> PerceptualFidelity | None:
+    def fidelity_to(self, vs: str, protocol: str = "full") -> Fidelity | None:
         """Returns the fidelity to "full_model" or "ground_truth"; None if it was not measured."""
         for fidelity in self.fidelity:
             if (fidelity.vs, fidelity.protocol) == (vs, protocol):
@@ -205,8 +206,7 @@ def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 4)
 
 
-def _fidelity(fidelity: PerceptualFidelity) -> dict[str, Any]:
-    ms_ssim = fidelity.ms_ssim_mean
+def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
     return {
         "vs": fidelity.vs,
         "protocol": fidelity.protocol,
@@ -216,19 +216,15 @@ def _fidelity(fidelity: PerceptualFidelity) -> dict[str, Any]:
         "psnr_db_pooled": finite_db(fidelity.psnr_db_pooled),
         "psnr_db_worst": finite_db(fidelity.psnr_db_worst),
         "identical_images": fidelity.psnr.identical_images,
-        "ssim_mean": round(fidelity.ssim_mean, 6),
-        "ms_ssim_mean": None if ms_ssim is None else round(ms_ssim, 6),
-        "flip_mean": round(fidelity.flip_mean, 6),
+        **fidelity.figures(all_metrics()),
         "images": [_image(image) for image in fidelity.images],
     }
 
 
-def _image(image: PerceptualImageFidelity) -> dict[str, Any]:
+def _image(image: ImageFidelity) -> dict[str, Any]:
     return {
         "name": image.name,
         "psnr_db": finite_db(image.psnr_db),
-        "ssim": image.ssim,
-        "ms_ssim": image.ms_ssim,
-        "flip": image.flip,
+        **image.values,
         "identical": image.psnr_db == math.inf,
     }

@@ -11,7 +11,9 @@ from rich.table import Table
 from bokeh_bench.measure.latency import Latency, min_runs_for
 from bokeh_bench.measure.rows import PairedComparison, Report, Row
 from bokeh_bench.report.tables import markdown_table
+from bokeh_runtime.metrics.fidelity import Fidelity
 from bokeh_runtime.metrics.psnr import psnr_text
+from bokeh_runtime.metrics.registry import Metric, all_metrics
 
 Column = tuple[str, Callable[[Row], str]]
 TAILS = (90, 99)
@@ -99,12 +101,14 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     for vs, name in (("full_model", "full model"), ("ground_truth", "ground truth")):
         measured = any(row.fidelity_to(vs) for row in rows)
         every += [
-            (measured, (f"PSNR vs {name}", _fidelity(vs, "psnr_db_mean", psnr_text))),
-            (measured, ("pooled", _fidelity(vs, "psnr_db_pooled", psnr_text))),
-            (measured, ("worst", _fidelity(vs, "psnr_db_worst", psnr_text))),
-            (measured, ("SSIM", _fidelity(vs, "ssim_mean", "{:.4f}".format))),
-            (measured, ("FLIP", _fidelity(vs, "flip_mean", "{:.4f}".format))),
+            (measured, (f"PSNR vs {name}", _psnr(vs, "psnr_db_mean"))),
+            (measured, ("pooled", _psnr(vs, "psnr_db_pooled"))),
+            (measured, ("worst", _psnr(vs, "psnr_db_worst"))),
         ]
+        for metric in all_metrics():
+            shown = measured and metric.in_tables
+            every.append((shown, (metric.label, _mean(vs, metric))))
+            every.append((shown and metric.has_worst, ("worst", _worst(vs, metric))))
     return [column for shown, column in every if shown]
 
 
@@ -143,12 +147,24 @@ def _peak_rss(row: Row) -> str:
     return "" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.0f} MB"
 
 
-def _fidelity(vs: str, metric: str, to_text: Callable[[float], str]) -> Callable[[Row], str]:
+def _fidelity(vs: str, to_text: Callable[[Fidelity], str]) -> Callable[[Row], str]:
     def text(row: Row) -> str:
         fidelity = row.fidelity_to(vs)
-        return "" if fidelity is None else to_text(getattr(fidelity, metric))
+        return "" if fidelity is None else to_text(fidelity)
 
     return text
+
+
+def _psnr(vs: str, statistic: str) -> Callable[[Row], str]:
+    return _fidelity(vs, lambda fidelity: psnr_text(getattr(fidelity, statistic)))
+
+
+def _mean(vs: str, metric: Metric) -> Callable[[Row], str]:
+    return _fidelity(vs, lambda fidelity: metric.text(fidelity.mean(metric)))
+
+
+def _worst(vs: str, metric: Metric) -> Callable[[Row], str]:
+    return _fidelity(vs, lambda fidelity: metric.text(fidelity.worst(metric)))
 
 
 def placement_lines(row: Row) -> list[str]:

@@ -21,6 +21,7 @@ from bokeh_bench.report.console import describe_comparison, footnotes, headings_
 from bokeh_bench.report.plots import distributions, trade_off
 from bokeh_runtime.imaging.photo import FloatImage, from_unit
 from bokeh_runtime.metrics.psnr import psnr_text
+from bokeh_runtime.metrics.registry import all_metrics
 
 AMPLIFICATION = 8
 """Factor by which difference images are amplified to make small errors visible."""
@@ -67,6 +68,11 @@ def write_html(path: Path, report: Report) -> None:
         trade_off=[Markup(svg) for svg in trade_off(done)],
         distributions=[Markup(svg) for svg in distributions(done)],
         gallery=_gallery(done),
+        lower_is_better=", ".join(
+            metric.label
+            for metric in all_metrics()
+            if metric.in_tables and not metric.higher_is_better
+        ),
         amplification=AMPLIFICATION,
     )
     path.write_text(text, encoding="utf-8")

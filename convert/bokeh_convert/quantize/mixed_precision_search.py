@@ -18,7 +18,7 @@ import numpy as np
 from bokeh_convert.graph.cost_model import QUANTIZABLE, Precision, graph_cost
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
-from bokeh_convert.quantize.schemes import quantize_convolutions
+from bokeh_convert.quantize.engine import quantize_convolutions
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage

@@ -1,19 +1,17 @@
-"""Readers of trained models, one module per file format. All return a `FloatModel`."""
+"""Readers of trained models, which return a `FloatModel`; `formats/` has one module per format."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from bokeh_convert.process_state import random_state, require_tensorflow_backend
 from bokeh_convert.sources.float_model import FloatModel
+from bokeh_convert.sources.formats import SourcePath, source_formats
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.sources.other_formats import refuse_other_formats
 from bokeh_runtime.errors import InputError
 
 __all__ = ["FloatModel", "SourceOptions", "read_model"]
-
-_CHECKPOINT_PART = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
 def read_model(path: Path, options: SourceOptions | None = None) -> FloatModel:
@@ -31,49 +29,33 @@ def read_model(path: Path, options: SourceOptions | None = None) -> FloatModel:
     options = options or SourceOptions()
     require_tensorflow_backend()
     with random_state():
-        return _read(path, options)
+        source = SourcePath.at(path)
+        for source_format in source_formats():
+            if source_format.recognizes(source):
+                return source_format.read(path, options)
+        raise _refusal(source)
 
 
-def _read(path: Path, options: SourceOptions) -> FloatModel:
-    prefix = path.with_name(_CHECKPOINT_PART.sub("", path.name)) if path.name else path
+def _refusal(source: SourcePath) -> InputError:
+    """Returns the error that says why nothing can read a source."""
+    path = source.path
     if path.is_dir():
-        return _read_folder(path, options)
-    if (prefix != path or not path.exists()) and prefix.with_name(f"{prefix.name}.index").exists():
-        from bokeh_convert.sources.checkpoint import read_checkpoint
-
-        return read_checkpoint(prefix, options)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty; copy or save it again")
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check its permissions"
-        ) from error
-    # By content and not by suffix, because files are renamed.
-    if start == b"\x89HDF\r\n\x1a\n":
-        from bokeh_convert.sources.hdf5 import read_hdf5
-
-        return read_hdf5(path, options)
-    refuse_other_formats(path, start)
-    if start.startswith(b"PK"):
-        from bokeh_convert.sources.keras3 import read_keras3_zip
-
-        return read_keras3_zip(path, options)
-    raise InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a whole model saved by Keras")
-
-
-def _read_folder(path: Path, options: SourceOptions) -> FloatModel:
-    if (path / "saved_model.pb").exists():
-        from bokeh_convert.sources.saved_model import read_saved_model
-
-        return read_saved_model(path, options)
-    checkpoints = sorted(index.stem for index in path.glob("*.index"))
-    if checkpoints:
-        raise InputError(
-            f"{path}: is a folder of checkpoints; give one of them: {', '.join(checkpoints)}"
+        checkpoints = sorted(index.stem for index in path.glob("*.index"))
+        if checkpoints:
+            return InputError(
+                f"{path}: is a folder of checkpoints; give one of them: {', '.join(checkpoints)}"
+            )
+        return InputError(
+            f"{path}: is a folder without a saved_model.pb; give a SavedModel or a file"
         )
-    raise InputError(f"{path}: is a folder without a saved_model.pb; give a SavedModel or a file")
+    if not path.exists():
+        return InputError(f"{path}: no such file; check the path")
+    if path.stat().st_size == 0:
+        return InputError(f"{path}: the file is empty; copy or save it again")
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        return InputError(f"{path}: cannot be read ({error.strerror}); check its permissions")
+    refuse_other_formats(path, source.start)
+    return InputError(f"{path}: is neither HDF5 (.h5) nor .keras; give a model saved by Keras")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from bokeh_convert.process_state import search_path
+from bokeh_convert.process_state import default_environment, search_path
 from bokeh_runtime.errors import Argument, InputError
 
 
@@ -36,7 +36,7 @@ def load_custom_objects(given: Sequence[str], *, keras_2: bool = False) -> dict[
         module, colon, name = one.rpartition(":")
         option = Argument("custom_objects", [one], one)
         if not colon or not module or not name:
-            raise InputError(option, ": write it as module:NAME or file.py:NAME")
+            raise InputError(option, ": the format is module:NAME or file.py:NAME")
         try:
             with search_path(os.curdir), _tensorflow_keras(keras_2):
                 imported = _import(module)
@@ -89,13 +89,15 @@ def _tensorflow_keras(keras_2: bool) -> Iterator[None]:
             if name == "tensorflow.keras" or name.startswith("tensorflow.keras.")
         ]
 
+    variables = default_environment(TF_USE_LEGACY_KERAS="1")
     folder = str(Path(tf_keras.__file__).parent / "api/_v2")
     other = {name: sys.modules.pop(name) for name in loaded()}
     attribute = tf.__dict__.get("keras")
     tf.__path__.insert(0, folder)
     tf.keras = legacy
     try:
-        yield
+        with variables:
+            yield
     finally:
         tf.keras = attribute
         tf.__path__.remove(folder)

@@ -9,7 +9,8 @@ from pathlib import Path
 from bokeh_runtime.errors import InputError
 
 _ZIP, _PICKLE = b"PK", re.compile(rb"\x80[\x02-\x05]")
-_CHECKPOINT_PART = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+CHECKPOINT_PART = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+"""The ends of the names of a checkpoint's files."""
 _FROM_TORCH = (
     "export it to ONNX with torch.onnx.export, make a SavedModel of that with the package onnx2tf, "
     "and give that folder"
@@ -34,16 +35,17 @@ _BY_SUFFIX = {
 
 
 def refuse_other_formats(path: Path, start: bytes) -> None:
-    """Refuses a file that is no Keras model, and says how to make one of it.
+    """Refuses a file that no format recognizes, and says how to make one of it that can be read.
 
     Args:
         path: The file.
-        start: Its first 8 bytes.
+        start: Its first bytes, at least 8 if it has as many.
 
     Raises:
-        InputError: If it is a model of another kind, which is told by its content or its suffix.
+        InputError: If it is a model of another kind, which is told by its content or its suffix,
+            or an archive.
     """
-    found = _by_content(path, start) or _by_name(path)
+    found = _by_content(path, start) or _by_name(path) or _as_archive(path, start)
     if found is not None:
         raise InputError(f"{path}: {found}")
 
@@ -58,8 +60,8 @@ def _by_content(path: Path, start: bytes) -> str | None:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-        except (zipfile.BadZipFile, OSError):
-            return None  # The reader of .keras files says what is damaged.
+        except (zipfile.BadZipFile, NotImplementedError, OSError):
+            return None  # Its name may say more.
         if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
             return f"is a PyTorch file; {_FROM_TORCH}"
         if names and all(name.endswith(".npy") for name in names):
@@ -75,8 +77,20 @@ def _by_content(path: Path, start: bytes) -> str | None:
 def _by_name(path: Path) -> str | None:
     if path.name in ("saved_model.pb", "saved_model.pbtxt", "keras_metadata.pb"):
         return f"is a part of a SavedModel; give its folder, {path.parent}"
-    part = _CHECKPOINT_PART.search(path.name)
+    part = CHECKPOINT_PART.search(path.name)
     if part:
         prefix = path.name[: part.start()]
         return f"is a part of a checkpoint, and {prefix}.index is not beside it; copy all its parts"
     return _BY_SUFFIX.get(path.suffix.lower())
+
+
+def _as_archive(path: Path, start: bytes) -> str | None:
+    if not start.startswith(_ZIP):
+        return None
+    try:
+        with zipfile.ZipFile(path):
+            return "the archive has no Keras model; give a .keras file"
+    except NotImplementedError as error:
+        return f"the archive cannot be unpacked ({error}); save it again"
+    except (zipfile.BadZipFile, OSError):
+        return "the archive is truncated or damaged; copy it again"

@@ -141,7 +141,7 @@ def _failing_layer(error: BaseException) -> str | None:
         if any(base.__name__ == "Layer" for base in type(own).__mro__) and not hasattr(
             own, "layers"
         ):
-            found = f"{own.name} ({type(own).__name__})"
+            found = f"{getattr(own, 'name', '')} ({type(own).__name__})"
         trace_back = trace_back.tb_next
     return found
 

@@ -89,6 +89,8 @@ def choose_ranges(
 
     def tried(value_range: ValueRange) -> list[_Trial]:
         raw = [run(value_range.from_unit(photo)) for photo in photos]
+        if value_range == inputs[0] and not all(np.isfinite(one).all() for one in raw):
+            raise InputError(f"{name}: the output has NaN or infinity; use a fully trained model")
         return [_trial(value_range, other, photos, raw) for other in outputs]
 
     trials = tried(inputs[0])

@@ -8,9 +8,11 @@ from typing import Any
 
 from bokeh_convert.data.calibration_data import Sample, to_network_input
 from bokeh_convert.options import ConvertOptions
-from bokeh_convert.passes import MERGE_CONVOLUTIONS, PassResult
+from bokeh_convert.passes import MERGE_CONVOLUTIONS
+from bokeh_convert.passes.apply import PassResult
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.activation_calibration import ActivationRanges, measure_ranges
+from bokeh_convert.quantize.engine import quantize
 from bokeh_convert.quantize.fp16_arithmetic import (
     MIN_PSNR_DB,
     allow_fp16_arithmetic,
@@ -24,7 +26,7 @@ from bokeh_convert.quantize.mixed_precision_search import (
     Trial,
     search_mixed_precision,
 )
-from bokeh_convert.quantize.schemes import SCHEMES, Scheme, quantize
+from bokeh_convert.quantize.schemes import SCHEMES, Scheme
 from bokeh_convert.report import empty_psnr_summary, psnr_summary
 from bokeh_convert.sources.float_model import SizedModel
 from bokeh_convert.stages.lower import Lowered
@@ -100,14 +102,14 @@ def quantize_file(
         InputError: If the scheme does not support an operator of the model.
     """
     scheme = SCHEMES[name]
-    steps.begin(f"writing {name}" if name == "float32" else f"quantizing to {name}")
+    steps.begin(f"quantizing to {name}" if scheme.quantizes else f"writing {name}")
     with steps.timed("quantize_s"):
         if scheme.mixed_precision:
             return _search(scheme, rewritten, options, steps)
         if scheme.needs_calibration:
             return _quantize_calibrated(scheme, rewritten.lowered, ranges, options)
         content = quantize(rewritten.content, scheme)
-        if name != "float16":
+        if not scheme.fp16_arithmetic:
             return Quantized(scheme, content, rewritten.passes)
         source = rewritten.lowered.source
         content, summary = _decide_fp16_arithmetic(content, source, options, steps)

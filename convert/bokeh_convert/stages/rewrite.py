@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bokeh_convert.options import ConvertOptions
-from bokeh_convert.passes import FOR_EVERY_SCHEME, PassResult, apply_passes
+from bokeh_convert.passes import FOR_EVERY_SCHEME
+from bokeh_convert.passes.apply import PassResult, apply_passes
 from bokeh_convert.stages.lower import Lowered
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bokeh_convert.graph.op_inventory import multiply_accumulates
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
-from bokeh_convert.quantize.int16_emulation import EMULATE_ABOVE_MACS
+from bokeh_convert.quantize.int16_emulation import EMULATE_ABOVE_MACS, emulate_int16
 from bokeh_convert.stages.quantize import Quantized
 from bokeh_convert.stages.read import Source
 from bokeh_convert.verify.verification import InvalidOutputError, verify
@@ -44,8 +44,8 @@ def verify_file(
     scheme, content = quantized.scheme, quantized.content
     steps.next(f"verifying {scheme.name}")
     emulated = False
-    if scheme.emulate and multiply_accumulates(content) > EMULATE_ABOVE_MACS:
-        emulated, content = True, scheme.emulate(content)
+    if scheme.int16_emulation and multiply_accumulates(content) > EMULATE_ABOVE_MACS:
+        emulated, content = True, emulate_int16(content)
     try:
         with steps.timed("verify_s"):
             fidelity, outputs = verify(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
 from bokeh_runtime.metrics.psnr import psnr_text
+from bokeh_runtime.metrics.registry import conversion_metrics
 from bokeh_runtime.tflite.reference_pack import Reference
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
@@ -24,6 +25,8 @@ _MIN_CONTRAST = 1 / 255
 @dataclass(frozen=True)
 class FidelityLimits:
     """Lower limits on the PSNR against the full model, in dB; None for no limit.
+
+    Limits that a metric sets itself (`bokeh_runtime.metrics.registry.Metric.limit`) apply as well.
 
     Attributes:
         psnr_db: Limit on the mean PSNR over the photos whose outputs differ, and on the PSNR of
@@ -47,7 +50,18 @@ class FidelityLimits:
             # Not `decibels < limit`, which NaN would pass.
             if limit is not None and not decibels >= limit
         ]
-        return "; ".join(missed) or None
+        return "; ".join([*missed, *_beyond_metric_limits(fidelity)]) or None
+
+
+def _beyond_metric_limits(fidelity: Fidelity) -> Iterator[str]:
+    """Yields which metrics miss the limits that they set themselves."""
+    for metric in conversion_metrics():
+        value = None if metric.limit is None else fidelity.worst(metric)
+        if value is not None and not metric.meets_limit(value):
+            yield (
+                f"{metric.label} {metric.text(value)} of the worst photo is "
+                f"{'below' if metric.higher_is_better else 'above'} {metric.text(metric.limit)}"
+            )
 
 
 class InvalidOutputError(Exception):
@@ -116,6 +130,7 @@ def verify(
         InvalidOutputError: If an output has NaN or infinity, or is constant.
     """
     model = TfliteModel(content, threads=threads, ranges=ranges)
+    metrics = conversion_metrics()
     images, outputs = [], []
     for name, pixels, expected in zip(
         reference.names, reference.inputs, reference.outputs, strict=True
@@ -125,7 +140,7 @@ def verify(
         if defect:
             raise InvalidOutputError(f"the output for {name} {defect}")
         clipped = np.clip(output, 0, 1)
-        images.append(compare(name, clipped, expected, border_px=0))
+        images.append(compare(name, clipped, expected, border_px=0, metrics=metrics))
         outputs.append(clipped)
         on_photo()
     return Fidelity(images), outputs

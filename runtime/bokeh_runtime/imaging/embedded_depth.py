@@ -94,6 +94,7 @@ def read_embedded_depth(path: Path, photo: Photo) -> DepthMap:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    remedy = ("give another depth map with ", Argument("depth"))
     try:
         max_pixels = max(_MAX_PIXELS, photo.pixels.shape[0] * photo.pixels.shape[1])
         is_jpeg = content.startswith(b"\xff\xd8")
@@ -104,13 +105,14 @@ def read_embedded_depth(path: Path, photo: Photo) -> DepthMap:
                 depth = DepthMap(np.ascontiguousarray(turned), depth.notes)
             return align_to_photo(depth, photo)
     except InputError as error:
-        remedy = ("give another depth map with ", Argument("depth"))
         raise InputError(f"{path}: embedded depth map: ", error, remedy=remedy) from error
     except MemoryError as error:
-        raise InputError(f"{path}: embedded depth map: not enough memory for it") from error
+        raise InputError(
+            f"{path}: embedded depth map: not enough memory for it", remedy=remedy
+        ) from error
     except Exception as error:  # a decoder may raise any error for a damaged file
         cause = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: embedded depth map: damaged ({cause})") from error
+        raise InputError(f"{path}: embedded depth map: damaged ({cause})", remedy=remedy) from error
     raise InputError(
         f"{path}: has no embedded depth map",
         remedy=("give a depth map with ", Argument("depth")),

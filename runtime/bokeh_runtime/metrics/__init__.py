@@ -1,4 +1,5 @@
 """Image quality metrics: one module per metric, and `fidelity` to compute them together.
 
-SSIM and FLIP need packages that are not dependencies of the runtime. They are imported on use.
+A module with a `METRIC` is found by itself; see `registry`. SSIM and FLIP need packages that are
+not dependencies of the runtime. They are imported on use.
 """

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bokeh_runtime.imaging.photo import FloatImage
-from bokeh_runtime.metrics.flip import flip
-from bokeh_runtime.metrics.ms_ssim import MIN_SIDE_PX, ms_ssim
 from bokeh_runtime.metrics.psnr import PsnrStatistics, PsnrSummary, psnr, summarize_psnr
-from bokeh_runtime.metrics.ssim import WINDOW_PX, ssim
+from bokeh_runtime.metrics.registry import Metric
+from bokeh_runtime.metrics.ssim import WINDOW_PX
 
 PROTOCOLS = {"full": 0, "paper": 32}
 """Border in pixels that is cropped from each side; `paper` is that of Ignatov et al., 2020."""
+_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class ImageFidelity:
     Attributes:
         name: Name of the image.
         psnr_db: PSNR in dB with peak 1.0; infinity if the images are identical.
-        ssim: See `bokeh_runtime.metrics.ssim`.
         max_abs_error: Largest absolute difference of any value.
+        values: Of each metric by its key, such as "ssim"; None if the image is too small for it.
     """
 
     name: str
     psnr_db: float
-    ssim: float
     max_abs_error: float
+    values: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Fidelity(PsnrStatistics):
     """Fidelity of several images to their references.
 
     Attributes:
-        images: Fidelity of each image, at least one.
+        images: Fidelity of each image, at least one; all with the same metrics.
         vs: Kind of the references: "full_model" or "ground_truth".
         protocol: A key of `PROTOCOLS`.
     """
@@ -53,43 +53,45 @@ class Fidelity(PsnrStatistics):
     def psnr(self) -> PsnrSummary:
         return summarize_psnr([image.psnr_db for image in self.images])
 
-    @property
-    def ssim_mean(self) -> float:
-        return statistics.fmean(image.ssim for image in self.images)
+    def mean(self, metric: Metric) -> float | None:
+        """Returns the mean of a metric over the images; None if one is too small for it.
 
-
-@dataclass(frozen=True)
-class PerceptualImageFidelity(ImageFidelity):
-    """An `ImageFidelity` with perceptual metrics, which take more time.
-
-    Attributes:
-        ms_ssim: See `bokeh_runtime.metrics.ms_ssim`; None if the image is too small for it.
-        flip: See `bokeh_runtime.metrics.flip`.
-    """
-
-    ms_ssim: float | None
-    flip: float
-
-
-@dataclass(frozen=True)
-class PerceptualFidelity(Fidelity):
-    """A `Fidelity` with perceptual metrics."""
-
-    images: Sequence[PerceptualImageFidelity]
-
-    @property
-    def ms_ssim_mean(self) -> float | None:
-        """Mean over the images; None if an image is too small for it."""
-        values = [image.ms_ssim for image in self.images if image.ms_ssim is not None]
+        Raises:
+            KeyError: If the metric was not computed.
+        """
+        values = self._values(metric)
         return statistics.fmean(values) if len(values) == len(self.images) else None
 
-    @property
-    def flip_mean(self) -> float:
-        return statistics.fmean(image.flip for image in self.images)
+    def worst(self, metric: Metric) -> float | None:
+        """Returns the value of the worst image; None if one is too small for the metric.
+
+        Raises:
+            KeyError: If the metric was not computed.
+        """
+        values = self._values(metric)
+        return metric.worst(values) if len(values) == len(self.images) else None
+
+    def figures(self, metrics: Sequence[Metric]) -> dict[str, float | None]:
+        """Returns the means, and the worst values that are shown, under their keys in JSON."""
+        found = {}
+        for metric in metrics:
+            found[f"{metric.key}_mean"] = _rounded(self.mean(metric))
+            if metric.has_worst:
+                found[f"{metric.key}_worst"] = _rounded(self.worst(metric))
+        return found
+
+    def _values(self, metric: Metric) -> list[float]:
+        values = [image.values[metric.key] for image in self.images]
+        return [value for value in values if value is not None]
 
 
 def compare(
-    name: str, image: FloatImage, reference: FloatImage, *, border_px: int
+    name: str,
+    image: FloatImage,
+    reference: FloatImage,
+    *,
+    border_px: int,
+    metrics: Sequence[Metric],
 ) -> ImageFidelity:
     """Measures the fidelity of an image to a reference.
 
@@ -98,37 +100,17 @@ def compare(
         image: float [height, width, 3] in [0, 1].
         reference: The reference, of the same shape and range.
         border_px: Border in pixels that is cropped from each side.
+        metrics: What to compute besides the PSNR.
 
     Raises:
-        InputError: If scikit-image is not installed.
+        InputError: If a package that a metric needs is not installed.
         ValueError: If the shapes differ, or the cropped image is smaller than SSIM's window.
     """
     psnr_db = psnr(image, reference, border_px=border_px)
     inner, inner_reference = _cropped(image, border_px), _cropped(reference, border_px)
     largest = float(np.max(np.abs(inner - inner_reference)))
-    return ImageFidelity(name, psnr_db, ssim(inner, inner_reference), largest)
-
-
-def compare_perceptually(
-    name: str, image: FloatImage, reference: FloatImage, *, border_px: int
-) -> PerceptualImageFidelity:
-    """Measures the fidelity of an image with perceptual metrics; see `compare` for the arguments.
-
-    Raises:
-        InputError: If scikit-image or flip-evaluator is not installed.
-        ValueError: If the shapes differ, or the cropped image is smaller than SSIM's window.
-    """
-    base = compare(name, image, reference, border_px=border_px)
-    inner, inner_reference = _cropped(image, border_px), _cropped(reference, border_px)
-    large = min(inner.shape[:2]) >= MIN_SIDE_PX
-    return PerceptualImageFidelity(
-        name,
-        base.psnr_db,
-        base.ssim,
-        base.max_abs_error,
-        ms_ssim(inner, inner_reference) if large else None,
-        flip(inner, inner_reference),
-    )
+    values = {metric.key: metric.compute(inner, inner_reference) for metric in metrics}
+    return ImageFidelity(name, psnr_db, largest, values)
 
 
 def protocols_for(height: int, width: int) -> list[str]:
@@ -141,6 +123,10 @@ def protocols_for(height: int, width: int) -> list[str]:
     return [
         name for name, border in PROTOCOLS.items() if min(height, width) - 2 * border >= WINDOW_PX
     ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def _cropped(image: FloatImage, border_px: int) -> FloatImage:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.metrics.registry import Metric
 
 
 def flip(image: FloatImage, reference: FloatImage) -> float:
@@ -29,11 +29,14 @@ def flip(image: FloatImage, reference: FloatImage) -> float:
     try:
         import flip_evaluator
     except ImportError as error:
-        raise InputError(
-            "FLIP: flip-evaluator is not installed; run: pip install 'bokeh-tflite[bench]'"
-        ) from error
+        raise METRIC.missing("flip-evaluator") from error
     reference_float, image_float = (
         np.ascontiguousarray(array, np.float32) for array in (reference, image)
     )
     _, mean, _ = flip_evaluator.evaluate(reference_float, image_float, "LDR", applyMagma=False)
     return float(mean)
+
+
+METRIC = Metric(
+    "flip", "FLIP", flip, higher_is_better=False, extra="bench", in_conversions=False, order=2
+)

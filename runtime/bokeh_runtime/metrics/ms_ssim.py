@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.metrics.registry import Metric
 from bokeh_runtime.metrics.ssim import SIGMA, WINDOW_PX
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -69,3 +70,18 @@ def _halved(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     even = image[:height, :width]
     quarters = even.reshape(height // 2, 2, width // 2, 2, -1)
     return np.asarray(quarters.mean(axis=(1, 3)), np.float64)
+
+
+def _if_large(image: FloatImage, reference: FloatImage) -> float | None:
+    return ms_ssim(image, reference) if min(image.shape[:2]) >= MIN_SIDE_PX else None
+
+
+METRIC = Metric(
+    "ms_ssim",
+    "MS-SSIM",
+    _if_large,
+    higher_is_better=True,
+    in_conversions=False,
+    in_tables=False,
+    order=1,
+)

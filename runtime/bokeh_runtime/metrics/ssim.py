@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.metrics.registry import Metric
 
 WINDOW_PX, SIGMA = 11, 1.5
 
@@ -27,9 +27,7 @@ def ssim(image: FloatImage, reference: FloatImage) -> float:
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
-        raise InputError(
-            "SSIM: scikit-image is not installed; run: pip install 'bokeh-tflite[bench]'"
-        ) from error
+        raise METRIC.missing("scikit-image") from error
     return float(
         structural_similarity(
             image,
@@ -41,3 +39,8 @@ def ssim(image: FloatImage, reference: FloatImage) -> float:
             use_sample_covariance=False,
         )
     )
+
+
+METRIC = Metric(
+    "ssim", "SSIM", ssim, higher_is_better=True, extra="bench", in_metadata=True, order=0
+)

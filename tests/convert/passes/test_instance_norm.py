@@ -12,7 +12,7 @@ from bokeh_convert.graph.numpy_evaluator import evaluate
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.passes.instance_norm import find_instance_norms, rewrite_instance_norm
-from bokeh_convert.quantize.schemes import quantize_convolutions
+from bokeh_convert.quantize.engine import quantize_convolutions
 from bokeh_runtime import TfliteModel
 
 CHANNELS = 4

@@ -12,7 +12,7 @@ from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
-from bokeh_convert.quantize.mixed_precision_search import Budget, search
+from bokeh_convert.quantize.mixed_precision_search import SearchConstraints, search_mixed_precision
 from bokeh_convert.sources import read_model
 from bokeh_runtime import TfliteModel
 
@@ -99,8 +99,10 @@ def test_nothing_of_the_old_filters_stays_in_the_file(tmp_path: Path) -> None:
 def test_without_the_pass_the_same_plan_costs_more(tmp_path: Path, rng) -> None:
     content = lowered(tmp_path, *branches(3, 5, 7, 9))
     photos = [rng.random((32, 64, 3), dtype=np.float32)]
+    limits = SearchConstraints(0)
     with_it, without = (
-        search(content, photos, Budget(0), merge=merge, threads=1).chosen for merge in (True, False)
+        search_mixed_precision(content, photos, limits, merge=merge, threads=1).chosen
+        for merge in (True, False)
     )
     assert with_it.cost_ratio < 0.8 * without.cost_ratio
     assert with_it.psnr_db_mean == pytest.approx(without.psnr_db_mean, abs=3)

@@ -153,7 +153,7 @@ def test_a_module_that_imports_tensorflow_keras_fits_a_keras_2_file(
     ("given", "message"),
     [
         ("nothere.py:Twice", "no such file"),
-        ("Twice", "write it as module:NAME or file.py:NAME"),
+        ("Twice", "the format is module:NAME or file.py:NAME"),
         ("json:Twice", "json has no Twice"),
     ],
 )

@@ -98,7 +98,6 @@ def test_two_ranges_that_fit_are_asked_for() -> None:
     [
         (np.zeros_like, "nearly constant"),
         (lambda x: np.full_like(x, 0.5), "nearly constant"),
-        (lambda x: np.full_like(x, np.nan), "nearly constant"),
         (lambda x: 0.4 + x * np.float32(0.01), "nearly constant"),
         (lambda x: rng.random(x.shape, np.float32), "unrelated to the photo"),
     ],
@@ -109,6 +108,11 @@ def test_an_output_that_does_not_follow_the_photo_is_an_error(
     with pytest.raises(InputError, match=f"{fault}.*input_range") as caught:
         choose(run, output_evidence=Evidence(UNIT, "it ends in sigmoid"))
     assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_is_not_finite_is_an_error() -> None:
+    with pytest.raises(InputError, match="the output has NaN or infinity"):
+        choose(lambda x: np.full_like(x, np.nan))
 
 
 def test_ranges_that_the_user_gave_are_taken_with_a_warning() -> None:

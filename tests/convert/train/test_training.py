@@ -183,7 +183,7 @@ def test_a_folder_is_trained_in_by_one_run_alone(dataset: Path, tmp_path: Path) 
     pairs = find_pairs(dataset, "train")
 
     def second(step: int, loss: float) -> None:
-        with pytest.raises(InputError, match="another run is at work there"):
+        with pytest.raises(InputError, match="in use by another run"):
             train(replace(CONFIG, steps=1), pairs, tmp_path)
 
     train(replace(CONFIG, steps=1), pairs, tmp_path, on_step=second)

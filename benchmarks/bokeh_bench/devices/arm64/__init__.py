@@ -4,3 +4,36 @@ LiteRT's aarch64 build runs in QEMU's user mode as on a Cortex-A76. Outputs are 
 kernels as on a phone, and instructions can be counted. Times under QEMU are meaningless and are not
 reported.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bokeh_bench.devices import Device
+
+if TYPE_CHECKING:
+    from bokeh_bench.measure.references import FullModelReferences
+    from bokeh_bench.measure.rows import Report
+    from bokeh_bench.options import Options
+
+
+def _measure(
+    options: Options,
+    report: Report,
+    full_model: FullModelReferences,
+    progress: Callable[[str], None],
+) -> Iterator[Report]:
+    from bokeh_bench.devices.arm64.rows import measure_arm64
+
+    for row in measure_arm64(options.model_paths, full_model, progress, seconds=options.timeout):
+        report = replace(report, rows=[*report.rows, row])
+        yield report
+
+
+DEVICE = Device(
+    "arm64",
+    "a phone's CPU kernels under QEMU: fidelity and instructions, no latency",
+    _measure,
+)

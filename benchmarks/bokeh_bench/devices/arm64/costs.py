@@ -11,7 +11,7 @@ import numpy as np
 from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.report.tables import markdown_table
 from bokeh_convert.graph.cost_model import TILE, Precision, convolution_cost
-from bokeh_convert.quantize.schemes import quantize_convolutions
+from bokeh_convert.quantize.engine import quantize_convolutions
 
 _SMALL, _LARGE = (16, 24), (64, 96)
 # Kernel size, input channels, output channels and image size, as in PyNET at several widths.

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench import child_process
-from bokeh_bench.devices.adb import Adb
-from bokeh_bench.devices.phone_answer import read_answer
+from bokeh_bench.devices.android.adb import Adb
+from bokeh_bench.devices.android.phone_answer import read_answer
 from bokeh_bench.measure.cases import (
     WARM_UP_SECONDS,
     BenchmarkCase,
