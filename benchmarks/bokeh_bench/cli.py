@@ -87,13 +87,18 @@ class _BenchOrStudy(click.Command):
     help="Trained model to run for the reference outputs, instead of a reference pack. Needs the "
     "extra `convert`.",
 )
-@click.option("--photos", metavar="DIR", type=PATH, help="Folder of photos to run --source on.")
+@click.option(
+    "--photos",
+    metavar="DIR",
+    type=PATH,
+    help="Folder of photos to run --source on; subfolders are read too.",
+)
 @click.option(
     "--dataset",
     metavar="DIR",
     type=PATH,
-    help="Ground truth to compare with as well: a folder in EBB!'s layout (test/), or of sharp "
-    "photos with --targets.",
+    help="Ground truth to compare with as well: a folder in EBB!'s layout (test/, or the folders "
+    "original/ and bokeh/ directly), or of sharp photos with --targets.",
 )
 @click.option(
     "--targets",

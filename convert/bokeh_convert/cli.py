@@ -69,9 +69,10 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--representative-dataset",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of photos of any size for calibration and verification; each photo is used for "
-    "only one of them. A model with depth input needs a depth PNG of the same name for each photo. "
-    "By default, a few photos that ship with the package.",
+    help="Folder of photos of any size for calibration and verification, with subfolders; each "
+    "photo is used for only one of them. A model with depth input needs a depth map for each "
+    "photo: original_depth/N.png for original/N.jpg, or a PNG of the same name beside it. By "
+    "default, a few photos that ship with the package.",
 )
 @click.option(
     "--samples",

@@ -95,8 +95,10 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
     "--depth",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Depth map for a model with a depth input: 8 or 16 bits or PFM, of any size, near is "
-    "bright. For a folder of photos, a folder of depth maps with the same names.",
+    help="Depth map for a model with a depth input: an image with 8 or 16 bits, float TIFF, NPY or "
+    "PFM, of any size, near is bright. For a folder of photos, a folder of depth maps with the "
+    "same names. `embedded` uses the depth map that is stored in the photo.  [default: one named "
+    "after the photo, if the model needs it]",
 )
 @click.option(
     "--depth-model",
@@ -112,7 +114,9 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
     help="Value range or normalization of the depth network's input.",
 )
 @click.option(
-    "--far-is-bright", is_flag=True, help="The depth network outputs depth, not inverse depth."
+    "--far-is-bright",
+    is_flag=True,
+    help="The depth map files or the depth network give depth, not inverse depth: far is bright.",
 )
 @click.option(
     "--strength",
@@ -175,7 +179,7 @@ def main(
         photo,
         output,
         depth,
-        RenderOptions(strength, network_resolution, compare, quality),
+        RenderOptions(strength, network_resolution, compare, quality, far_is_bright),
         open_model=lambda: BokehModel.open(
             model,
             delegate,

@@ -13,7 +13,8 @@ import numpy as np
 from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import open_depth
+from bokeh_runtime.imaging.depth import DepthMap, read_depth_of_photo
+from bokeh_runtime.imaging.embedded_depth import read_embedded_depth
 from bokeh_runtime.imaging.photo import (
     FloatImage,
     Photo,
@@ -24,7 +25,7 @@ from bokeh_runtime.imaging.photo import (
 )
 from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.model import BokehModel
-from bokeh_runtime.render_jobs import Job, comparison_path
+from bokeh_runtime.render_jobs import EMBEDDED, Job, comparison_path
 
 _COMPARISON_HEIGHT_PX, _COMPARISON_GAP_PX = 1080, 8
 
@@ -38,12 +39,15 @@ class RenderOptions:
         network_resolution: Whether to write the network's output at its own resolution.
         compare: Whether to write a side-by-side picture of photo and result, too.
         quality: Encoder quality of JPEG, WebP, AVIF and HEIC, 1 to 100.
+        far_is_bright: Whether depth map files store depth, so that far is bright. Depth maps in
+            photos say which is which themselves.
     """
 
     strength: float = 1.0
     network_resolution: bool = False
     compare: bool = False
     quality: int = 95
+    far_is_bright: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class RenderedFile:
         timings: Duration of each stage in milliseconds: `decode_ms`, `prepare_ms`, `infer_ms`,
             `fuse_ms`, `encode_ms`.
         placement: Where the network ran.
-        notes: Notes about the photo; see `Photo.notes`.
+        notes: Notes about the photo and its depth map; see `Photo.notes`.
     """
 
     photo: Path
@@ -72,6 +76,7 @@ class RenderedFile:
 class _DecodedPhoto:
     photo: Photo
     depth: FloatImage | None
+    notes: tuple[str, ...]
     decode_ms: float
 
 
@@ -84,7 +89,7 @@ def render_file(
         InputError: If the photo cannot be read, or the result cannot be written.
         HardwareError: If the delegate fails.
     """
-    return _render_decoded(model, job, _decode(job), options, depth_model)
+    return _render_decoded(model, job, _decode(job, options), options, depth_model)
 
 
 def render_files(
@@ -101,14 +106,14 @@ def render_files(
         For each job, in order, the rendered file, or the error if it failed.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="decoder") as decoder:
-        pending = [decoder.submit(_decode, job) for job in jobs[:1]]
+        pending = [decoder.submit(_decode, job, options) for job in jobs[:1]]
         for i, job in enumerate(jobs):
             decoding = pending.pop()
             try:
                 decoded = decoding.result()
             except InputError as error:
                 decoded, failure = None, error
-            pending = [decoder.submit(_decode, later) for later in jobs[i + 1 : i + 2]]
+            pending = [decoder.submit(_decode, later, options) for later in jobs[i + 1 : i + 2]]
             if decoded is None:
                 yield failure
                 continue
@@ -118,11 +123,25 @@ def render_files(
                 yield error
 
 
-def _decode(job: Job) -> _DecodedPhoto:
+def _decode(job: Job, options: RenderOptions) -> _DecodedPhoto:
     start = time.perf_counter()
     photo = read_photo(job.photo)
-    depth = None if job.depth is None else open_depth(job.depth)
-    return _DecodedPhoto(photo, depth, (time.perf_counter() - start) * 1000)
+    depth = None if job.depth is None else _read_depth(job.photo, job.depth, photo, options)
+    notes = photo.notes if depth is None else (*photo.notes, *_depth_notes(depth, options))
+    values = None if depth is None else depth.values
+    return _DecodedPhoto(photo, values, notes, (time.perf_counter() - start) * 1000)
+
+
+def _read_depth(path: Path, depth: Path, photo: Photo, options: RenderOptions) -> DepthMap:
+    if depth == EMBEDDED:
+        return read_embedded_depth(path, photo)
+    return read_depth_of_photo(depth, photo, far_is_bright=options.far_is_bright)
+
+
+def _depth_notes(depth: DepthMap, options: RenderOptions) -> Iterator[str]:
+    for index, note in enumerate(depth.notes):
+        is_hint = depth.is_probably_metric and index == 0 and not options.far_is_bright
+        yield f"depth map: {note}{'; give --far-is-bright' if is_hint else ''}"
 
 
 def _render_decoded(
@@ -161,7 +180,7 @@ def _render_decoded(
         width=width,
         timings=timings,
         placement=rendering.placement,
-        notes=(*photo.notes, *rendering.notes),
+        notes=(*decoded.notes, *rendering.notes),
     )
 
 

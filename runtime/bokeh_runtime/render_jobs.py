@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bokeh_runtime.errors import Argument, InputError
-from bokeh_runtime.imaging.depth import DEPTH_SUFFIXES
+from bokeh_runtime.imaging.depth_lookup import depth_map_in
 from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.photo import can_write
 
 COMPARISON_SUFFIX = ".compare.jpg"
+EMBEDDED = Path("embedded")
+"""In place of the path of a depth map: the one that is stored in the photo."""
 _OTHER_OUTPUT = ("choose another ", Argument("output"))
 
 
 @dataclass(frozen=True)
 class Job:
-    """Paths of a photo, of its result, and of its depth map if that is in a file."""
+    """Paths of a photo, of its result, and of its depth map.
+
+    Attributes:
+        photo, output: Paths of the photo and of the result.
+        depth: The depth map's file; `EMBEDDED` for the one in the photo; None if there is none.
+    """
 
     photo: Path
     output: Path
@@ -32,7 +39,8 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
         photo: A photo or a folder of photos.
         output: Path of the result, or a folder for it. For a folder of photos it must be a folder,
             which is created if it does not exist. None writes `NAME.bokeh.jpg` next to the photo.
-        depth: The depth map. For a folder of photos, a folder of depth maps with the same names.
+        depth: The depth map; `EMBEDDED` for the one that is stored in the photo. For a folder of
+            photos, a folder of depth maps with the same names and subfolders, or `EMBEDDED`.
 
     Raises:
         InputError: If the photo does not exist, or a result cannot be written to its path.
@@ -50,7 +58,7 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
             f"{photo}: is a folder",
             remedy=("give the folder for the results with ", Argument("output")),
         )
-    if depth is not None and not depth.is_dir():
+    if depth is not None and depth != EMBEDDED and not depth.is_dir():
         raise InputError(f"{depth}: not a folder; give a folder with a depth map for each photo")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is not a folder", remedy=_OTHER_OUTPUT)
@@ -58,7 +66,8 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
         raise InputError(f"{output}: is the folder of the photos", remedy=_OTHER_OUTPUT)
     jobs, notes = jobs_for_folder(photo, output, depth)
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        for folder in dict.fromkeys((output, *(job.output.parent for job in jobs))):
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"{output}: cannot be created ({error.strerror})", remedy=_OTHER_OUTPUT
@@ -68,27 +77,30 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
 
 
 def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[list[Job], list[str]]:
-    """Returns a job for each photo of a folder, sorted by name, and notes for the user.
+    """Returns a job for each photo of a folder and its subfolders, and notes for the user.
 
-    Depth maps and masks among the photos are skipped; see `list_photos`.
+    The results have the same subfolders. Depth maps, masks and other files among the photos are
+    skipped; see `list_photos`. So are the output folder and the folder of depth maps, if they are
+    subfolders.
 
     Raises:
         InputError: If the folder has no photo, or two results would have the same name.
     """
-    found = list_photos(folder)
+    found = list_photos(folder, exclude=[output] if depth is None else [output, depth])
     photos = [path for path in found.photos if not path.name.endswith(COMPARISON_SUFFIX)]
     if not photos:
         raise InputError(
             f"{folder}: has no photos; give a folder of JPEG, PNG, WebP, AVIF or TIFF files"
         )
-    named: dict[str, Path] = {}
+    named: dict[Path, Path] = {}
     for photo in photos:
-        earlier = named.setdefault(result_name(photo), photo)
+        subfolder = photo.parent.relative_to(folder)
+        earlier = named.setdefault(output / subfolder / result_name(photo), photo)
         if earlier != photo:
             raise InputError(
                 f"{photo}: its result would have the name of {earlier.name}'s; rename one of them"
             )
-    jobs = [Job(photo, output / name, _depth_of(photo, depth)) for name, photo in named.items()]
+    jobs = [Job(photo, path, _depth_of(photo, folder, depth)) for path, photo in named.items()]
     return jobs, found.notes
 
 
@@ -100,7 +112,7 @@ def check_case_collisions(jobs: Sequence[Job]) -> None:
     """
     named: dict[str, Job] = {}
     for job in jobs:
-        earlier = named.setdefault(job.output.name.casefold(), job)
+        earlier = named.setdefault(str(job.output).casefold(), job)
         if earlier != job and not _is_case_sensitive(job.output.parent):
             raise InputError(
                 f"{job.photo}: {job.output.parent} ignores case, so its result would replace "
@@ -143,10 +155,8 @@ def _is_case_sensitive(folder: Path) -> bool:
         return not path.with_name(path.name.upper()).exists()
 
 
-def _depth_of(photo: Path, folder: Path | None) -> Path | None:
-    if folder is None:
-        return None
-    candidates = [folder / f"{photo.stem}{suffix}" for suffix in DEPTH_SUFFIXES]
-    existing = (path for path in candidates if path.is_file() and path != photo)
+def _depth_of(photo: Path, photos: Path, depth: Path | None) -> Path | None:
+    if depth is None or depth == EMBEDDED:
+        return depth
     # A missing map is reported when its photo is rendered, so that the others are rendered too.
-    return next(existing, candidates[0])
+    return depth_map_in(depth, photo, photos)

@@ -14,11 +14,12 @@ from typing import Any
 from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.folder_walk import RENDER_RECORD
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
-from bokeh_runtime.render_jobs import Job, comparison_path
+from bokeh_runtime.render_jobs import EMBEDDED, Job, comparison_path
 
-RECORD = ".bokeh-render.json"
+RECORD = RENDER_RECORD
 SCHEMA = "bokeh-tflite/render-record/2"
 _SCHEMA_PREFIX = SCHEMA.rpartition("/")[0]
 _SAVE_EVERY_S = 1.0
@@ -58,7 +59,7 @@ class RenderRecord:
         """Returns the jobs whose results are missing or not up to date.
 
         Args:
-            jobs: Jobs whose results are in this folder.
+            jobs: Jobs whose results are in this folder or its subfolders.
             provenance: For each job, what its result would be rendered from now.
 
         Returns:
@@ -75,7 +76,7 @@ class RenderRecord:
 
     def add(self, job: Job, provenance: Provenance) -> None:
         """Adds a result that was written. Saves the record if that was not done recently."""
-        self._added[job.output.name] = {**provenance, "output": _file_stamp(job.output)}
+        self._added[self._name(job)] = {**provenance, "output": _file_stamp(job.output)}
         # Saving writes the whole record, so a large record is saved less often.
         if time.monotonic() - self._last_saved_s > max(_SAVE_EVERY_S, 20 * self._save_duration_s):
             self.save()
@@ -97,9 +98,13 @@ class RenderRecord:
         self._last_saved_s = time.monotonic()
         self._save_duration_s = self._last_saved_s - start
 
+    def _name(self, job: Job) -> str:
+        """Returns the key of a result: its path in the folder, with slashes on any system."""
+        return job.output.relative_to(self._folder).as_posix()
+
     def _rerender_reason(self, job: Job, provenance: Provenance) -> str:
         """Returns why an existing result is not up to date; "" if it is."""
-        entry = self._entries.get(job.output.name)
+        entry = self._entries.get(self._name(job))
         if not isinstance(entry, dict):
             return self._missing_reason
         if entry.get("output") != _file_stamp(job.output):
@@ -119,11 +124,10 @@ def result_provenance(
 ) -> dict[str, Any]:
     """Returns everything that determines the pixels of a job's result, as JSON."""
     placement = model.placement
-    depth = depth_model.identity if depth_model else None
     provenance: dict[str, Any] = {
         "photo": _file_stamp(job.photo),
         "model": model.sha256,
-        "depth": _file_stamp(job.depth) if job.depth is not None else depth,
+        "depth": _depth_provenance(job, options, depth_model),
         "options": {
             "strength": options.strength,
             "network_resolution": options.network_resolution,
@@ -154,6 +158,17 @@ def _graph_options(model: BokehModel) -> dict[str, str]:
     if model.metadata is None:
         chosen["size"] = f"{model.input_shape[0]}x{model.input_shape[1]}"
     return chosen
+
+
+def _depth_provenance(
+    job: Job, options: RenderOptions, depth_model: DepthModel | None
+) -> Mapping[str, Any] | str | None:
+    if job.depth is None:
+        return depth_model.identity if depth_model else None
+    if job.depth == EMBEDDED:
+        return str(EMBEDDED)
+    stamp = _file_stamp(job.depth)
+    return {**stamp, "far_is_bright": True} if stamp and options.far_is_bright else stamp
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any], str]:

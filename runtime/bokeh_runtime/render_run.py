@@ -17,6 +17,7 @@ from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, render_files
+from bokeh_runtime.render_depth import find_depth_maps
 from bokeh_runtime.render_jobs import Job, find_jobs
 from bokeh_runtime.render_record import RenderRecord, result_provenance
 
@@ -90,8 +91,12 @@ def render_photos(
             if depth_model is not None:
                 opened.callback(depth_model.close)
         check()
-        if jobs:  # checked once, before the first photo of a folder
-            _check_depth(model, given=depth_model is not None or jobs[0].depth is not None)
+        is_given = depth_model is not None or request.depth is not None
+        if model.takes_depth and not is_given:
+            jobs, found = find_depth_maps(jobs, model)
+            notes = [*notes, *found]
+        else:  # checked once, before the first photo of a folder
+            model.check_depth(given=is_given)
         notes = [*notes, *model.notes]
         for note in notes:
             click.echo(f"note: {note}", file=console.file)
@@ -105,15 +110,6 @@ def render_photos(
     return _report(model, notes, outcome)
 
 
-def _check_depth(model: BokehModel, *, given: bool) -> None:
-    if model.takes_depth and not given:  # the command has two options for it
-        raise InputError(
-            f"{model.path}: needs a depth map",
-            remedy=("give ", Argument("depth"), " or ", Argument("depth_model")),
-        )
-    model.check_depth(given=given)
-
-
 def _render_folder(
     request: RenderRequest,
     jobs: Sequence[Job],
@@ -123,7 +119,8 @@ def _render_folder(
     check: Callable[[], None],
 ) -> _Outcome:
     """Renders the photos whose results are not up to date. A failure does not stop the others."""
-    record = RenderRecord(jobs[0].output.parent)
+    assert request.output is not None  # checked by find_jobs for a folder
+    record = RenderRecord(request.output)
     provenance = {job: result_provenance(job, model, request.options, depth_model) for job in jobs}
     outdated, rerendered = jobs, Counter[str]()
     if not request.overwrite:

@@ -243,7 +243,8 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
         (["a/x.tflite", "b/x.tflite"], "two models have the same file name"),
         (["--source=m.h5", "--reference=r.npz"], "exclude each other"),
         (["--reference=r.npz"], "r.npz: no such file"),
-        (["--dataset=nowhere"], "nowhere: has neither pairs.tsv nor"),
+        (["--dataset=nowhere"], "nowhere: no such folder; check the path"),
+        (["--dataset=."], ".: has neither pairs.tsv nor train/original/ nor original/"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(
@@ -253,6 +254,16 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_data_set_without_held_out_pairs_says_that_test_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "ebb/train/original").mkdir(parents=True)
+    done = bench("--dataset=ebb", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "bokeh-bench: ebb: test/ is missing; add test/original and test/bokeh, or give ebb/train "
+        "to use the pairs of train/"
+    ]
 
 
 def test_an_output_folder_that_cannot_be_written_fails_before_the_measurement(

@@ -36,9 +36,10 @@ def test_depth_maps_beside_photos_and_targets_are_no_ground_truth(
         ("a.jpg", "a.jpg"),
         ("b.jpg", "b.jpg"),
     ]
-    assert [note.split(": ")[1][:15] for note in truth.notes] == [
-        "skipped 3 grey ",
-        "skipped 2 grey ",
+    named = "grey pictures named after a photo (depth maps or masks)"
+    assert [note.split(": ")[1] for note in truth.notes] == [
+        f"skipped 3 {named}",
+        f"skipped 2 {named}, 1 other file",
     ]
     assert len(list(truth.reference_samples((32, 48, 3), 1.0, "area"))) == 2
 
@@ -48,3 +49,41 @@ def test_without_a_target_of_that_name_there_is_no_pair(tmp_path: Path) -> None:
     (tmp_path / "targets").mkdir()
     with pytest.raises(InputError, match="no file has the name of a photo"):
         GroundTruth(tmp_path, tmp_path / "targets")
+
+
+def test_nested_photos_are_compared_with_targets_in_the_same_subfolders(
+    folders: tuple[Path, Path],
+) -> None:
+    photos, targets = folders
+    for folder in folders:
+        (folder / "x").mkdir()
+        for name in ("a.jpg", "a.png", "b.jpg", "b.png"):
+            (folder / name).rename(folder / "x" / name)
+    (targets / "a.jpg").write_bytes((targets / "x" / "a.jpg").read_bytes())
+    truth = GroundTruth(photos, targets)
+    assert [(pair.name, pair.bokeh) for pair in truth.pairs] == [
+        ("x/a", targets / "x" / "a.jpg"),
+        ("x/b", targets / "x" / "b.jpg"),
+    ]
+    assert truth.pairs[1].depth == photos / "x" / "b.png"
+
+
+@pytest.mark.parametrize("given", [".", "test"])
+def test_the_pairs_of_ebbs_layout_have_their_depth_maps(
+    given: str, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    photos, targets = folders
+    for part in ("original", "original_depth", "bokeh"):
+        (tmp_path / "ebb" / "test" / part).mkdir(parents=True)
+    for source, part, name in (
+        (photos, "original", "a.jpg"),
+        (photos, "original_depth", "a.png"),
+        (targets, "bokeh", "a.jpg"),
+    ):
+        (tmp_path / "ebb" / "test" / part / name).write_bytes((source / name).read_bytes())
+    truth = GroundTruth(tmp_path / "ebb" / given)
+    assert truth.notes == []
+    (sample,) = truth.reference_samples((32, 48, 4), 1.0, "area")
+    depth = cv2.imread(str(photos / "a.png"), cv2.IMREAD_GRAYSCALE)
+    expected = cv2.resize(depth, (48, 32), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(sample.network_input[..., 3] - expected).max() <= 2

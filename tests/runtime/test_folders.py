@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bokeh_runtime.imaging.depth_lookup import depth_map_in, find_depth_map
 from bokeh_runtime.imaging.folders import list_photos
 
 GREY = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
@@ -101,3 +102,113 @@ def test_unreadable_photos_are_listed(tmp_path: Path) -> None:
     for name in ("a.png", "a_depth.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     assert len(list_photos(tmp_path).photos) == 3
+
+
+def test_a_camera_roll_is_listed_with_a_count_of_what_is_left_out(tmp_path: Path) -> None:
+    roll = tmp_path / "DCIM"
+    for name in ("100APPLE", "Camera", ".thumbnails", "Camera/thumbnails", ".hidden", "@eaDir"):
+        (roll / name).mkdir(parents=True)
+    write(roll / "100APPLE", "IMG_1.JPG", "IMG_2.jpg", pixels=COLOUR)
+    write(roll / "Camera", "PXL_1.jpg", "PXL_1(1).jpg", "PXL_2.MP.jpg", pixels=COLOUR)
+    write(roll / "Camera", ".trashed-1700000000-PXL_3.jpg", "._PXL_1.jpg", pixels=COLOUR)
+    for folder in (".thumbnails", "Camera/thumbnails", ".hidden", "@eaDir"):
+        write(roll / folder, "1.jpg", pixels=COLOUR)
+    for name in ("IMG_1.AAE", "IMG_1.xmp", "IMG_2.THM", "IMG_2.MOV", "IMG_3.MP4", "IMG_4.dng"):
+        (roll / "100APPLE" / name).touch()
+    (roll / "Thumbs.db").touch()
+    found = list_photos(roll)
+    assert [path.relative_to(roll).as_posix() for path in found.photos] == [
+        "100APPLE/IMG_1.JPG",
+        "100APPLE/IMG_2.jpg",
+        "Camera/PXL_1(1).jpg",
+        "Camera/PXL_1.jpg",
+        "Camera/PXL_2.MP.jpg",
+    ]
+    assert found.notes == [
+        f"{roll}: skipped 3 sidecars, 3 thumbnails folders, 2 videos, 1 hidden file, "
+        "1 hidden folder, 1 other file, 1 raw photo, 1 trashed file"
+    ]
+
+
+def ebb(folder: Path, *splits: str) -> None:
+    """Writes a data set in the layout of EBB!, whose depth maps and targets are colour images."""
+    for split in splits:
+        for part, suffix in (("original", "jpg"), ("original_depth", "png"), ("bokeh", "jpg")):
+            (folder / split / part).mkdir(parents=True)
+            write(folder / split / part, f"1.{suffix}", f"2.{suffix}", pixels=COLOUR)
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), (".",)])
+def test_targets_and_depth_maps_of_ebb_are_no_photos(
+    splits: tuple[str, ...], tmp_path: Path
+) -> None:
+    ebb(tmp_path, *splits)
+    found = list_photos(tmp_path)
+    assert {path.parent.name for path in found.photos} == {"original"}
+    count = 2 * len(splits)
+    assert len(found.photos) == count
+    assert found.notes == [f"{tmp_path}: skipped {count} depth maps, {count} targets"]
+
+
+def test_grey_images_in_a_folder_of_maps_are_maps(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos_depth").mkdir()
+    write(tmp_path / "photos", "a.jpg", pixels=COLOUR)
+    write(tmp_path / "photos_depth", "a.jpg", pixels=GREY)
+    found = list_photos(tmp_path)
+    assert found.photos == [tmp_path / "photos" / "a.jpg"]
+    assert found.skipped_maps == [tmp_path / "photos_depth" / "a.jpg"]
+    assert len(list_photos(tmp_path / "photos_depth").photos) == 1  # when it is the folder itself
+
+
+def test_results_of_earlier_runs_and_loops_of_links_are_not_listed(tmp_path: Path) -> None:
+    for name in ("out", "old"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, "a.jpg", pixels=COLOUR)
+    (tmp_path / "old" / ".bokeh-render.json").write_text("{}")
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    write(tmp_path, "a.jpg", pixels=COLOUR)
+    found = list_photos(tmp_path, exclude=[tmp_path / "out"])
+    assert found.photos == [tmp_path / "a.jpg"]
+    assert found.notes == [f"{tmp_path}: skipped 1 results folder"]
+
+
+def test_a_depth_map_is_found_by_the_photos_name(tmp_path: Path) -> None:
+    ebb(tmp_path / "ebb", "train")
+    original = tmp_path / "ebb/train/original"
+    assert find_depth_map(original / "1.jpg") == tmp_path / "ebb/train/original_depth/1.png"
+    write(tmp_path, *(f"{name}.jpg" for name in "abcdef"), "g_sharp.jpg", pixels=COLOUR)
+    write(tmp_path, "a.png", "b_depth.png", "g_depth.png", pixels=GREY)
+    write(tmp_path, "c.png", pixels=COLOUR)  # a picture with the same name
+    np.save(tmp_path / "d.npy", GREY.astype(np.float32))
+    (tmp_path / "depth").mkdir()
+    write(tmp_path / "depth", "e.png", pixels=GREY)
+    found = {
+        name: None if (depth := find_depth_map(tmp_path / f"{name}.jpg")) is None else depth.name
+        for name in ("a", "b", "c", "d", "e", "f", "g_sharp")
+    }
+    assert found == {
+        "a": "a.png",
+        "b": "b_depth.png",
+        "c": None,
+        "d": "d.npy",
+        "e": "e.png",
+        "f": None,
+        "g_sharp": "g_depth.png",
+    }
+
+
+def test_a_folder_of_depth_maps_has_the_subfolders_of_the_photos(tmp_path: Path) -> None:
+    photos, maps = tmp_path / "photos", tmp_path / "maps"
+    for folder in (photos / "a", maps / "a", photos / "original", maps / "original_depth"):
+        folder.mkdir(parents=True)
+    write(maps / "a", "1.png", pixels=GREY)
+    write(maps / "original_depth", "1.png", pixels=GREY)
+    write(maps, "1.png", pixels=GREY)
+    for photo, depth in (
+        ("a/1.jpg", "a/1.png"),
+        ("original/1.jpg", "original_depth/1.png"),
+        ("1.jpg", "1.png"),
+        ("a/2.jpg", "a/2.png"),  # missing
+    ):
+        assert depth_map_in(maps, photos / photo, photos) == maps / depth

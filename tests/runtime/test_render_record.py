@@ -210,7 +210,7 @@ def test_another_depth_renders_again(photos: Path, tmp_path: Path, data: Path) -
     maps = tmp_path / "maps"
     maps.mkdir()
     for name in ("a", "c"):
-        shade = np.tile(np.arange(60, dtype=np.uint8)[:, None, None] * 4, (1, 40, 3))
+        shade = np.tile(np.arange(40, dtype=np.uint8)[:, None, None] * 6, (1, 60, 3))
         write_photo(maps / f"{name}.png", Photo(shade, grey=True))
     model = BokehModel.open(data / "small_rgbd.tflite", "cpu")
     made = Folder(photos, tmp_path / "out", model)

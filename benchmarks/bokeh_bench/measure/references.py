@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_convert.process_state import require_tensorflow_backend
-from bokeh_convert.train.pairs import Pair, find_pairs
+from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import open_depth
+from bokeh_runtime.imaging.depth import open_depth_of_photo
+from bokeh_runtime.imaging.depth_lookup import find_depth_map
 from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.luminance import luminance
-from bokeh_runtime.imaging.photo import FloatImage, open_photo
+from bokeh_runtime.imaging.photo import FloatImage, open_photo, read_photo, to_unit
 from bokeh_runtime.imaging.resample import fit
 from bokeh_runtime.tflite.metadata import ModelMetadata
 from bokeh_runtime.tflite.reference_pack import (
@@ -142,7 +143,7 @@ class FullModelReferences:
                 f"{self._source}: takes {sized.model.channels} channels, the .tflite {channels}; "
                 "give the model that it was converted from"
             )
-        photos = split_dataset(self._photos, channels=channels, count=10_000, seed=0)
+        photos = split_dataset(self._photos, channels=channels, count=10_000, seed=0, part="test")
         photos = skip_unreadable(photos, needs_calibration=self._photos is not None)
         notes = [*photos.notes, *(f"skipped: {cause}" for _, cause in photos.skipped)]
         samples = [*photos.verification, *(photos.calibration if self._photos else ())]
@@ -167,9 +168,9 @@ class GroundTruth:
 
     Args:
         dataset: Folder in EBB!'s layout or with a `pairs.tsv` (see `bokeh_convert.train.pairs`). If
-            `targets` is given, a folder of sharp photos; depth maps and masks in it are skipped
-            (see `bokeh_runtime.imaging.folders.list_photos`).
-        targets: Folder of the targets, with the same file names.
+            `targets` is given, a folder of sharp photos; depth maps and other files in it are
+            skipped (see `bokeh_runtime.imaging.folders.list_photos`).
+        targets: Folder of the targets, with the same file names and subfolders.
 
     Attributes:
         path: The data set's folder.
@@ -186,6 +187,7 @@ class GroundTruth:
         if targets is None:
             try:
                 self.pairs = find_pairs(dataset, "heldout")
+                self.notes = notes_on_skipped(dataset, "heldout")
             except ValueError as error:
                 raise InputError(str(error)) from error
         else:
@@ -207,14 +209,15 @@ class GroundTruth:
         """
         height, width, channels = shape
         for pair in self.pairs:
-            photo = fit(open_photo(pair.sharp), height, width, resampling)
+            sharp = read_photo(pair.sharp)
+            photo = fit(to_unit(sharp.pixels), height, width, resampling)
             if channels == 4:
                 if pair.depth is None:
                     raise InputError(
                         f"{pair.sharp}: has no depth map, which the model needs; add it to the "
                         "data set"
                     )
-                depth = fit(open_depth(pair.depth), height, width)
+                depth = fit(open_depth_of_photo(pair.depth, sharp), height, width)
                 photo = np.concatenate([photo, depth], axis=2)
             rows, columns = round(height * output_scale), round(width * output_scale)
             target = fit(open_photo(pair.bokeh), rows, columns, resampling)
@@ -227,13 +230,13 @@ def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
     for folder in (photos, targets):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; check the path")
-    sharp, blurred = list_photos(photos), list_photos(targets)
-    named = {path.stem: path for path in blurred.photos}
-    pairs = [
-        Pair(path.stem, path, named[path.stem], None, None)
-        for path in sharp.photos
-        if path.stem in named
-    ]
+    sharp, blurred = list_photos(photos, exclude=[targets]), list_photos(targets)
+    named = {path.relative_to(targets).with_suffix(""): path for path in blurred.photos}
+    pairs = []
+    for path in sharp.photos:
+        name = path.relative_to(photos).with_suffix("")
+        if name in named:
+            pairs.append(Pair(name.as_posix(), path, named[name], find_depth_map(path), None))
     if not pairs:
         raise InputError(
             f"{targets}: no file has the name of a photo in {photos}; check both folders"

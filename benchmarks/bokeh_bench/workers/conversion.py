@@ -50,6 +50,9 @@ def with_bokeh_convert(
         quant=[scheme],
         size=size,
         representative_dataset=photos,
+        # As the other converters are fed; also said of untrained networks, of which no range fits.
+        input_range="0..1",
+        output_range="0..1",
         output_dir=out,
         threads=threads,
     )

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_runtime.errors import Argument, InputError
-from bokeh_runtime.imaging.depth import open_depth
+from bokeh_runtime.imaging.depth import DepthMap, read_depth_of_photo, stretch_to_photo
+from bokeh_runtime.imaging.depth_lookup import find_depth_map
+from bokeh_runtime.imaging.embedded_depth import find_embedded_depth, read_embedded_depth
+from bokeh_runtime.imaging.folder_walk import is_paired_layout
 from bokeh_runtime.imaging.folders import PhotoListing, list_photos
 from bokeh_runtime.imaging.luminance import luminance
-from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES, FloatImage, open_photo, read_photo
+from bokeh_runtime.imaging.photo import PHOTO_SUFFIXES, FloatImage, Photo, read_photo, to_unit
 from bokeh_runtime.imaging.resample import fit
 
 BUNDLED = Path(__file__).parents[1] / "photos"
@@ -30,7 +33,8 @@ class Sample:
 
     Attributes:
         photo: Path of the photo.
-        depth: Path of the depth map; None for an RGB model and for the bundled photos.
+        depth: Path of the depth map, which is the photo's if that has it embedded. None for an RGB
+            model and for the bundled photos.
     """
 
     photo: Path
@@ -72,18 +76,23 @@ class DatasetSplit:
     notes: Sequence[str] = ()
 
 
-def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) -> DatasetSplit:
+def split_dataset(
+    folder: Path | None, *, channels: int, count: int, seed: int, part: str = "train"
+) -> DatasetSplit:
     """Splits a folder of photos at random into calibration and verification photos.
 
     A fifth of the photos, at least one and at most 8, are for verification.
 
     Args:
-        folder: Photos, each with a depth PNG of the same name if `channels` is 4. None for the
-            photos that ship with the package, whose split is fixed. Depth maps and masks are told
-            apart from photos by `bokeh_runtime.imaging.folders.list_photos`.
+        folder: Photos, also in subfolders; see `bokeh_runtime.imaging.folders.list_photos`. Each
+            has a depth map if `channels` is 4: a file, see
+            `bokeh_runtime.imaging.depth_lookup.find_depth_map`, or embedded in the photo. Of a data
+            set in the layout of EBB!, only `part` is used. None for the photos that ship with the
+            package, whose split is fixed.
         channels: Channels of the network input, 3 (RGB) or 4 (RGB + depth).
         count: Maximum number of calibration photos.
         seed: Random seed of the split.
+        part: Part of a data set in the layout of EBB!, "train" or "test".
 
     Raises:
         InputError: If the folder is missing, has fewer than two different photos, or a depth map
@@ -95,23 +104,22 @@ def split_dataset(folder: Path | None, *, channels: int, count: int, seed: int) 
         return _bundled_photos(channels, count)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    found = list_photos(folder)
-    photos, notes = list(found.photos), found.notes
-    if channels == 4:
-        # Depth maps are PNGs, so a PNG with the name of a photo of another format is a depth map.
-        named = {photo.stem for photo in photos if photo.suffix.lower() != ".png"}
-        photos = [p for p in photos if p.suffix.lower() != ".png" or p.stem not in named]
-        unused_maps = [path for path in found.skipped_maps if path.stem not in named]
-        notes = PhotoListing(folder, photos, unused_maps).notes
+    photos, notes, depths = _list_dataset(folder, channels, part)
     random.Random(seed).shuffle(photos)
     verified = min(MAX_VERIFICATION_PHOTOS, max(1, len(photos) // 5))
     # Copies of a photo under other names are left out: they could end up in both lists.
     different = itertools.islice(_without_duplicates(photos), verified + count)
-    chosen = [Sample(photo, _depth_of(photo, channels)) for photo in different]
+    chosen = [Sample(photo, depths.get(photo)) for photo in different]
     if len(chosen) < 2:
         raise InputError(
             f"{folder}: {len(chosen)} different photos ({', '.join(PHOTO_SUFFIXES)}); add photos, "
             f"at least two are needed, for calibration and verification{_in_parentheses(notes)}"
+        )
+    if channels == 4 and (missing := [one.photo for one in chosen if one.depth is None]):
+        raise InputError(
+            f"{missing[0]}: the model takes RGB + depth, and there is no depth map "
+            f"{missing[0].stem}.png in the same folder or in {missing[0].parent.name}_depth; add "
+            "the depth map or remove the photo"
         )
     verified = min(verified, len(chosen) - 1)
     depth = "files" if channels == 4 else "none"
@@ -133,9 +141,7 @@ def skip_unreadable(dataset: DatasetSplit, *, needs_calibration: bool) -> Datase
 
     def is_readable(sample: Sample) -> bool:
         try:
-            notes.extend(f"{sample.photo}: {note}" for note in read_photo(sample.photo).notes)
-            if sample.depth is not None:
-                open_depth(sample.depth)
+            notes.extend(_reading_notes(sample))
         except InputError as error:
             causes[sample.photo] = str(error)
         return sample.photo not in causes
@@ -182,11 +188,12 @@ def read_sample(
     Raises:
         InputError: If the photo or its depth map cannot be read.
     """
-    image = fit(open_photo(sample.photo), height, width, resampling)
+    photo = read_photo(sample.photo)
+    image = fit(to_unit(photo.pixels), height, width, resampling)
     if channels == 1:
         image = luminance(image)
     elif channels == 4:
-        image = np.concatenate([image, _depth_plane(sample, height, width)], axis=-1)
+        image = np.concatenate([image, _depth_plane(sample, photo, height, width)], axis=-1)
     return np.round(image * 255).astype(np.uint8)
 
 
@@ -204,10 +211,11 @@ def _bundled_photos(channels: int, count: int) -> DatasetSplit:
     return DatasetSplit("bundled photos", depth, calibration[:count], verification)
 
 
-def _depth_plane(sample: Sample, height: int, width: int) -> FloatImage:
+def _depth_plane(sample: Sample, photo: Photo, height: int, width: int) -> FloatImage:
     """Returns float [height, width, 1] in [0, 1]; near is bright."""
     if sample.depth is not None:
-        return fit(open_depth(sample.depth), height, width)
+        depth = _read_depth(sample.photo, sample.depth, photo)
+        return fit(stretch_to_photo(depth, photo), height, width)
     rows = np.linspace(0.1, 0.9, height, dtype=np.float32)
     return np.broadcast_to(rows[:, None, None], (height, width, 1))
 
@@ -226,13 +234,56 @@ def _in_parentheses(notes: Sequence[str]) -> str:
     return f" ({'; '.join(notes)})" if notes else ""
 
 
-def _depth_of(photo: Path, channels: int) -> Path | None:
-    if channels != 4:
-        return None
-    depth = photo.with_suffix(".png")
-    if depth == photo or not depth.is_file():
-        raise InputError(
-            f"{photo}: the model takes RGB + depth, and there is no depth map {depth.name} in the "
-            "same folder; add the depth map or remove the photo"
-        )
-    return depth
+def _reading_notes(sample: Sample) -> list[str]:
+    """Returns the notes on a photo and its depth map, or raises if one of them is unreadable."""
+    photo = read_photo(sample.photo)
+    notes = [f"{sample.photo}: {note}" for note in photo.notes]
+    if sample.depth is not None:
+        depth = _read_depth(sample.photo, sample.depth, photo)
+        notes += [f"{sample.depth}: {note}" for note in depth.notes]
+    return notes
+
+
+def _read_depth(path: Path, depth: Path, photo: Photo) -> DepthMap:
+    if depth == path:
+        return read_embedded_depth(path, photo)
+    return read_depth_of_photo(depth, photo)
+
+
+def _depth_of(photo: Path) -> Path | None:
+    depth = find_depth_map(photo)
+    beside = photo.with_suffix(".png")
+    if depth is None and beside != photo and beside.is_file():
+        return beside  # with colours: reading it says so, and the photo is skipped
+    return photo if depth is None and find_embedded_depth(photo) else depth
+
+
+def _list_dataset(
+    folder: Path, channels: int, part: str
+) -> tuple[list[Path], list[str], dict[Path, Path]]:
+    """Lists the photos of a data set.
+
+    Returns:
+        The photos, notes on what was left out, and the depth map of each photo that has one if
+        `channels` is 4.
+    """
+    listed, notes = folder, []
+    if is_paired_layout(folder / part):
+        listed = folder / part
+        other = "test" if part == "train" else "train"
+        if (folder / other).is_dir():
+            notes.append(
+                f"{folder}: only the photos in {part}/ are used, those in {other}/ are not"
+            )
+    found = list_photos(listed)
+    photos, depths = list(found.photos), {}
+    if channels == 4:
+        # Even a PNG with colours beside a photo is no photo, since depth maps are often PNGs.
+        named = {photo.with_suffix("") for photo in photos if photo.suffix.lower() != ".png"}
+        photos = [p for p in photos if p.suffix.lower() != ".png" or p.with_suffix("") not in named]
+        depths = {photo: depth for photo in photos if (depth := _depth_of(photo)) is not None}
+        used = set(depths.values())
+        unused = [path for path in found.skipped_maps if path not in used]
+        skipped = {kind: n for kind, n in found.skipped.items() if kind != "depth map"}
+        found = PhotoListing(listed, photos, unused, skipped)
+    return photos, [*notes, *found.notes], depths

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from bokeh_convert.train.pairs import Pair
-from bokeh_runtime.imaging.depth import open_depth
-from bokeh_runtime.imaging.photo import FloatImage, open_photo
+from bokeh_runtime.imaging.depth import open_depth, open_depth_of_photo
+from bokeh_runtime.imaging.photo import FloatImage, open_photo, read_photo, to_unit
 
 _DECODED_AHEAD = 3
 
@@ -102,10 +102,11 @@ def _cut(pair: Pair, config: AugmentationConfig, rng: np.random.Generator) -> _S
         plane = plane[top : top + side, left : left + side]
         return plane[:, ::-1] if mirror else plane
 
+    sharp = read_photo(pair.sharp)
     return _Scene(
-        cut(open_photo(pair.sharp)),
+        cut(to_unit(sharp.pixels)),
         cut(open_photo(pair.bokeh)),
-        cut(open_depth(pair.depth)) if config.depth and pair.depth else None,
+        cut(open_depth_of_photo(pair.depth, sharp)) if config.depth and pair.depth else None,
         cut(open_depth(pair.mask)) if config.paste and pair.mask else None,
     )
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bokeh_convert.options import LEVELS
-from bokeh_convert.train.pairs import find_pairs
+from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
 from bokeh_runtime.errors import InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
@@ -26,8 +26,8 @@ def main() -> None:
     """Train a PyNET, and evaluate it on held-out photos.
 
     DATASET is a folder in the layout of EBB! (train/ and test/, each with original/N.jpg,
-    bokeh/N.jpg and, for models with depth input, original_depth/N.png), or a folder with a
-    pairs.tsv.
+    bokeh/N.jpg and, for models with depth input, original_depth/N.png; or these three folders
+    directly), or a folder with a pairs.tsv.
 
     The environment variable KERAS_BACKEND selects the Keras backend: tensorflow, torch or jax.
     """
@@ -147,6 +147,8 @@ def _fit(
         for pair in find_pairs(dataset, "train")
         if leave_out is None or not pair.name.startswith(leave_out)
     ]
+    for note in notes_on_skipped(dataset, "train"):
+        click.echo(f"note: {note}", err=True)
     from bokeh_convert.train.export import export
     from bokeh_convert.train.trainer import TrainConfig, train
 
@@ -195,6 +197,8 @@ def evaluate(
     """Evaluate MODEL (.h5 or .keras, or the folder of a run) on the held-out pairs of DATASET."""
     try:
         pairs = find_pairs(dataset, split)
+        for note in notes_on_skipped(dataset, split):
+            click.echo(f"note: {note}", err=True)
         from bokeh_convert.train.inference import open_for_inference
 
         infer, depth = open_for_inference(model)

@@ -14,8 +14,14 @@ import numpy as np
 from bokeh_convert.train.batches import resize
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.depth import open_depth
-from bokeh_runtime.imaging.photo import FloatImage, open_photo, save_photo
+from bokeh_runtime.imaging.depth import open_depth, open_depth_of_photo
+from bokeh_runtime.imaging.photo import (
+    FloatImage,
+    open_photo,
+    read_photo,
+    save_photo,
+    to_unit,
+)
 from bokeh_runtime.imaging.resample import fit
 from bokeh_runtime.metrics.psnr import finite_db, psnr, summarize_psnr
 
@@ -80,7 +86,8 @@ def evaluate(
     """
     scores, strips = [], []
     for pair in pairs:
-        sharp, bokeh = open_photo(pair.sharp), open_photo(pair.bokeh)
+        sharp_photo, bokeh = read_photo(pair.sharp), open_photo(pair.bokeh)
+        sharp = to_unit(sharp_photo.pixels)
         height, width = _network_size(sharp, short_side)
         photo = fit(sharp, height, width)
         planes = [photo]
@@ -89,7 +96,7 @@ def evaluate(
                 raise ValueError(
                     f"{pair.sharp}: no depth map, and the model takes depth; add depth maps"
                 )
-            planes.append(fit(open_depth(pair.depth), height, width))
+            planes.append(fit(open_depth_of_photo(pair.depth, sharp_photo), height, width))
         output = infer(np.concatenate(planes, axis=-1))
         if not np.isfinite(output).all():  # before clipping, which would turn infinity into white
             raise InputError(

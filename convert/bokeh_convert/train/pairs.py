@@ -6,6 +6,11 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from bokeh_runtime.imaging.depth_lookup import find_depth_map
+from bokeh_runtime.imaging.folder_walk import PHOTOS, TARGETS
+from bokeh_runtime.imaging.folders import PhotoListing, list_photos
+from bokeh_runtime.imaging.photo import KNOWN_SUFFIXES
+
 SPLITS = ("train", "heldout")
 
 
@@ -33,29 +38,67 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
 
     Args:
         dataset: A folder in the layout of EBB! (`train/` and `test/`, each with `original/N.jpg`,
-            `original_depth/N.png`, `bokeh/N.jpg`), or a folder with a `pairs.tsv` (columns `name`
-            and `split`) and `NAME_sharp.jpg`, `NAME_bokeh.jpg`, `NAME_depth.png`, `NAME_mask.png`.
-        split: "train" or "heldout" (`test/` in EBB!).
+            `original_depth/N.png`, `bokeh/N.jpg`), one with these three folders directly, or a
+            folder with a `pairs.tsv` (columns `name` and `split`) and `NAME_sharp.jpg`,
+            `NAME_bokeh.jpg`, `NAME_depth.png`, `NAME_mask.png`.
+        split: "train" or "heldout" (`test/` in EBB!). A folder without `train/` and `test/` gives
+            the same pairs for both.
 
     Raises:
-        ValueError: If the folder has neither layout, `pairs.tsv` cannot be read, or there is no
-            pair in that split.
+        ValueError: If the folder is missing or has none of these layouts, `pairs.tsv` cannot be
+            read, `test/` or `train/` is missing, or there is no pair in that split.
     """
     if split not in SPLITS:
         raise ValueError(f"split '{split}' is unknown; use {' or '.join(SPLITS)}")
     table = dataset / "pairs.tsv"
-    if table.is_file():
-        pairs = _from_table(table, split)
-    elif (dataset / "train" / "original").is_dir():
-        pairs = _from_ebb(dataset / ("train" if split == "train" else "test"))
-    else:
-        raise ValueError(
-            f"{dataset}: has neither pairs.tsv nor train/original/; "
-            "give a folder in the layout of EBB! or one with a pairs.tsv"
-        )
+    is_table = table.is_file()
+    pairs = _from_table(table, split) if is_table else _from_ebb(_ebb_folder(dataset, split))
     if not pairs:
         raise ValueError(f"{dataset}: has no pairs in the split '{split}'; check the data set")
     return pairs
+
+
+def notes_on_skipped(dataset: Path, split: str) -> list[str]:
+    """Returns notes on the files that are not in the pairs of a split, counted by kind.
+
+    An unpaired photo is one without a target.
+
+    Args:
+        dataset: See `find_pairs`. A table names its files, so that none is skipped.
+        split: "train" or "heldout".
+
+    Raises:
+        ValueError: As for `find_pairs`.
+    """
+    if (dataset / "pairs.tsv").is_file():
+        return []
+    folder = _ebb_folder(dataset, split)
+    found = list_photos(folder)
+    used = ("depth map", "target")
+    skipped = {kind: count for kind, count in found.skipped.items() if kind not in used}
+    targets = {path.stem for path in _photos(folder / TARGETS)}
+    skipped["unpaired photo"] = sum(photo.stem not in targets for photo in _photos(folder / PHOTOS))
+    return PhotoListing(folder, found.photos, found.skipped_maps, skipped).notes
+
+
+def _ebb_folder(dataset: Path, split: str) -> Path:
+    """Returns the folder of a split in the layout of EBB!, which holds `original/`."""
+    if not dataset.is_dir():
+        raise ValueError(f"{dataset}: no such folder; check the path")
+    name, other = ("train", "test") if split == "train" else ("test", "train")
+    if (dataset / name / PHOTOS).is_dir():
+        return dataset / name
+    if (dataset / other / PHOTOS).is_dir():
+        raise ValueError(
+            f"{dataset}: {name}/ is missing; add {name}/{PHOTOS} and {name}/{TARGETS}, "
+            f"or give {dataset / other} to use the pairs of {other}/"
+        )
+    if (dataset / PHOTOS).is_dir():
+        return dataset
+    raise ValueError(
+        f"{dataset}: has neither pairs.tsv nor train/original/ nor original/; "
+        "give a folder in the layout of EBB! or one with a pairs.tsv"
+    )
 
 
 def _from_table(table: Path, split: str) -> list[Pair]:
@@ -83,17 +126,23 @@ def _from_table(table: Path, split: str) -> list[Pair]:
 
 
 def _from_ebb(folder: Path) -> list[Pair]:
+    targets = {path.stem: path for path in _photos(folder / TARGETS)}
     return [
-        Pair(
-            sharp.stem,
-            sharp,
-            folder / "bokeh" / sharp.name,
-            _existing(folder / "original_depth" / f"{sharp.stem}.png"),
-            None,
-        )
-        for sharp in sorted((folder / "original").glob("*.jpg"))
-        if (folder / "bokeh" / sharp.name).is_file()
+        Pair(sharp.stem, sharp, targets[sharp.stem], find_depth_map(sharp), None)
+        for sharp in _photos(folder / PHOTOS)
+        if sharp.stem in targets
     ]
+
+
+def _photos(folder: Path) -> list[Path]:
+    """Returns the photos of a folder, sorted by name; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in KNOWN_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def _existing(path: Path) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.encode import DESCRIPTIVE_TAGS
 from bokeh_runtime.imaging.formats import check_size, identify, pillow_warnings_ignored
 from bokeh_runtime.imaging.jpeg import decode_jpeg
-from bokeh_runtime.imaging.picture import Photo, Pixels
+from bokeh_runtime.imaging.picture import Photo, Pixels, apply_orientation
 from bokeh_runtime.imaging.png import decode_16_bit_png, is_16_bit_png, png_notes
 from bokeh_runtime.imaging.tiff import (
     TiffProperties,
@@ -63,7 +62,10 @@ def decode(content: bytes) -> Photo:
     if exif is None:
         notes.append("its EXIF is damaged and is not kept")
     notes = [*photo.notes, *notes]
-    return _to_upright_photo(photo, orientation, icc, exif, notes, from_tiff=tiff is not None)
+    upright = _to_upright_photo(photo, orientation, icc, exif, notes, from_tiff=tiff is not None)
+    # pillow-heif turns the pixels itself and keeps the orientation here.
+    turned = image.info.get("original_orientation")
+    return replace(upright, orientation=turned) if isinstance(turned, int) else upright
 
 
 def _to_upright_photo(
@@ -77,16 +79,17 @@ def _to_upright_photo(
 ) -> Photo:
     if icc and _icc_colour_space(icc) != (b"GRAY" if photo.grey else b"RGB "):
         icc = None  # the profile is for other channels
-    upright = _apply_orientation(photo.pixels, orientation)
+    upright = apply_orientation(photo.pixels, orientation)
     height, width = upright.shape[:2]
     kept = None if exif is None else _serialize_exif(exif, height, width, from_tiff=from_tiff)
     return replace(
         photo,
         pixels=np.ascontiguousarray(upright),
-        alpha=None if photo.alpha is None else _apply_orientation(photo.alpha, orientation),
+        alpha=None if photo.alpha is None else apply_orientation(photo.alpha, orientation),
         icc=icc,
         exif=kept,
         notes=tuple(notes),
+        orientation=orientation,
     )
 
 
@@ -172,20 +175,6 @@ def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
 
 def _icc_colour_space(icc: bytes) -> bytes:
     return icc[16:20]  # ICC.1:2022, table 17
-
-
-def _apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
-    """Applies an EXIF orientation, 1 to 8. Other values leave the image as it is."""
-    transforms: dict[int, Callable[[Pixels], Pixels]] = {
-        2: lambda p: p[:, ::-1],
-        3: lambda p: p[::-1, ::-1],
-        4: lambda p: p[::-1],
-        5: lambda p: np.swapaxes(p, 0, 1),
-        6: lambda p: np.swapaxes(p[::-1], 0, 1),
-        7: lambda p: np.swapaxes(p[::-1, ::-1], 0, 1),
-        8: lambda p: np.swapaxes(p[:, ::-1], 0, 1),
-    }
-    return transforms[orientation](pixels) if orientation in transforms else pixels
 
 
 def _serialize_exif(exif: Image.Exif, height: int, width: int, *, from_tiff: bool) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ class Photo:
         icc: ICC profile of `pixels`. None means sRGB.
         exif: EXIF without orientation and thumbnail, as bytes that start with a TIFF header.
         notes: Notes for the user about content that was not kept or was repaired, one line each.
+        orientation: EXIF orientation of the file, 1 to 8, which has been applied to `pixels`.
     """
 
     pixels: Pixels
@@ -31,6 +33,7 @@ class Photo:
     icc: bytes | None = None
     exif: bytes | None = None
     notes: tuple[str, ...] = ()
+    orientation: int = 1
 
 
 def to_unit(pixels: Pixels) -> FloatImage:
@@ -47,3 +50,17 @@ def from_unit(image: FloatImage, dtype: np.dtype[Any]) -> Pixels:
     """Converts floats in [0, 1] to unsigned integers of `dtype`, clipping and rounding them."""
     max_value = np.iinfo(dtype).max
     return np.asarray(np.rint(np.clip(image, 0, 1) * np.float32(max_value)), dtype)
+
+
+def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
+    """Applies an EXIF orientation, 1 to 8. Other values leave the image as it is."""
+    transforms: dict[int, Callable[[Pixels], Pixels]] = {
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: np.swapaxes(p, 0, 1),
+        6: lambda p: np.swapaxes(p[::-1], 0, 1),
+        7: lambda p: np.swapaxes(p[::-1, ::-1], 0, 1),
+        8: lambda p: np.swapaxes(p[:, ::-1], 0, 1),
+    }
+    return transforms[orientation](pixels) if orientation in transforms else pixels

@@ -7,6 +7,7 @@ and interleaved RGB in all common compressions; tifffile reads the other layouts
 from __future__ import annotations
 
 import io
+import logging
 import math
 import struct
 import zlib
@@ -18,12 +19,14 @@ import tifffile
 
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.formats import check_size
-from bokeh_runtime.imaging.picture import Photo, Pixels
+from bokeh_runtime.imaging.picture import Photo, Pixels, apply_orientation
 
+# The errors say what is wrong; without a handler, Python would print tifffile's warnings too.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
 _THUMBNAIL_FLAG = 1  # bit of NewSubfileType
-_UNSIGNED_FORMAT = 1
+_UNSIGNED_FORMAT, _FLOAT_FORMAT = 1, 3
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2  # kinds of extra samples
 _DEFLATE_COMPRESSIONS = (8, 32946)
 # None and PackBits. tifffile would need more packages for others.
@@ -65,7 +68,7 @@ def read_tiff_properties(content: bytes) -> TiffProperties:
         check_size(page.imagewidth, page.imagelength)
         _check_complete(page, content)
         colours, bits = page.photometric.name, page.bitspersample
-        sample = "float" if page.sampleformat == 3 else "signed"
+        sample = "float" if page.sampleformat == _FLOAT_FORMAT else "signed"
         if page.sampleformat != _UNSIGNED_FORMAT or bits not in (1, 2, 4, 8, 16):
             kind = "" if page.sampleformat == _UNSIGNED_FORMAT else f"{sample} "
             raise InputError(f"has {bits}-bit {kind}samples; {_REMEDY}")
@@ -122,6 +125,41 @@ def decode_16_bit_tiff(content: bytes) -> Photo:
     return Photo(np.ascontiguousarray(colour, np.uint16), alpha, grey)
 
 
+def decode_float_tiff(content: bytes) -> Pixels | None:
+    """Decodes the first page of a TIFF file if it has one channel of floats, such as a depth map.
+
+    Returns:
+        float32 or float64 [height, width, 1], upright. None if the samples are no floats.
+
+    Raises:
+        InputError: If the image is too large, has several channels, or the file is damaged.
+    """
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            page = file.pages.first
+            if page.sampleformat != _FLOAT_FORMAT:
+                return None
+            check_size(page.imagewidth, page.imagelength)
+            if page.samplesperpixel != 1:
+                raise InputError(
+                    f"has {page.samplesperpixel} channels of floats; a depth map has one channel"
+                )
+            _check_complete(page, content)
+            if page.bitspersample == 16:
+                pixels = _decode_with_tifffile(page, content).astype(np.float32)
+            else:
+                pixels = _decode_with_opencv(page, content, (np.float32, np.float64))
+            tag = page.tags.get(_ORIENTATION)
+            upright = apply_orientation(
+                _channels_last(page, pixels, planar=False), 1 if tag is None else int(tag.value)
+            )
+            return np.ascontiguousarray(upright)
+    except InputError:
+        raise
+    except Exception as error:  # tifffile may raise any error for a damaged file
+        raise InputError("damaged or truncated (no readable TIFF); copy it again") from error
+
+
 def _extra_sample_kinds(page: tifffile.TiffPage) -> list[int]:
     """Returns the kinds of the channels beyond the colours, as in the tag ExtraSamples."""
     colours = {"RGB": 3, "SEPARATED": 4}.get(page.photometric.name, 1)
@@ -145,14 +183,16 @@ def _check_complete(page: tifffile.TiffPage, content: bytes) -> None:
         raise InputError("damaged or truncated (data are missing); copy it again")
 
 
-def _decode_with_opencv(page: tifffile.TiffPage, content: bytes) -> Pixels:
+def _decode_with_opencv(
+    page: tifffile.TiffPage, content: bytes, dtypes: tuple[type, ...] = (np.uint16,)
+) -> Pixels:
     orientation = page.tags.get(_ORIENTATION)
     if orientation is not None:  # reset, since some versions of OpenCV apply some values
         value = (1).to_bytes(2, "little" if content[:2] == b"II" else "big")
         offset = orientation.valueoffset
         content = content[:offset] + value + content[offset + 2 :]
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16:
+    if pixels is None or pixels.dtype not in dtypes:
         raise InputError("damaged or truncated (its data do not decode); copy it again")
     if pixels.ndim == 3:
         conversion = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA

@@ -17,7 +17,7 @@ from bokeh_convert.train.batches import AugmentationConfig, batches, make_exampl
 from bokeh_convert.train.cli import main
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.export import export
-from bokeh_convert.train.pairs import find_pairs
+from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
 from bokeh_convert.train.trainer import CHECKPOINT, LOG, TrainConfig, load_averaged, train
 from bokeh_runtime.errors import InputError
 
@@ -70,8 +70,20 @@ def test_ebbs_folders_are_read(dataset: Path, tmp_path: Path) -> None:
         (tmp_path / "train" / part / name).write_bytes(content)
     (pair,) = find_pairs(tmp_path, "train")
     assert (pair.name, pair.depth) == ("1", tmp_path / "train" / "original_depth" / "1.png")
-    with pytest.raises(ValueError, match="has no pairs in the split 'heldout'"):
+    with pytest.raises(ValueError, match=r"test/ is missing; add test/original and test/bokeh"):
         find_pairs(tmp_path, "heldout")
+    (tmp_path / "train" / "original" / "1.AAE").touch()
+    assert notes_on_skipped(tmp_path, "train") == [
+        f"{tmp_path / 'train'}: skipped 1 sidecar, 1 unpaired photo"
+    ]
+    # The folders themselves, and photos whose suffix is not .jpg.
+    (tmp_path / "train" / "bokeh" / "1.jpg").rename(tmp_path / "train" / "bokeh" / "1.JPEG")
+    (tmp_path / "train" / "original" / ".trashed-1-1.jpg").touch()
+    for split in ("train", "heldout"):
+        (again,) = find_pairs(tmp_path / "train", split)
+        assert (again.sharp, again.depth) == (pair.sharp, pair.depth)
+    with pytest.raises(ValueError, match="no such folder"):
+        find_pairs(tmp_path / "none", "heldout")
 
 
 @pytest.mark.parametrize("scale", [2.0, 1.0, 1 / 8])
