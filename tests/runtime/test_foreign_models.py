@@ -20,6 +20,9 @@ from bokeh_runtime import BokehModel, HardwareError, InputError
 from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.backends.interpreter import INTERPRETERS, installed_interpreters
 from bokeh_runtime.imaging.luminance import luminance, with_chroma
+from bokeh_runtime.render import RenderOptions
+from bokeh_runtime.render_jobs import Job
+from bokeh_runtime.render_record import result_provenance
 from bokeh_runtime.tflite.file import parse_tflite, read_tflite
 from bokeh_runtime.tflite.flatbuffer import Table, read_number
 from bokeh_runtime.tflite.graph_choice import choose_graph, parse_size
@@ -238,6 +241,20 @@ def test_the_command_has_the_options(foreign: Path, data: Path, tmp_path: Path, 
     assert code == 0
     assert "its input is resized to 48 x 72" in said
     assert render("three_signatures", "--signature", "enhance")[0] == 0
+
+
+def test_a_folder_is_rendered_again_for_another_size_signature_or_range(foreign: Path) -> None:
+    job = Job(Path("a.jpg"), Path("out/a.jpg"), None)
+
+    def options(name: str, **choice: Any) -> Any:
+        with BokehModel.open(foreign / f"{name}.tflite", "cpu", threads=1, **choice) as model:
+            return result_provenance(job, model, RenderOptions(), None)["options"]
+
+    assert options("open_x2", size=SIZE) == options("open_x2", size=SIZE)
+    assert options("open_x2", size=SIZE) != options("open_x2", size=(24, 36))
+    one, other = (options("three_signatures", signature=name) for name in ("enhance", "brighten"))
+    assert one != other
+    assert options("float_bytes") != options("float_bytes", input_range="0..255")
 
 
 # Hostile files.
