@@ -22,6 +22,8 @@ from bokeh_runtime.errors import Argument, InputError
 INPUT_NAME = "photo"
 _MULTIPLES = (2, 4, 8, 16, 32, 64)
 _RANDOM = re.compile(r"Random|Multinomial|TruncatedNormal|StatelessShuffle")
+_SUMMING = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
+_HALF_TYPES = (tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum)
 _ASSIGNING = re.compile(r"^Assign")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -82,8 +84,14 @@ def trace(
 
 
 def _refuse_state(path: Path, concrete: ConcreteFunction) -> None:
-    for name, kind in _operators(concrete.graph.as_graph_def()):
+    for name, kind, half in _operators(concrete.graph.as_graph_def()):
         layer = layer_of(name)
+        if half and kind in _SUMMING:
+            raise InputError(
+                f"{path}: {layer} computes in half precision ({kind}), which TFLite lacks; build "
+                "the network with keras.config.set_dtype_policy('float32'), load the weights into "
+                "it, and export that, or give the .h5 or .keras file"
+            )
         if _RANDOM.search(kind):
             raise InputError(
                 f"{path}: its output is random: {layer} computes {kind}, as Dropout does in "
@@ -96,11 +104,11 @@ def _refuse_state(path: Path, concrete: ConcreteFunction) -> None:
             )
 
 
-def _operators(graph: GraphDef) -> Iterator[tuple[str, str]]:
-    """Yields name and kind of every operator, those in functions included."""
+def _operators(graph: GraphDef) -> Iterator[tuple[str, str, bool]]:
+    """Yields name, kind and whether it computes in half precision, of every operator."""
     for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
         for node in nodes:
-            yield node.name, node.op
+            yield node.name, node.op, node.attr["T"].type in _HALF_TYPES
 
 
 def layer_of(name: str) -> str:

@@ -11,7 +11,7 @@ import tf_keras
 
 from bokeh_convert import convert
 from bokeh_convert.graph.to_tflite import lower
-from bokeh_convert.sources import read_model
+from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.tracing import cause_of, layer_of
 from bokeh_runtime import InputError
 from helpers.models import save_keras_2
@@ -120,6 +120,40 @@ def test_a_network_in_mixed_precision_is_computed_in_float32(suffix: str, tmp_pa
     image = np.random.default_rng(0).random((16, 24, 3), np.float32)
     # Half precision's own error, 2 ** -11 of values up to about 1.
     np.testing.assert_allclose(sized.run(image), network(image[None])[0], atol=4e-3)
+
+
+def test_a_saved_model_in_mixed_precision_says_what_to_export(tmp_path: Path) -> None:
+    policy = keras.dtype_policies.DTypePolicy("mixed_float16")
+    photo = keras.Input((16, 24, 3))
+    x = layers.Conv2D(6, 3, padding="same", dtype=policy, name="halved")(photo)
+    network = keras.Model(photo, layers.Conv2D(3, 3, padding="same", dtype="float32")(x))
+    network.export(tmp_path / "saved", verbose=False)
+    message = r"layer .*halved.* half precision \(Conv2D\).*set_dtype_policy\('float32'\)"
+    with pytest.raises(InputError, match=message) as caught:
+        read_model(tmp_path / "saved").at(16, 24)
+    assert "\n" not in str(caught.value)
+
+
+class CountingNetwork(tf.Module):
+    """A network that counts its calls, as a serving graph in training mode does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = tf.Variable(0.0, name="calls")
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 16, 24, 3], tf.float32, name="image")])
+    def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"result": image + self.calls.assign_add(1.0)}
+
+
+def test_a_serving_graph_that_assigns_variables_is_refused(tmp_path: Path) -> None:
+    network = CountingNetwork()
+    tf.saved_model.save(network, str(tmp_path / "saved"), signatures=network.serve)
+    options = SourceOptions(trust_source=True)
+    with pytest.raises(
+        InputError, match=r"assigns a variable.*AssignAddVariableOp.*training=False"
+    ):
+        read_model(tmp_path / "saved", options).at(16, 24)
 
 
 class Uint8Network(tf.Module):

@@ -25,6 +25,7 @@ class AttrListValue(Protocol):
 class AttrValue(Protocol):
     """An attribute of a node."""
 
+    type: int
     func: NameAttrList
     list: AttrListValue
 
