@@ -15,18 +15,19 @@ import tf_keras
 from bokeh_convert.sources.model_types import Json, Tensor
 
 
-class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
-    """TensorFlow Addons' InstanceNormalization; Addons does not support current TensorFlow.
+class _InstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
+    """What the layers have in common: arguments as in the files, and two weights.
 
-    Normalizes each channel of each image over height and width. The arguments have the names in
-    the files that Addons wrote; those that only matter in training are accepted and ignored.
+    Arguments that only matter in training are accepted and ignored.
 
     Input and output: float [batch, height, width, channels].
     """
 
+    default_axis: int | None = -1
+
     def __init__(
         self,
-        axis: int = -1,
+        axis: int | str | None = "default",
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
@@ -36,22 +37,28 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         **_training_only: object,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        if axis not in (-1, 3):
-            raise ValueError(
-                f"InstanceNormalization over axis {axis}; only channels-last is supported"
-            )
+        self.axis = self.default_axis if axis == "default" else axis
+        if self.axis not in (self.default_axis, -1, 3):
+            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
         self.epsilon = epsilon
         self.center = center
         self.scale = scale
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        channels = (input_shape[-1],)
-        # Gamma before beta: the order in which Addons stored them.
+    def build(self, input_shape: Sequence[int]) -> None:
+        shape = (1,) if self.axis is None else (input_shape[-1],)
+        # Gamma before beta: the order in which both packages store them.
         if self.scale:
-            self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
+            self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
         if self.center:
-            self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+            self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
         super().build(input_shape)
+
+
+class AddonsInstanceNormalization(_InstanceNormalization):
+    """TensorFlow Addons' InstanceNormalization; Addons does not support current TensorFlow.
+
+    Normalizes each channel of each image over height and width.
+    """
 
     def call(self, inputs: Tensor) -> Tensor:
         mean, variance = tf.nn.moments(inputs, [1, 2], keepdims=True)
@@ -66,42 +73,15 @@ class AddonsInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         return normalized
 
 
-class ContribInstanceNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
+class ContribInstanceNormalization(_InstanceNormalization):
     """keras-contrib's InstanceNormalization.
 
     It differs from the paper's (Ulyanov et al., 2016, arXiv 1607.08022) in two points: epsilon is
-    added to the standard deviation, not to the variance, and with axis None the mean is over the
-    channels too.
-
-    Input and output: float [batch, height, width, channels].
+    added to the standard deviation, not to the variance, and with axis None, its default, the mean
+    is over the channels too.
     """
 
-    def __init__(
-        self,
-        axis: int | None = None,
-        epsilon: float = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        *,
-        name: str | None = None,
-        dtype: object = None,
-        **_training_only: object,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        if axis not in (None, -1, 3):
-            raise ValueError(f"InstanceNormalization over axis {axis}; only channels-last is known")
-        self.axis = axis
-        self.epsilon = epsilon
-        self.center = center
-        self.scale = scale
-
-    def build(self, input_shape: Sequence[int]) -> None:
-        shape = (1,) if self.axis is None else (input_shape[-1],)
-        if self.scale:
-            self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
-        if self.center:
-            self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
-        super().build(input_shape)
+    default_axis = None
 
     def call(self, inputs: Tensor) -> Tensor:
         axes = [1, 2, 3] if self.axis is None else [1, 2]
