@@ -7,9 +7,9 @@ takes those operators, and a photo's values are integers or close to them anyway
 from __future__ import annotations
 
 from bokeh_convert.graph.editor import Graph
-from bokeh_convert.graph.schema_views import Op, TensorType
+from bokeh_convert.graph.schema_views import Op, Operator, TensorType
 
-_CONVERSIONS = (Op.ROUND, Op.CAST)
+_CONVERSIONS = (Op.ROUND, Op.CAST, Op.CAST)
 
 
 def remove_integer_input(graph: Graph) -> int:
@@ -24,14 +24,16 @@ def remove_integer_input(graph: Graph) -> int:
         The number of inputs that were changed: 0 or 1.
     """
     (tensor,) = graph.inputs
-    removed = []
-    while True:
+    removed: list[Operator] = []
+    types = []
+    while len(removed) < len(_CONVERSIONS):
         readers = [operator for operator in graph.operators if tensor in operator.inputs]
-        if len(readers) != 1 or graph.opcode(readers[0]) not in _CONVERSIONS:
-            break
+        if len(readers) != 1 or graph.opcode(readers[0]) != _CONVERSIONS[len(removed)]:
+            return 0
         removed.append(readers[0])
         tensor = int(readers[0].outputs[0])
-    if not removed or graph.tensors[tensor].type != TensorType.FLOAT32:
+        types.append(graph.tensors[tensor].type)
+    if types[1:] != [TensorType.UINT8, TensorType.FLOAT32]:
         return 0
     graph.operators = [operator for operator in graph.operators if operator not in removed]
     for operator in graph.operators:

@@ -5,6 +5,7 @@ They are made before the model is built, because a built layer keeps its types a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from bokeh_convert.sources.model_types import Json, JsonObject
@@ -30,12 +31,19 @@ _SAYS_LAYOUT = frozenset(
 _SAYS_AXIS = frozenset(
     "BatchNormalization Concatenate GroupNormalization InstanceNormalization Softmax".split()  # noqa: SIM905
 )
+# Activations over the last axis, which is another one after the rewrite.
+_ALONG_THE_LAST_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _LAST = {-3: 3, 1: 3, -2: 1, 2: 1, -1: 2, 3: 2}  # [n, c, h, w] -> [n, h, w, c]
 
 
-def rewritten_config(path: Path, config: Json) -> JsonObject:
+def rewritten_config(path: Path, config: Json, custom: Collection[str] = frozenset()) -> JsonObject:
     """Returns a model's configuration in float32 and with the channels last.
+
+    Args:
+        path: The file, for error messages.
+        config: The configuration.
+        custom: Names of the user's own classes, of which nothing is known.
 
     Raises:
         InputError: If the network takes channels first, and a layer cannot be turned.
@@ -43,7 +51,7 @@ def rewritten_config(path: Path, config: Json) -> JsonObject:
     found = in_float32(config)
     if not isinstance(found, dict):
         raise InputError(f"{path}: holds no model's configuration; save it with model.save()")
-    return channels_last(path, found) if takes_channels_first(found) else found
+    return channels_last(path, found, custom) if takes_channels_first(found) else found
 
 
 def in_float32(config: Json) -> Json:
@@ -83,7 +91,9 @@ def takes_channels_first(config: Json) -> bool:
     return any(map(takes_channels_first, config.values()))
 
 
-def channels_last(path: Path, config: JsonObject) -> JsonObject:
+def channels_last(
+    path: Path, config: JsonObject, custom: Collection[str] = frozenset()
+) -> JsonObject:
     """Returns a channels-first network's configuration with the channels last.
 
     Filters are stored alike for both layouts, so that the weights fit as they are. TensorFlow
@@ -98,7 +108,8 @@ def channels_last(path: Path, config: JsonObject) -> JsonObject:
     inner = own.get("layers")
     if kind in _MODELS and isinstance(inner, list):
         layers: list[Json] = [
-            channels_last(path, layer) if isinstance(layer, dict) else layer for layer in inner
+            channels_last(path, layer, custom) if isinstance(layer, dict) else layer
+            for layer in inner
         ]
         rewritten: JsonObject = {**own, "layers": layers}
         if "build_input_shape" in own:
@@ -109,6 +120,8 @@ def channels_last(path: Path, config: JsonObject) -> JsonObject:
             key: _turned(own[key]) for key in ("batch_input_shape", "batch_shape") if key in own
         }
         return _without_shapes({**config, "config": {**own, **shapes}})
+    if kind in custom or str(own.get("activation")) in _ALONG_THE_LAST_AXIS:
+        raise _cannot_be_turned(path, config)
     if kind in _SAYS_LAYOUT:
         shape = {key: _turned(own[key]) for key in ("batch_input_shape",) if key in own}
         turned = {**own, **shape, "data_format": "channels_last"}
@@ -117,10 +130,16 @@ def channels_last(path: Path, config: JsonObject) -> JsonObject:
         return _without_shapes({**config, "config": {**own, "axis": _axis(own.get("axis", -1))}})
     if kind in _ANY_LAYOUT:
         return _without_shapes(config)
-    raise InputError(
-        f"{path}: takes channels first, and its layer {own.get('name', kind)} ({kind}) cannot be "
-        "turned to channels last; build the network with data_format='channels_last' and load "
-        "the weights into it"
+    raise _cannot_be_turned(path, config)
+
+
+def _cannot_be_turned(path: Path, config: JsonObject) -> InputError:
+    kind, own = config.get("class_name"), config.get("config")
+    name = own.get("name", kind) if isinstance(own, dict) else kind
+    return InputError(
+        f"{path}: takes channels first, and its layer {name} ({kind}) cannot be turned to "
+        "channels last; build the network with data_format='channels_last' and load the weights "
+        "into it"
     )
 
 

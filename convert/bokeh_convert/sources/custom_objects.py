@@ -40,7 +40,7 @@ def load_custom_objects(given: Sequence[str], *, keras_2: bool = False) -> dict[
         try:
             with search_path(os.curdir), _tensorflow_keras(keras_2):
                 imported = _import(module)
-        except Exception as error:  # the user's module may raise anything
+        except (Exception, SystemExit) as error:  # the user's module may raise anything
             raise InputError(
                 option,
                 f": importing {module} failed ({error}); run from its folder, give the file as "

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from bokeh_convert.sources.model_types import Tensor
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.tflite.value_range import UNIT, ValueRange
 
 _PHOTO_CHANNELS = (1, 3, 4)
 Shape = Sequence[int | None]
@@ -45,6 +46,9 @@ class InputLayout:
         channels_first: Whether the network takes [batch, channels, height, width].
         inputs: The network's inputs in its own order: the photo, or the photo and the depth map.
         depth: Which of two inputs is the depth map; None if there is one input.
+        depth_range: Values of far and near in the depth channel of the wrapped tensor. The whole
+            tensor has one value range, the photo's; a depth map of its own is fed 0..1, or 0..255
+            if it is an integer.
     """
 
     height: int | None
@@ -53,6 +57,7 @@ class InputLayout:
     channels_first: bool
     inputs: tuple[NetworkInput, ...]
     depth: int | None = None
+    depth_range: ValueRange = UNIT
 
     @property
     def takes_integers(self) -> bool:
@@ -65,9 +70,13 @@ class InputLayout:
         if self.depth is None:
             parts = [image]
         else:
-            parts = tf.split(image, [3, 1], axis=-1)
-            if self.depth == 0:
-                parts.reverse()
+            photo, depth = tf.split(image, [3, 1], axis=-1)
+            if self.depth_range != UNIT:
+                low, high = self.depth_range.low, self.depth_range.high
+                depth = (depth - low) / (high - low)
+            if self.inputs[self.depth].dtype.is_integer:
+                depth = depth * 255.0
+            parts = [depth, photo] if self.depth == 0 else [photo, depth]
         return [self._fed(part, own) for part, own in zip(parts, self.inputs, strict=True)]
 
     def _fed(self, part: Tensor, own: NetworkInput) -> Tensor:

@@ -30,11 +30,14 @@ def read_keras2(path: Path, config: Json, options: SourceOptions) -> FloatModel:
         InputError: If it contains code, or tf-keras cannot load it.
     """
     options.refuse_pynet_options(path)
-    checked = config
-    if not options.trust_source:
-        names = options.custom_names
-        # A layer that the user gives is the user's, whatever package has one of that name.
+    names = options.custom_names
+    # A layer that the user gives is the user's, whatever package has one of that name.
+    try:
         named = config if "InstanceNormalization" in names else with_registered_names(config)
+    except RecursionError:
+        named = config  # The check of the configuration says so.
+    checked = named
+    if not options.trust_source:
         checked = checked_config(path, named, KERAS_2, names, known=frozenset(KNOWN_LAYERS))
     # The user's module probably uses `tf.keras`, which must be Keras 2 for this file.
     objects = load_custom_objects(options.custom_objects, keras_2=True)
@@ -45,7 +48,7 @@ def read_keras2(path: Path, config: Json, options: SourceOptions) -> FloatModel:
                 "import its base class from tf_keras"
             )
     with loading_errors(path, f"tf-keras {tf_keras.__version__}"):
-        rewritten = rewritten_config(path, checked)
+        rewritten = rewritten_config(path, checked, names)
         if options.trust_source:
             objects = custom_aliases(config, objects)
         known = {**KNOWN_LAYERS, **objects}

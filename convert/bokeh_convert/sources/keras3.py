@@ -73,7 +73,7 @@ def _network(path: Path, suffix: str, config: Json, options: SourceOptions) -> K
         checked = checked_config(path, config, KERAS_3, options.custom_names)
     objects = load_custom_objects(options.custom_objects)
     with loading_errors(path, f"Keras {keras.__version__}"):
-        rewritten = rewritten_config(path, checked)
+        rewritten = rewritten_config(path, checked, options.custom_names)
         if options.trust_source:
             objects = custom_aliases(config, objects)
         if options.trust_source and rewritten == config:

@@ -41,10 +41,16 @@ class Operation(Protocol):
 
     name: str
     type: str
+    inputs: Sequence[GraphTensor]
+    outputs: Sequence[GraphTensor]
+
+    def get_attr(self, name: str) -> object: ...
 
 
 class FuncGraph(Protocol):
     """The graph of a traced function."""
+
+    captures: Sequence[tuple[object, GraphTensor]]
 
     def as_graph_def(self) -> GraphDef: ...
     def get_operations(self) -> Sequence[Operation]: ...
@@ -53,7 +59,10 @@ class FuncGraph(Protocol):
 class GraphTensor(Tensor, Protocol):
     """A symbolic tensor of a graph."""
 
+    name: str
     op: Operation
+
+    def consumers(self) -> Sequence[Operation]: ...
 
 
 class ConcreteFunction(Protocol):

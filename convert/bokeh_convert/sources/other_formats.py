@@ -68,7 +68,7 @@ def _by_content(path: Path, start: bytes) -> str | None:
             return "holds NumPy arrays; load them into the network and save it with model.save()"
     if _PICKLE.match(start):
         return (
-            "is a pickle, which is code that opening would run; of PyTorch: "
+            "is a pickle, and opening a pickle may run any code; of PyTorch: "
             f"{_FROM_TORCH}; of Keras: save the model with model.save()"
         )
     return None

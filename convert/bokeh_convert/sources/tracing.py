@@ -15,7 +15,12 @@ from typing import cast
 import keras
 import tensorflow as tf
 
-from bokeh_convert.sources.model_types import ConcreteFunction, Tensor
+from bokeh_convert.sources.model_types import (
+    ConcreteFunction,
+    FuncGraph,
+    Operation,
+    Tensor,
+)
 from bokeh_convert.sources.security.graph_types import GraphDef
 from bokeh_runtime.errors import Argument, InputError
 
@@ -25,6 +30,7 @@ _RANDOM = re.compile(r"Random|Multinomial|TruncatedNormal|StatelessShuffle")
 _SUMMING = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
 _HALF_TYPES = (tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum)
 _ASSIGNING = re.compile(r"^Assign")
+_READING = re.compile(r"^ReadVariableOp")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 SizesThatFit = tuple[int, list[tuple[int, int]]]
@@ -79,8 +85,35 @@ def trace(
         concrete = wrapped.prune(
             wrapped.graph.get_tensor_by_name(f"{INPUT_NAME}:0"), wrapped.outputs[0]
         )
+        if _variables(wrapped.graph, _ASSIGNING) & _variables(concrete.graph, _READING):
+            raise InputError(
+                f"{path}: its output depends on variables that it assigns while it runs; save the "
+                "network as it is called with training=False"
+            )
     _refuse_state(path, concrete)
     return concrete, chosen[0]
+
+
+def _variables(graph: FuncGraph, kind: re.Pattern[str]) -> set[int]:
+    """Returns the variables that a kind of operator takes, by the identity of their handles."""
+    taken = {
+        operation.inputs[0].name
+        for operation in graph.get_operations()
+        if kind.match(operation.type) and not _ignored(operation)
+    }
+    return {id(handle) for handle, inner in graph.captures if inner.name in taken}
+
+
+def _ignored(operation: Operation) -> bool:
+    """Whether all that takes an operator's output is batch normalization in training mode.
+
+    It takes the moving averages as inputs too, but only uses those of the batch.
+    """
+    readers = [reader for output in operation.outputs for reader in output.consumers()]
+    return bool(readers) and all(
+        reader.type.startswith("FusedBatchNorm") and reader.get_attr("is_training")
+        for reader in readers
+    )
 
 
 def _refuse_state(path: Path, concrete: ConcreteFunction) -> None:

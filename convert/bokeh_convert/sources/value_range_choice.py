@@ -20,9 +20,10 @@ from bokeh_runtime.tflite.value_range import STANDARD_RANGES, UNIT, ImageRanges,
 
 # An output may leave its range a little: networks without a last activation overshoot.
 _OVERSHOOT = 0.25
-# Another range than the first that fits is considered where its outputs are nearer to the photos,
-# by this share of the distance and by this much. It is taken if they are nearer by a third.
-_NEARER, _NEARER_BY, _MUCH_NEARER = 1 / 2, 0.05, 1 / 3
+# Another range than the first that fits may be the right one where its outputs are nearer to the
+# photos, by this share of the distance and by this much. Networks that change the brightness are
+# farther from their photos too, so that it is asked for.
+_NEARER, _NEARER_BY = 1 / 2, 0.05
 
 GIVE_RANGES = ("give ", Argument("input_range"), " and ", Argument("output_range"))
 """Remedy of errors about value ranges."""
@@ -49,16 +50,17 @@ class _Trial:
     input: ValueRange
     output: ValueRange
     agreement: PhotoAgreement
+    finite: bool
     outside: bool
 
     @property
     def fits(self) -> bool:
-        return self.agreement.fault is None and not self.outside
+        return self.agreement.fault is None and self.finite and not self.outside
 
 
 def choose_ranges(
     name: str,
-    run: Callable[[FloatImage], FloatImage],
+    run: Callable[[FloatImage, ValueRange], FloatImage],
     photos: Sequence[FloatImage],
     *,
     asked_input: ValueRange | None,
@@ -70,7 +72,7 @@ def choose_ranges(
 
     Args:
         name: What to call the network in errors.
-        run: Runs the network on its own input, float [height, width, channels].
+        run: Runs the network on an image in [0, 1] that is scaled to a range.
         photos: float [height, width, channels] in [0, 1].
         asked_input: What the user said of the input's range.
         asked_output: What the user said of the output's range.
@@ -84,19 +86,19 @@ def choose_ranges(
     if len(inputs) > 1 and output_evidence is not None and asked_output is None:
         # Image-to-image networks are trained on pairs that are scaled alike.
         likely = output_evidence.value_range
-        inputs = (likely, *(one for one in inputs if one != likely))
+        inputs = tuple(sorted(inputs, key=lambda one: one != likely))
     outputs = _candidates(asked_output, output_evidence)
 
     def tried(value_range: ValueRange) -> list[_Trial]:
-        raw = [run(value_range.from_unit(photo)) for photo in photos]
-        if value_range == inputs[0] and not all(np.isfinite(one).all() for one in raw):
-            raise InputError(f"{name}: the output has NaN or infinity; use a fully trained model")
+        raw = [run(photo, value_range) for photo in photos]
         return [_trial(value_range, other, photos, raw) for other in outputs]
 
     trials = tried(inputs[0])
     # Where the first range brings the outputs that near, no other can be nearer by more.
     if not any(one.fits and one.agreement.distance <= _NEARER_BY for one in trials):
         trials += [trial for value_range in inputs[1:] for trial in tried(value_range)]
+    if not any(trial.finite for trial in trials):
+        raise InputError(f"{name}: the output has NaN or infinity; use a fully trained model")
     chosen = _chosen(name, trials)
     if not chosen.fits and not (asked_input and asked_output):
         raise _nothing_fits(name, chosen)
@@ -123,16 +125,18 @@ def _trial(
 ) -> _Trial:
     scaled = [output_range.to_unit(np.nan_to_num(one)) for one in raw]
     low, high = np.percentile(np.concatenate([one.ravel() for one in scaled]), (1, 99))
-    outside = not all(np.isfinite(one).all() for one in raw)
-    outside = outside or low < -_OVERSHOOT or high > 1 + _OVERSHOOT
+    outside = low < -_OVERSHOOT or high > 1 + _OVERSHOOT
+    # Values that are never negative are not of a range around zero.
+    outside = outside or (output_range.low < 0 <= min(float(one.min()) for one in raw))
+    finite = all(bool(np.isfinite(one).all()) for one in raw)
     found = mean_agreement(
         [agreement(photo, one) for photo, one in zip(photos, scaled, strict=True)]
     )
-    return _Trial(value_range, output_range, found, bool(outside))
+    return _Trial(value_range, output_range, found, finite, bool(outside))
 
 
 def _chosen(name: str, trials: Sequence[_Trial]) -> _Trial:
-    """Returns the first trial that fits, or one that fits much better."""
+    """Returns the first trial that fits, if no other fits much better."""
     # Where the output's range is open, 0..1 data fits into 0..255 as black: the nearest is meant.
     best: dict[ValueRange, _Trial] = {}
     for trial in filter(lambda one: one.fits, trials):
@@ -147,8 +151,6 @@ def _chosen(name: str, trials: Sequence[_Trial]) -> _Trial:
     nearer = [trial for trial in others if trial.agreement.distance < limit]
     if not nearer:
         return first
-    if len(nearer) == 1 and nearer[0].agreement.distance < _MUCH_NEARER * distance:
-        return nearer[0]
     raise InputError(
         f"{name}: its value range is not clear. Its output follows the photo when it is fed "
         f"{' and when it is fed '.join(_pair(trial) for trial in (first, *nearer))}; "
@@ -179,5 +181,5 @@ def _reason(
     if evidence is not None:
         return f"{side} range {chosen}, because {evidence.reason}"
     if chosen == UNIT:
-        return None
+        return f"{side} range 0..1 is assumed; nothing in the network says which it is"
     return f"{side} range {chosen}, because the output follows photos so"

@@ -19,6 +19,7 @@ from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ValueRange, ne
 
 _AFFINE = {"Mul", "AddV2", "Add", "BiasAdd", "Sub", "RealDiv", "Div"}
 _SAME_VALUES = {
+    "Round",
     "Identity",
     "StopGradient",
     "Reshape",
@@ -114,29 +115,72 @@ class Graph:
 
 def input_evidence(graph: Graph) -> Evidence | None:
     """Returns what the first operators say of the input's range; None if they say nothing."""
-    for affine, kind in _first_operators(graph, graph.input_name, _identity(), _MOST_STEPS):
-        if kind == "uint8":
-            return Evidence(BYTES, "its input is uint8")
-        found = _range_normalized_by(affine)
-        if found is not None:
-            text = f"its first operators compute x * {_mean(affine.scale):.4g} "
-            return Evidence(found, f"{text}{_mean(affine.offset):+.4g}")
+    found = [
+        Evidence(value_range, _formula(affine)) if value_range is not None else None
+        for affine, value_range in (
+            (
+                affine,
+                _range_that_is_bytes(affine) if kind == "uint8" else _range_normalized_by(affine),
+            )
+            for affine, kind in _first_operators(graph, graph.input_name, _identity(), _MOST_STEPS)
+        )
+    ]
+    certain = [one for one in found if one is not None]
+    if not certain or len({one.value_range for one in certain}) > 1:
+        return None
+    # A division by 255 is never by chance; other forms count if all of the input goes that way.
+    if certain[0].value_range == BYTES or len(certain) == len(found):
+        return certain[0]
     return None
+
+
+def _formula(affine: _Affine) -> str:
+    scale, offset = _mean(affine.scale), _mean(affine.offset)
+    return f"its first operators compute x * {scale:.4g} {offset:+.4g}"
+
+
+def _range_that_is_bytes(affine: _Affine) -> ValueRange | None:
+    """Returns the range that an affine function brings to 0..255, before a cast to uint8."""
+    for candidate in (BYTES, UNIT, SIGNED):
+        if _reached(affine, candidate) == BYTES:
+            return candidate
+    return None
+
+
+def _reached(affine: _Affine, candidate: ValueRange) -> ValueRange | None:
+    """Returns the standard range that every channel of a range is brought to."""
+    found = set()
+    for scale, offset in zip(*np.broadcast_arrays(affine.scale, affine.offset), strict=True):
+        black, white = scale * candidate.low + offset, scale * candidate.high + offset
+        if not black < white:
+            return None
+        found.add(nearest_standard(ValueRange(float(black), float(white))))
+    return found.pop() if len(found) == 1 else None
 
 
 def _first_operators(
     graph: Graph, name: str, affine: _Affine, steps: int
 ) -> Iterator[tuple[_Affine, str]]:
     """Yields what is computed of the input alone, on each path as far as it stays affine."""
-    changed = not (np.all(affine.scale == 1) and np.all(affine.offset == 0))
+    return _paths(graph, graph.readers.get(name, []) if steps else [], name, affine, steps)
+
+
+def _paths(
+    graph: Graph, readers: Sequence[NodeDef], name: str, affine: _Affine, steps: int
+) -> Iterator[tuple[_Affine, str]]:
     ends = False
-    for node in graph.readers.get(name, []) if steps else []:
+    for node in readers:
         operands = graph.operands(node)
         if node.op == "Cast":
             if node.attr["DstT"].type == dtypes.uint8.as_datatype_enum:
                 yield affine, "uint8"
             else:
                 yield from _first_operators(graph, node.name, affine, steps - 1)
+        elif node.op in ("Split", "SplitV"):
+            # The photo is the first part where photo and depth map are two inputs.
+            photo = {node.name, f"{node.name}:0"}
+            readers = [one for one in graph.readers.get(node.name, []) if photo & set(one.input)]
+            yield from _paths(graph, readers, node.name, affine, steps - 1)
         elif node.op in _SAME_VALUES and operands[0] == name:
             yield from _first_operators(graph, node.name, affine, steps - 1)
         elif node.op in _AFFINE and len(operands) == 2:
@@ -149,7 +193,7 @@ def _first_operators(
                 yield from _first_operators(graph, node.name, following, steps - 1)
         else:
             ends = True
-    if ends and changed:
+    if ends:
         yield affine, "affine"
 
 
@@ -165,7 +209,7 @@ def _range_normalized_by(affine: _Affine) -> ValueRange | None:
     for candidate in (BYTES, UNIT, SIGNED):
         black = _mean(affine.scale) * candidate.low + low
         white = _mean(affine.scale) * candidate.high + low
-        reached = nearest_standard(ValueRange(black, white))
+        reached = _reached(affine, candidate)
         if candidate != reached and reached in (UNIT, SIGNED):
             return candidate
         if candidate == UNIT and abs(black + 0.5) < 0.05 and abs(white - 0.5) < 0.05:
@@ -190,16 +234,14 @@ def output_evidence(graph: Graph) -> Evidence | None:
             )
             bounds = bounds.within(*sorted(reached))
             return _standard(bounds, f"it ends in {node.op.lower()}")
-        if node.op in _CLIPS:
-            constants = [graph.constant(operand) for operand in operands[1:]]
-            if any(constant is None for constant in constants):
-                return None
-            limits = [_mean(affine.scale * c + affine.offset) for c in constants if c is not None]
-            bounds = bounds.clipped(node.op, limits)
+        clips = _clips(graph, node, affine)
+        if clips:
+            for operator, limit in clips:
+                bounds = bounds.clipped(operator, limit)
             if bounds.complete:
-                return _standard(bounds, "it ends in a clip")
+                return _standard(bounds, f"it ends in {node.op.lower()}")
             name = operands[0]
-        elif node.op in ("Relu", "Relu6") or node.op in _SAME_VALUES or node.op == "Cast":
+        elif node.op in _SAME_VALUES or node.op == "Cast":
             name = operands[0]
         elif node.op in _AFFINE and len(operands) == 2:
             constants = [graph.constant(operand) for operand in operands]
@@ -219,6 +261,19 @@ def output_evidence(graph: Graph) -> Evidence | None:
     return None
 
 
+def _clips(graph: Graph, node: NodeDef, affine: _Affine) -> list[tuple[str, float]]:
+    """Returns the limits that an operator sets, as minimum and maximum of the output."""
+    constants = {"Relu": [0.0], "Relu6": [0.0, 6.0]}.get(node.op, [])
+    if node.op in _CLIPS:
+        found = [graph.constant(operand) for operand in graph.operands(node)[1:]]
+        constants = [_mean(one) for one in found if one is not None]
+    if not constants or _mean(affine.scale) <= 0:
+        return []
+    operators = ["Minimum"] if node.op == "Minimum" else ["Maximum", "Minimum"]
+    limits = [_mean(affine.scale) * one + _mean(affine.offset) for one in constants]
+    return list(zip(operators, limits, strict=False))
+
+
 @dataclass(frozen=True)
 class _Bounds:
     """The ends of a range as far as they are known."""
@@ -233,21 +288,24 @@ class _Bounds:
     def within(self, low: float, high: float) -> _Bounds:
         return _Bounds(max(self.low, low), min(self.high, high))
 
-    def clipped(self, operator: str, limits: Sequence[float]) -> _Bounds:
+    def clipped(self, operator: str, limit: float) -> _Bounds:
         if operator == "Minimum":
-            return replace(self, high=min(self.high, limits[0]))
-        if operator == "Maximum":
-            return replace(self, low=max(self.low, limits[0]))
-        return self.within(limits[0], limits[1])
+            return replace(self, high=min(self.high, limit))
+        return replace(self, low=max(self.low, limit))
 
 
 def _standard(bounds: _Bounds, reason: str) -> Evidence | None:
-    """Returns the standard range that the bounds are near to, else the bounds as they are."""
+    """Returns the standard range that the bounds are near to.
+
+    None for others: a clip to 0..6 or -1..2 only guards against outliers.
+    """
     if not bounds.low < bounds.high:
         return None
     found = ValueRange(float(bounds.low), float(bounds.high))
     standard = nearest_standard(found)
-    if standard is None or standard == found:
+    if standard is None:
+        return None
+    if standard == found:
         return Evidence(found, reason)
     return Evidence(standard, f"{reason} ({found})")
 

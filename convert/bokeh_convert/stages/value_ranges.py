@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from bokeh_convert.data.calibration_data import DatasetSplit, to_network_input
@@ -17,7 +19,8 @@ from bokeh_convert.sources.value_range_evidence import (
     output_evidence,
 )
 from bokeh_convert.verify.verification import read_input_pixels
-from bokeh_runtime.tflite.value_range import BYTES, ValueRange
+from bokeh_runtime.imaging.photo import FloatImage
+from bokeh_runtime.tflite.value_range import BYTES, UNIT, ValueRange
 
 _PHOTOS = 2
 
@@ -38,14 +41,27 @@ def find_ranges(
     samples = [*dataset.verification, *dataset.calibration][:_PHOTOS]
     found = choose_ranges(
         str(sized.model.path),
-        sized.run_raw,
+        partial(_run, sized),
         [to_network_input(read_input_pixels(sample, sized)) for sample in samples],
         asked_input=_parsed(options.input_range),
         asked_output=_parsed(options.output_range),
         input_evidence=evidence,
         output_evidence=output_evidence(graph),
     )
+    layout = sized.model.layout
+    if layout.depth is not None and found.ranges.input != UNIT:
+        # The photo's range is that of the whole tensor, and the depth map's is its own.
+        rescaled = replace(layout, depth_range=found.ranges.input)
+        sized = replace(sized.model, layout=rescaled).at(sized.height, sized.width)
     return replace(sized, ranges=found.ranges), found
+
+
+def _run(sized: SizedModel, image: FloatImage, value_range: ValueRange) -> FloatImage:
+    """Runs the model on an image in [0, 1], of which the photo is scaled to a range."""
+    if sized.model.layout.depth is None:
+        return sized.run_raw(value_range.from_unit(image))
+    photo, depth = image[..., :3], image[..., 3:]
+    return sized.run_raw(np.concatenate([value_range.from_unit(photo), depth], axis=2))
 
 
 def _parsed(value_range: str | None) -> ValueRange | None:

@@ -111,7 +111,14 @@ def metadata_of(file: TfliteFile) -> ModelMetadata | None:
             if known_values.get(name) is not None:
                 known_values[name] = tuple(known_values[name])
         metadata = ModelMetadata(**known_values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -149,6 +156,9 @@ def _check_types(values: dict[str, Any]) -> None:
         *((name, values[name], dict) for name in ("source", "tools")),
         *((name, text, str) for name in ("source", "tools") for text in values[name].values()),
     )
+    for name, pair in (("value_range", (low, high)), ("output_range", (output_low, output_high))):
+        if all(isinstance(end, int | float) for end in pair) and not pair[0] < pair[1]:
+            raise TypeError(f"{name} is {pair[0]:g} to {pair[1]:g}")
     for name, value, kind in expected:
         if not isinstance(value, kind):
             raise TypeError(f"{name} is {str(value)[:40]}")

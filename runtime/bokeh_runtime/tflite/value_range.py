@@ -28,7 +28,11 @@ class ValueRange:
     high: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        try:
+            finite = math.isfinite(self.low) and math.isfinite(self.high)
+        except OverflowError:  # an integer that no float can hold
+            finite = False
+        if not (finite and self.low < self.high):
             raise InputError(
                 f"value range {self}: both ends must be finite numbers, the lower one first; "
                 "give one such as 0..1, -1..1 or 0..255"

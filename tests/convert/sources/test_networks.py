@@ -23,7 +23,6 @@ FOUND = {
     "normalization": ImageRanges(UNIT, UNIT),
     "tanh": ImageRanges(SIGNED, SIGNED),
     "pix2pix": ImageRanges(SIGNED, SIGNED),
-    "signed_input": ImageRanges(SIGNED, UNIT),
     "bytes_input": ImageRanges(BYTES, UNIT),
     "uint8": ImageRanges(BYTES, UNIT),
     "batch_norm_training": ImageRanges(UNIT, UNIT),
@@ -85,6 +84,19 @@ def test_a_converted_network_computes_what_keras_does(
             output = model.engine.run(photo)
             assert decibels(output, FOUND[name].output.to_unit(want)) > least
             assert conversion.report.passed
+
+
+def test_a_network_that_fits_two_ranges_is_asked_for_them(photos: Path, tmp_path: Path) -> None:
+    """Fed 0..1, a network that was trained on -1..1 gives a bright picture."""
+    with pytest.raises(InputError, match=r"range is not clear.* give input_range"):
+        convert(NETWORKS / "signed_input.h5", output_dir=tmp_path)
+    (float16,) = convert(
+        NETWORKS / "signed_input.h5",
+        representative_dataset=photos,
+        input_range="-1..1",
+        output_dir=tmp_path,
+    )
+    assert float16.report.passed
 
 
 def test_a_network_that_is_random_says_so(photos: Path, tmp_path: Path) -> None:

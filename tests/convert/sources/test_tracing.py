@@ -13,7 +13,7 @@ from bokeh_convert import convert
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.tracing import cause_of, layer_of
-from bokeh_runtime import InputError
+from bokeh_runtime import BokehModel, InputError
 from helpers.models import save_keras_2
 
 layers = keras.layers
@@ -107,6 +107,42 @@ def test_batch_normalization_in_training_mode_is_instance_normalization(tmp_path
     # The reader's own network: running it again is the same, as nothing is assigned.
     np.testing.assert_array_equal(sized.run(image), output)
     assert all(len(one.shape) == 1 for one in before)
+
+
+def test_an_output_that_depends_on_an_assigned_variable_is_refused(tmp_path: Path) -> None:
+    """The layer is called in training mode first, and then uses the averages of that call."""
+    norm = tf_keras.layers.BatchNormalization(name="norm", momentum=0.0)
+    network = keras_2_network(lambda x: norm(norm(x, training=True), training=False))
+    save_keras_2(network, tmp_path / "norm.h5")
+    with pytest.raises(InputError, match="depends on variables that it assigns"):
+        read_model(tmp_path / "norm.h5").at(16, 24)
+
+
+def test_a_depth_map_of_its_own_keeps_its_range(tmp_path: Path) -> None:
+    """The photo is taken in 0..255, the depth map in 0..1."""
+    photo, depth = keras.Input((16, 24, 3), name="photo"), keras.Input((16, 24, 1), name="depth")
+    x = layers.Rescaling(1 / 255)(photo)
+    outputs = layers.Add()([x, layers.Multiply()([layers.Conv2D(3, 1, name="c")(depth), x])])
+    network = keras.Model([photo, depth], outputs)
+    network.get_layer("c").set_weights([np.full((1, 1, 1, 3), -0.5), np.zeros(3)])
+    (float16,) = convert(
+        saved(network, tmp_path / "two.keras"), output_dir=tmp_path, output_range="0..1"
+    )
+    image = np.random.default_rng(0).random((16, 24, 4), np.float32)
+    expected = network([255 * image[None, ..., :3], image[None, ..., 3:]])[0]
+    with BokehModel.open(float16.path, "cpu") as model:
+        np.testing.assert_allclose(model.engine.run(image), expected, atol=2e-3)
+        assert str(model.ranges.input) == "0..255"
+
+
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax"])
+def test_a_channels_first_activation_over_the_last_axis_is_refused(
+    activation: str, tmp_path: Path
+) -> None:
+    photo = keras.Input((3, 16, 24))
+    x = layers.Conv2D(3, 1, data_format="channels_first", activation=activation, name="last")(photo)
+    with pytest.raises(InputError, match=r"channels first.*last \(Conv2D\)"):
+        read_model(saved(keras.Model(photo, x), tmp_path / "first.keras"))
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])

@@ -34,7 +34,7 @@ def choose(
 ) -> FoundRanges:
     return choose_ranges(
         "net.h5",
-        run,
+        lambda image, value_range: run(value_range.from_unit(image)),
         PHOTOS,
         asked_input=asked_input,
         asked_output=asked_output,
@@ -52,7 +52,7 @@ def trained_on(low: float, high: float) -> Callable[[FloatImage], FloatImage]:
     return lambda x: sigmoid(5 * ((x - low) / (high - low) - 0.5)).astype(np.float32)
 
 
-@pytest.mark.parametrize("value_range", [UNIT, SIGNED, BYTES])
+@pytest.mark.parametrize("value_range", [UNIT, BYTES])
 def test_the_input_range_is_the_one_whose_output_follows_the_photo(
     value_range: ValueRange,
 ) -> None:
@@ -77,9 +77,31 @@ def test_a_network_that_fits_several_ranges_alike_takes_the_unit_range() -> None
     assert found.ranges == ImageRanges(UNIT, UNIT)
 
 
-def test_what_the_graph_shows_is_reported() -> None:
+def test_what_the_graph_shows_is_reported_and_what_is_assumed() -> None:
     found = choose(trained_on(0, 255), input_evidence=Evidence(BYTES, "its input is uint8"))
-    assert found.reasons == ("input range 0..255, because its input is uint8",)
+    assert found.reasons[0] == "input range 0..255, because its input is uint8"
+    assert "output range 0..1 is assumed" in found.reasons[1]
+
+
+def test_a_brighter_picture_may_be_meant_so_that_a_nearer_range_is_asked_for() -> None:
+    with pytest.raises(InputError, match=r"0\.\.1 .* and when it is fed -1\.\.1"):
+        choose(trained_on(-1, 1), output_evidence=Evidence(UNIT, "it ends in sigmoid"))
+    with pytest.raises(InputError, match="its value range is not clear"):
+        choose(lambda x: np.float32(0.5) * x + np.float32(0.5))
+
+
+def test_an_output_that_is_never_negative_is_not_around_zero() -> None:
+    found = choose(lambda x: np.maximum(np.float32(0.3) * x, 0), asked_input=UNIT)
+    assert found.ranges.output == UNIT
+
+
+def test_a_range_of_which_the_output_is_not_finite_is_passed_over() -> None:
+    found = choose(
+        lambda x: np.tanh(np.where(x < 0, np.nan, np.sqrt(np.abs(x)))),
+        output_evidence=Evidence(SIGNED, "it ends in tanh"),
+        asked_output=UNIT,
+    )
+    assert found.ranges.input == UNIT
 
 
 def test_two_ranges_that_fit_are_asked_for() -> None:

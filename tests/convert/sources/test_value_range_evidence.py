@@ -52,6 +52,8 @@ def test_a_leading_normalization_shows_the_inputs_range(
         lambda x: -x,
         lambda x: x * 1.02 + 0.01,
         lambda x: x + convolved(x),  # no constant
+        lambda x: x * 1e-20 + 1.0,
+        lambda x: x * [1 / 255.0, 1 / 255.0, 1.0],
     ],
 )
 def test_other_first_operators_show_nothing(first: Callable[[Any], Any]) -> None:
@@ -71,7 +73,8 @@ def test_other_first_operators_show_nothing(first: Callable[[Any], Any]) -> None
         (lambda x: tf.clip_by_value(x, 0.0, 255.0), BYTES),
         (lambda x: tf.clip_by_value(x, 0.0, 1.0) * 2.0 - 1.0, SIGNED),
         (lambda x: tf.nn.depth_to_space(tf.nn.tanh(tf.repeat(x, 4, -1)), 2), SIGNED),
-        (lambda x: tf.nn.tanh(x) * 3.0, ValueRange(-3, 3)),
+        (lambda x: tf.nn.relu(tf.nn.tanh(x)), UNIT),
+        (lambda x: tf.nn.relu6(x) * (255.0 / 6.0), BYTES),
     ],
 )
 def test_a_last_activation_shows_the_outputs_range(
@@ -82,6 +85,35 @@ def test_a_last_activation_shows_the_outputs_range(
     assert found.value_range == expected
 
 
-@pytest.mark.parametrize("last", [lambda x: x, tf.nn.relu, lambda x: tf.maximum(x, 0.0)])
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda x: x,
+        tf.nn.relu,
+        lambda x: tf.maximum(x, 0.0),
+        lambda x: tf.nn.tanh(x) * 3.0,
+        # Guards against outliers.
+        lambda x: tf.clip_by_value(x, 0.0, 6.0),
+        lambda x: tf.clip_by_value(x, -1.0, 2.0),
+    ],
+)
 def test_an_open_end_shows_nothing(last: Callable[[Any], Any]) -> None:
     assert output_evidence(graph_of(lambda x: last(convolved(x)))) is None
+
+
+def test_one_branch_shows_the_inputs_range_only_if_it_cannot_be_chance() -> None:
+    gated = graph_of(lambda x: convolved(x) * convolved(x * 0.5 + 0.5))
+    assert input_evidence(gated) is None
+    residual = graph_of(lambda x: x + 255.0 * convolved(x / 255.0))
+    found = input_evidence(residual)
+    assert found is not None
+    assert found.value_range == BYTES
+
+
+def test_a_cast_shows_the_range_of_what_is_cast() -> None:
+    def quantized(x: Any) -> Any:
+        return convolved(tf.cast(tf.cast(tf.round(x * 255.0), tf.uint8), tf.float32))
+
+    found = input_evidence(graph_of(quantized))
+    assert found is not None
+    assert found.value_range == UNIT
