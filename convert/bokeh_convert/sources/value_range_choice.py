@@ -25,6 +25,7 @@ _OVERSHOOT = 0.25
 # farther from their photos too, so that it is asked for.
 _NEARER, _NEARER_BY = 1 / 2, 0.05
 
+_ASSUMED = "{} range 0..1 is assumed; nothing in the network says which it is"
 GIVE_RANGES = ("give ", Argument("input_range"), " and ", Argument("output_range"))
 """Remedy of errors about value ranges."""
 
@@ -106,6 +107,8 @@ def choose_ranges(
         _reason("input", chosen.input, asked_input, input_evidence),
         _reason("output", chosen.output, asked_output, output_evidence),
     ]
+    if reasons == [_ASSUMED.format("input"), _ASSUMED.format("output")]:
+        reasons = [_ASSUMED.format("value")]
     fault = None if chosen.fits else chosen.agreement.fault or "outside the range that was given"
     ranges = ImageRanges(chosen.input, chosen.output)
     return FoundRanges(ranges, tuple(filter(None, reasons)), fault)
@@ -181,5 +184,5 @@ def _reason(
     if evidence is not None:
         return f"{side} range {chosen}, because {evidence.reason}"
     if chosen == UNIT:
-        return f"{side} range 0..1 is assumed; nothing in the network says which it is"
+        return _ASSUMED.format(side)
     return f"{side} range {chosen}, because the output follows photos so"

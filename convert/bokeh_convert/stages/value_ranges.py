@@ -38,6 +38,8 @@ def find_ranges(
     evidence = input_evidence(graph)
     if sized.model.layout.takes_integers:
         evidence = Evidence(BYTES, "its input is uint8")
+    if evidence is None and sized.model.format in ("weights-h5", "tf1-checkpoint"):
+        evidence = Evidence(UNIT, "it is a PyNET")
     samples = [*dataset.verification, *dataset.calibration][:_PHOTOS]
     found = choose_ranges(
         str(sized.model.path),
