@@ -20,6 +20,7 @@ from bokeh_runtime.render_jobs import EMBEDDED, Job, find_jobs
 from bokeh_runtime.render_record import result_provenance
 from helpers import phone_photos
 from helpers.phone_photos import encoded
+from helpers.skips import ELSEWHERE
 
 RAMP = np.tile(np.linspace(0, 255, 80).astype(np.uint8), (60, 1))
 """60 x 80, black on the left."""
@@ -107,7 +108,7 @@ def test_a_gain_map_is_no_depth_map(jpeg: bytes, path: Path) -> None:
 
 
 def test_the_depth_image_of_a_heic_file_is_read(tmp_path: Path) -> None:
-    pytest.importorskip("pillow_heif")
+    pytest.importorskip("pillow_heif", reason=f"{ELSEWHERE}no HEIC decoder")
     path = tmp_path / "IMG_1.heic"
     photo = COLOUR.repeat(2, axis=0).repeat(2, axis=1)
     depth = read(path, phone_photos.heic_with_depth(photo, RAMP))
