@@ -115,8 +115,9 @@ def test_two_models_are_measured_in_interleaved_runs(data: Path, tmp_path: Path)
     comparison = report(tmp_path)["paired_comparison"]
     assert (comparison["runs_per_model"], comparison["rounds"]) == (60, 10)
     ratio = comparison["latency_ratio"]
-    # The files are identical, so disturbances affect both.
-    assert 0.5 < ratio["ci95_low"] <= ratio["estimate"] <= ratio["ci95_high"] < 2
+    # Not held to 1, although the files are identical: a busy machine may disturb one of them more.
+    # How often the interval holds the true ratio is tested in test_latency.py.
+    assert 0 < ratio["ci95_low"] <= ratio["estimate"] <= ratio["ci95_high"]
     assert "latency ratio of small_float32.tflite, cpu to copy.tflite, cpu: " in done.stderr
 
 
