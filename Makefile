@@ -108,8 +108,14 @@ ARM64_OPTIONS = --size 128x192 --runs 0 --arm64 \
 SHIPPED = runtime/bokeh_runtime/models/demo_pynet
 # Without a GPU, Debian's Vulkan device in software.
 SWIFTSHADER := $(wildcard /usr/lib/chromium/vk_swiftshader_icd.json)
-GPU_ENVIRONMENT = $(if $(wildcard /dev/dri/render*),,$(if $(SWIFTSHADER),VK_ICD_FILENAMES=$(SWIFTSHADER) XDG_RUNTIME_DIR=/tmp))
-MEASURE_shipped-models = $(GPU_ENVIRONMENT) $(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/figures/$* && \
+GPU_TABLES := $(foreach name,shipped-models gpu,figures/$(name) docs/figures/$(name).json)
+ifneq ($(SWIFTSHADER),)
+ifeq ($(wildcard /dev/dri/render*),)
+$(GPU_TABLES): export VK_ICD_FILENAMES := $(SWIFTSHADER)
+$(GPU_TABLES): export XDG_RUNTIME_DIR := /tmp
+endif
+endif
+MEASURE_shipped-models = $(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/figures/$* && \
     cp build/figures/$*/report.json $(OUTPUT)
 MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
 MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)
@@ -124,7 +130,7 @@ MEASURE_conversion-full = $(STUDY) conversion --untrained 1.0 --size 512x768 --r
 MEASURE_rendering = $(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/figures/512x768 && \
     $(STUDY) render --model $(SHIPPED)_float16.tflite --model build/figures/512x768/demo_pynet_float16.tflite \
     --model build/figures/512x768/demo_pynet_int8.tflite --output $(OUTPUT)
-MEASURE_gpu = $(GPU_ENVIRONMENT) $(STUDY) gpu --output $(OUTPUT)
+MEASURE_gpu = $(STUDY) gpu --output $(OUTPUT)
 MEASURE_detail-fusion = $(STUDY) detail-fusion $(PAIRS) --output $(OUTPUT)
 MEASURE = $(or $(MEASURE_$*),$(error figures/$*: there are $(FIGURES) $(FIGURES_SLOW)))
 
