@@ -266,6 +266,8 @@ def _clips(graph: Graph, node: NodeDef, affine: _Affine) -> list[tuple[str, floa
     constants = {"Relu": [0.0], "Relu6": [0.0, 6.0]}.get(node.op, [])
     if node.op in _CLIPS:
         found = [graph.constant(operand) for operand in graph.operands(node)[1:]]
+        if any(one is None for one in found):
+            return []
         constants = [_mean(one) for one in found if one is not None]
     if not constants or _mean(affine.scale) <= 0:
         return []

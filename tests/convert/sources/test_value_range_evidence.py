@@ -95,6 +95,11 @@ def test_a_last_activation_shows_the_outputs_range(
         # Guards against outliers.
         lambda x: tf.clip_by_value(x, 0.0, 6.0),
         lambda x: tf.clip_by_value(x, -1.0, 2.0),
+        # A limit that the graph computes.
+        lambda x: tf.clip_by_value(x, tf.reduce_min(x), 1.0),
+        lambda x: tf.raw_ops.ClipByValue(
+            t=x, clip_value_min=tf.reduce_min(x), clip_value_max=tf.constant(1.0)
+        ),
     ],
 )
 def test_an_open_end_shows_nothing(last: Callable[[Any], Any]) -> None:
