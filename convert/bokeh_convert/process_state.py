@@ -7,6 +7,7 @@ could otherwise restore a state that another had changed.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import random
@@ -15,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bokeh_runtime.errors import InputError
 
@@ -42,6 +44,10 @@ def search_path(folder: str) -> Iterator[None]:
 
     Imports that these modules do later, outside of the block, do not find the folder.
     """
+    # Python remembers the files of a folder under the text of its path: a relative one goes on to
+    # mean what it meant at its first use, and a file that is new may not be seen.
+    folder = str(Path(folder).absolute())
+    importlib.invalidate_caches()
     with _ONE_AT_A_TIME:
         sys.path.insert(0, folder)
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bokeh_convert.process_state import search_path
 
 # Run in a separate process. The libraries are imported before the state is recorded, because
 # importing them changes it.
@@ -255,3 +258,20 @@ def test_another_keras_backend_is_refused(work: Path) -> None:
 def test_a_library_call_leaves_the_process_as_it_was(what: str, work: Path) -> None:
     done = run(PROGRAM, work, what)
     assert done.returncode == 0, f"{done.stdout}{done.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("folder", [".", "{folder}"])
+def test_the_search_path_is_that_of_the_current_folder(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with search_path(folder.format(folder=tmp_path / name)):
+            with pytest.raises(ModuleNotFoundError):
+                importlib.import_module(f"only_in_{name}")
+            (tmp_path / name / f"only_in_{name}.py").touch()
+        with search_path(folder.format(folder=tmp_path / name)):
+            monkeypatch.delitem(sys.modules, f"only_in_{name}", raising=False)
+            importlib.import_module(f"only_in_{name}")
+        del sys.modules[f"only_in_{name}"]
