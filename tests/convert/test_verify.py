@@ -11,8 +11,8 @@ from bokeh_runtime.metrics.fidelity import Fidelity, ImageFidelity
 
 def test_a_report_sums_up_mean_and_worst() -> None:
     images = [
-        ImageFidelity("a", 30.0, 0.1, {"ssim": 0.9}),
-        ImageFidelity("b", 40.0, 0.3, {"ssim": 1.0}),
+        ImageFidelity("a", 30.0, 0.1, {"ssim": 0.9, "grain": 0.5}),
+        ImageFidelity("b", 40.0, 0.3, {"ssim": 1.0, "grain": 0.0}),
     ]
     summary = fidelity_summary(Fidelity(images))
     assert summary["psnr_db_mean"] == 35.0
@@ -23,7 +23,7 @@ def test_a_report_sums_up_mean_and_worst() -> None:
 
 
 def test_identical_outputs_stay_valid_json() -> None:
-    summary = fidelity_summary(Fidelity([ImageFidelity("same", math.inf, 0.0, {"ssim": 1.0})]))
+    summary = fidelity_summary(Fidelity([ImageFidelity("same", math.inf, 0.0, {"ssim": 1.0, "grain": 0.0})]))
     assert summary["psnr_db_mean"] is summary["psnr_db_pooled"] is summary["psnr_db_worst"] is None
     assert summary["identical_images"] == 1
     assert summary["images"][0]["identical"] is True
@@ -32,7 +32,7 @@ def test_identical_outputs_stay_valid_json() -> None:
 
 def fidelity(*psnr_db: float) -> Fidelity:
     return Fidelity(
-        [ImageFidelity(f"photo {i}", db, 0.0, {"ssim": 1.0}) for i, db in enumerate(psnr_db)]
+        [ImageFidelity(f"photo {i}", db, 0.0, {"ssim": 1.0, "grain": 0.0}) for i, db in enumerate(psnr_db)]
     )
 
 
