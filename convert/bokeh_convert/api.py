@@ -112,13 +112,12 @@ def convert(
     Raises:
         InputError: If the source, the photos, an argument or the output folder cannot be used.
     """
+    dataset = None if representative_dataset is None else Path(representative_dataset)
     options = ConvertOptions(
         source=Path(source),
         schemes=tuple(dict.fromkeys(quant)),
         output_dir=Path(output_dir),
-        representative_dataset=(
-            None if representative_dataset is None else Path(representative_dataset)
-        ),
+        representative_dataset=dataset,
         samples=samples,
         seed=seed,
         size=size,

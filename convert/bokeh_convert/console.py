@@ -85,7 +85,7 @@ def show_conversions(console: Console, conversions: Sequence[Conversion]) -> Non
         click.echo(f"skipped photos: {len(skipped)}", file=console.file)
     for photo in skipped:
         click.echo(f"skipped: {photo['cause']}", file=console.file)
-    for note in [*_coverage_notes(conversions), *first.report.notes]:
+    for note in [*first.report.notes, *_coverage_notes(conversions)]:
         click.echo(f"note: {note}", file=console.file)
     for conversion in conversions:
         click.echo(f"report: {conversion.report_path}", file=console.file)

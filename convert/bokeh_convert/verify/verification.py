@@ -73,9 +73,9 @@ def _missed_limit(fidelity: Fidelity, metric: Metric, limit: float) -> str | Non
     value = fidelity.worst(metric)
     if value is None or metric.meets(limit, value):
         return None
-    name = next(image.name for image in fidelity.images if image.values[metric.key] == value)
+    names = {image.values[metric.key]: image.name for image in fidelity.images}
     return (
-        f"{metric.label} {metric.text(value)} of the worst photo ({name}) is "
+        f"{metric.label} {metric.text(value)} of the worst photo ({names[value]}) is "
         f"{'below' if metric.higher_is_better else 'above'} {metric.text(limit)}"
     )
 
