@@ -112,12 +112,11 @@ def convert(
     Raises:
         InputError: If the source, the photos, an argument or the output folder cannot be used.
     """
-    dataset = None if representative_dataset is None else Path(representative_dataset)
     options = ConvertOptions(
         source=Path(source),
         schemes=tuple(dict.fromkeys(quant)),
         output_dir=Path(output_dir),
-        representative_dataset=dataset,
+        representative_dataset=_path(representative_dataset),
         samples=samples,
         seed=seed,
         size=size,
@@ -145,3 +144,7 @@ def convert(
     from bokeh_convert import pipeline
 
     return pipeline.run(options, progress)
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
