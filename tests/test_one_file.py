@@ -46,17 +46,17 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 DATA = ROOT / "tests/data"
 
-GRAIN = '''
-    """How much the noise differs: RMS in 1/255, where the reference is bright."""
+HIGHLIGHTS = '''
+    """The error of highlights: RMS in 1/255, where the reference is bright."""
     import numpy as np
     from bokeh_runtime.metrics.registry import Metric
 
-    def grain(image, reference):
+    def highlights(image, reference):
         bright = reference.mean(axis=2) > 0.5
         return float(np.sqrt(np.mean((image - reference)[bright] ** 2)) * 255)
 
     METRIC = Metric(
-        "grain", "grain", grain,
+        "highlights", "highlights", highlights,
         higher_is_better=False, text_format="{:.1f}/255", has_worst=True, limit=20.0,
     )
 '''
@@ -153,11 +153,11 @@ def test_a_metric(tmp_path: Path, rng: np.random.Generator) -> None:
         photo = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
         samples.append((ReferenceSample(f"photo {number}", photo, reference), output))
     (tmp_path / "module").mkdir()
-    with added_module(bokeh_runtime.metrics, "grain", GRAIN, tmp_path / "module"):
+    with added_module(bokeh_runtime.metrics, "highlights", HIGHLIGHTS, tmp_path / "module"):
         _check_bench(samples, tmp_path)
         _check_conversion(samples)
     (fidelity,), *_ = measure_fidelity("full_model", iter(samples))
-    assert "grain" not in fidelity.images[0].values
+    assert "highlights" not in fidelity.images[0].values
 
 
 def _check_bench(samples: list[tuple[ReferenceSample, np.ndarray]], folder: Path) -> None:
@@ -166,17 +166,17 @@ def _check_bench(samples: list[tuple[ReferenceSample, np.ndarray]], folder: Path
     report = Report("2030-01-01T00:00:00+00:00", {}, [row])
     data = report.to_data()
     (written,) = data["rows"][0]["fidelity"]
-    assert written["grain_mean"] == pytest.approx(20, abs=1e-3)
-    assert written["grain_worst"] == pytest.approx(30, abs=1e-3)
-    assert [image["grain"] for image in written["images"]] == pytest.approx([10, 30], abs=1e-3)
+    assert written["highlights_mean"] == pytest.approx(20, abs=1e-3)
+    assert written["highlights_worst"] == pytest.approx(30, abs=1e-3)
+    assert [image["highlights"] for image in written["images"]] == pytest.approx([10, 30], abs=1e-3)
     check_format(data)
     headings, _, cells = markdown(report).splitlines()[:3]
-    assert headings.endswith("| FLIP | grain | worst |")
+    assert headings.endswith("| FLIP | grain | worst | highlights | worst |")
     assert cells.endswith("| 20.0/255 | 30.0/255 |")
     write_html(folder / "report.html", report)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<td>20.0/255</td>" in page
-    assert "Lower is better: FLIP, grain." in page
+    assert "Lower is better: FLIP, grain, highlights." in page
 
 
 def _check_conversion(samples: list[tuple[ReferenceSample, np.ndarray]]) -> None:
@@ -190,11 +190,12 @@ def _check_conversion(samples: list[tuple[ReferenceSample, np.ndarray]]) -> None
         ]
     )  # fmt: skip
     summary = fidelity_summary(found)
-    assert summary["grain_worst"] == pytest.approx(30, abs=1e-3)
-    assert summary["images"][0]["grain"] == pytest.approx(10, abs=1e-3)
-    assert not any("grain" in key for key in metadata_fidelity(found, emulated=False))
+    assert summary["highlights_worst"] == pytest.approx(30, abs=1e-3)
+    assert summary["images"][0]["highlights"] == pytest.approx(10, abs=1e-3)
+    assert not any("highlights" in key for key in metadata_fidelity(found, emulated=False))
     assert (
-        FidelityLimits().shortfall(found) == "grain 30.0/255 of the worst photo is above 20.0/255"
+        FidelityLimits().shortfall(found)
+        == "highlights 30.0/255 of the worst photo (photo 1) is above 20.0/255"
     )
     assert FidelityLimits().shortfall(replace(found, images=found.images[:1])) is None
 

@@ -11,6 +11,11 @@ import click
 from bokeh_bench.child_process import TIMEOUT_SECONDS
 from bokeh_bench.command_line import HELP_OPTIONS, PATH, exit_on_errors, verbose_option
 from bokeh_bench.devices import DEFAULT_DEVICE, devices
+from bokeh_bench.metric_options import (
+    metric_limit_options,
+    metric_limits,
+    without_metric_limits,
+)
 from bokeh_bench.options import Options
 from bokeh_bench.parameters import CommaSeparatedChoices, Percentage, PositiveIntegers, TimeLimit
 from bokeh_runtime.backends.delegates import DELEGATES
@@ -158,7 +163,7 @@ class _BenchOrStudy(click.Command):
     "--compare",
     metavar="JSON",
     type=PATH,
-    help="Older report.json to check for regressions, with one or both limits below.",
+    help="Older report.json to check for regressions, with one or more of the limits below.",
 )
 @click.option(
     "--max-slowdown",
@@ -172,6 +177,7 @@ class _BenchOrStudy(click.Command):
     help="Largest allowed decrease of the mean, the pooled and the worst PSNR, such as 0.2. Needs "
     "--compare.",
 )
+@metric_limit_options
 @click.option(
     "-o",
     "--output-dir",
@@ -196,7 +202,7 @@ def main(**parameters: Any) -> None:
     Exit codes: 0 success; 1 a row failed, or --compare found a regression; 2 wrong input; 3 the
     requested hardware is not available.
     """
-    options = Options(**parameters)
+    options = Options(**without_metric_limits(parameters), metric_limits=metric_limits(parameters))
     with exit_on_errors(
         extras="bench",
         verbose=options.verbose,

@@ -19,7 +19,7 @@ import click
 
 # The studies are imported late: some of them need TensorFlow, which takes seconds.
 from bokeh_bench.code_digest import code_digests
-from bokeh_bench.report.tables import markdown_table
+from bokeh_bench.report.tables import grain_cells, markdown_table
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import psnr_text
 
@@ -54,7 +54,10 @@ def _shipped_models(data: Data) -> str:
     rows = [row for row in data["rows"] if not row["failure"]]
     failed = [f"{row['name']} failed: {row['failure']}" for row in data["rows"] if row["failure"]]
     table = markdown_table(
-        ("model", "delegate", "threads", "latency", "peak memory", "PSNR mean", "worst", "SSIM"),
+        (
+            *("model", "delegate", "threads", "latency", "peak memory"),
+            *("PSNR mean", "worst", "SSIM", "grain mean", "worst"),
+        ),
         [
             (
                 row["model"]["name"],
@@ -71,12 +74,13 @@ def _shipped_models(data: Data) -> str:
     return "\n\n".join([table, *failed])
 
 
-def _fidelity_cells(row: Data) -> tuple[str, str, str]:
+def _fidelity_cells(row: Data) -> tuple[str, ...]:
     for found in row["fidelity"]:
         if (found["vs"], found["protocol"]) == ("full_model", "full"):
             mean, worst = (psnr_text(found[f"psnr_db_{which}"]) for which in ("mean", "worst"))
-            return mean, worst, f"{found['ssim_mean']:.4f}"
-    return "", "", ""
+            grain = grain_cells(found.get("grain_mean"), found.get("grain_worst"))
+            return mean, worst, f"{found['ssim_mean']:.4f}", *grain
+    return "", "", "", "", ""
 
 
 def _agreement(data: Data) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokeh_bench.devices import find_device
+from bokeh_bench.metric_options import option_name
 from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.metrics.registry import all_metrics
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
 from bokeh_runtime.tflite.graph_choice import parse_size
 from bokeh_runtime.tflite.value_range import ValueRange
@@ -22,7 +24,11 @@ SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
 
 @dataclass(frozen=True)
 class Options:
-    """The command's arguments and options, by the names of `bokeh-bench --help`."""
+    """The command's arguments and options, by the names of `bokeh-bench --help`.
+
+    Attributes:
+        metric_limits: The limits on regressions of metrics other than PSNR, by the metrics' keys.
+    """
 
     models: Sequence[Path]
     delegates: Sequence[str]
@@ -52,6 +58,7 @@ class Options:
     as_json: bool
     as_markdown: bool
     verbose: bool
+    metric_limits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def model_paths(self) -> Sequence[Path]:
@@ -105,6 +112,14 @@ class Options:
             (self.photos, self.source, "--photos needs --source, the model to run on them"),
             (self.max_slowdown, self.compare, "--max-slowdown needs --compare, an older report"),
             (self.max_psnr_drop, self.compare, "--max-psnr-drop needs --compare, an older report"),
+            *(
+                (
+                    self.metric_limits.get(metric.key),
+                    self.compare,
+                    f"{option_name(metric)} needs --compare, an older report",
+                )
+                for metric in all_metrics()
+            ),
         ):
             if given is not None and needed is None:
                 raise InputError(message)
@@ -124,8 +139,11 @@ class Options:
     def _check_compare(self) -> None:
         if self.compare is None:
             return
-        if self.max_slowdown is None and self.max_psnr_drop is None:
-            raise InputError("--compare needs a limit: --max-slowdown 5% or --max-psnr-drop 0.2")
+        if self.max_slowdown is None and self.max_psnr_drop is None and not self.metric_limits:
+            raise InputError(
+                "--compare needs a limit: --max-slowdown 5%, --max-psnr-drop 0.2 or "
+                "--max-grain-increase 0.05"
+            )
         if self.compare.resolve() == self.report_path.resolve():
             raise InputError(
                 f"{self.compare}: this run would overwrite it; choose another --output-dir"

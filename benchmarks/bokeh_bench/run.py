@@ -39,6 +39,7 @@ def run(options: Options, session: Session) -> tuple[int, str]:
     width = None if session.stderr.isatty() else WIDTH_IN_A_PIPE
     console = Console(file=session.stderr, width=width)
     options.check()
+    _limits(options)  # a limit that is not finite is reported before anything is measured
     older = None if options.compare is None else regression.read_report(options.compare)
     report = Report(datetime.now(timezone.utc).isoformat(timespec="seconds"), environment(), [])
 
@@ -87,14 +88,17 @@ def _print_regressions(
     new = report.to_data()
     for warning in regression.warnings(older, new):
         console.file.write(f"note: {warning}\n")
-    limits = regression.Limits(options.max_slowdown, options.max_psnr_drop)
-    found = regression.failures(older, new, limits)
+    found = regression.failures(older, new, _limits(options))
     for line in found:
         console.file.write(f"regression: {line}\n")
     if not found:
         count = sum(not row["failure"] for row in older["rows"])
         console.file.write(f"no regression: compared {count} rows with {options.compare}\n")
     return found
+
+
+def _limits(options: Options) -> regression.Limits:
+    return regression.Limits(options.max_slowdown, options.max_psnr_drop, options.metric_limits)
 
 
 def _exit_code(rows: Sequence[Row], regressions: Sequence[str]) -> int:

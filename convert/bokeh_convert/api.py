@@ -37,6 +37,7 @@ def convert(
     size: tuple[int, int] | None = None,
     min_psnr_db: float | None = None,
     min_psnr_db_worst: float | None = None,
+    max_grain: float | None = None,
     max_latency: float | None = None,
     trade_off: bool = False,
     level: str | None = None,
@@ -76,6 +77,10 @@ def convert(
             of int8, there 40 dB by default.
         min_psnr_db_worst: Limit on the PSNR of the worst verification photo; None for 3 dB below
             `min_psnr_db`. Also a target of the mixed-precision search.
+        max_grain: Limit on the grain of the worst verification photo against the full model, in
+            units of 1/255; None for no limit. Grain is fine noise in smooth areas, not visible from
+            about 0.5 down (see `bokeh_runtime.metrics.grain`). Photos without smooth areas do not
+            count; a file does not pass if no photo has any.
         max_latency: For int8: limit on the estimated CPU cost, as a ratio to the float32 file's
             (instructions on a phone; see `bokeh_convert.graph.cost_model`).
         trade_off: For int8: continue the mixed-precision search after its target is met, and plot
@@ -111,14 +116,13 @@ def convert(
         source=Path(source),
         schemes=tuple(dict.fromkeys(quant)),
         output_dir=Path(output_dir),
-        representative_dataset=(
-            None if representative_dataset is None else Path(representative_dataset)
-        ),
+        representative_dataset=_path(representative_dataset),
         samples=samples,
         seed=seed,
         size=size,
         min_psnr_db=min_psnr_db,
         min_psnr_db_worst=min_psnr_db_worst,
+        max_grain=max_grain,
         max_latency=max_latency,
         trade_off=trade_off,
         level=level,
@@ -140,3 +144,7 @@ def convert(
     from bokeh_convert import pipeline
 
     return pipeline.run(options, progress)
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -109,6 +109,14 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--min-psnr.",
 )
 @click.option(
+    "--max-grain",
+    metavar="X",
+    type=float,
+    help="Exit with code 1 if the grain of the worst photo is higher: fine noise in smooth areas "
+    "of the full model's output, in 1/255 of the luminance. From about 0.5 down it is not visible. "
+    "Photos without smooth areas do not count. The mean is shown as well, and has no limit.",
+)
+@click.option(
     "--max-latency",
     metavar="RATIO",
     type=float,
@@ -217,8 +225,8 @@ def main(
     with the full model's. A report, a side-by-side picture, and a reference pack to repeat the
     measurement elsewhere are written to the same folder.
 
-    Exit codes: 0 done; 1 below --min-psnr or --min-psnr-worst, above --max-latency, or an invalid
-    output; 2 wrong input or options; 130 interrupted.
+    Exit codes: 0 done; 1 below --min-psnr or --min-psnr-worst, above --max-grain or --max-latency,
+    or an invalid output; 2 wrong input or options; 130 interrupted.
     """
     if demo == (model is not None):
         raise click.UsageError("give either MODEL or --demo")

@@ -85,7 +85,7 @@ def show_conversions(console: Console, conversions: Sequence[Conversion]) -> Non
         click.echo(f"skipped photos: {len(skipped)}", file=console.file)
     for photo in skipped:
         click.echo(f"skipped: {photo['cause']}", file=console.file)
-    for note in first.report.notes:
+    for note in [*first.report.notes, *_coverage_notes(conversions)]:
         click.echo(f"note: {note}", file=console.file)
     for conversion in conversions:
         click.echo(f"report: {conversion.report_path}", file=console.file)
@@ -138,6 +138,19 @@ def _remarks(report: ConversionReport) -> Iterator[str]:
 
 def _shown_metrics() -> list[Metric]:
     return [metric for metric in conversion_metrics() if metric.in_tables]
+
+
+def _coverage_notes(conversions: Sequence[Conversion]) -> list[str]:
+    """Returns which of the metrics in the table are not defined for some photos."""
+    # The photos are the same for all files of a run, and so is what is defined for them.
+    fidelity = next((c.report.fidelity for c in conversions if c.report.fidelity), None)
+    if fidelity is None:
+        return []
+    notes = (
+        metric.coverage_note([image[metric.key] for image in fidelity["images"]])
+        for metric in _shown_metrics()
+    )
+    return [note for note in notes if note is not None]
 
 
 def _metric_texts(metric: Metric, fidelity: dict[str, Any]) -> Iterator[str]:

@@ -43,6 +43,7 @@ class ConvertOptions:
     size: tuple[int, int] | None
     min_psnr_db: float | None
     min_psnr_db_worst: float | None
+    max_grain: float | None
     max_latency: float | None
     trade_off: bool
     level: str | None
@@ -57,6 +58,11 @@ class ConvertOptions:
     output_range: str | None
     skip_passes: Sequence[str]
     threads: int
+
+    @property
+    def metric_limits(self) -> dict[str, float]:
+        """Limits on the worst photo's value of metrics other than PSNR, by the metrics' keys."""
+        return {} if self.max_grain is None else {"grain": self.max_grain}
 
     def __post_init__(self) -> None:
         error = next(self._errors(), None)
@@ -92,6 +98,11 @@ class ConvertOptions:
                 yield InputError(
                     Argument(argument, limit), ": a PSNR limit must be a finite number, such as 40"
                 )
+        if self.max_grain is not None and not 0 <= self.max_grain < math.inf:
+            yield InputError(
+                Argument("max_grain", self.max_grain),
+                " must be 0 or more, in units of 1/255, such as 0.5",
+            )
         if self.level is not None and self.output_name is not None:
             yield InputError(
                 Argument("level"), " and ", Argument("output_name"),

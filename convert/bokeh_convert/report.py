@@ -27,10 +27,11 @@ class ConversionReport:
     Attributes:
         file: Name of the .tflite file, in the same folder as the report.
         scheme: Quantization scheme, a key of `bokeh_convert.quantize.schemes.SCHEMES`.
-        passed: False if the output is invalid, or if a limit on PSNR or cost is not met.
+        passed: False if the output is invalid, or if a limit on quality or cost is not met.
         failure: Why the file did not pass; None if it passed.
         min_psnr_db: Limit on the mean and on the pooled PSNR; None if no limit applies.
         min_psnr_db_worst: Limit on the PSNR of the worst photo; None if no limit applies.
+        max_grain: Limit on the grain of the worst photo, in 1/255; None if no limit applies.
         size_bytes: Size of the .tflite file.
         sha256: SHA-256 of the .tflite file, in hex.
         timings: Seconds per stage: `read_s`, `reference_s` (running the full model), `lower_s`,
@@ -69,6 +70,7 @@ class ConversionReport:
     failure: str | None
     min_psnr_db: float | None
     min_psnr_db_worst: float | None
+    max_grain: float | None
     size_bytes: int
     sha256: str
     timings: dict[str, float]
@@ -109,7 +111,8 @@ def fidelity_summary(fidelity: Fidelity, *, emulated: bool = False) -> dict[str,
     If output and reference of a photo are identical, the PSNR is infinite: `psnr_db` is None and
     `identical` is True. `psnr_db_mean` averages over the other photos; `psnr_db_pooled` is the PSNR
     of the mean squared error over all photos. These and `psnr_db_worst` are None only if all photos
-    are identical, that is if `identical_images` equals their number.
+    are identical, that is if `identical_images` equals their number. Means and worst values of the
+    other metrics are over the photos that the metric is defined for, and None if there is none.
 
     Args:
         fidelity: The measurement.

@@ -17,7 +17,7 @@ import pytest
 
 from bokeh_bench.measure.operator_times import measure_operator_times
 from bokeh_runtime.tflite.file import read_tflite
-from bokeh_runtime.tflite.reference_pack import load_reference
+from bokeh_runtime.tflite.reference_pack import Reference, load_reference, save_reference
 from helpers import commands
 from helpers.skips import ELSEWHERE
 
@@ -199,6 +199,28 @@ def test_a_run_is_compared_with_an_older_one(data: Path, tmp_path: Path) -> None
     assert "regression: small_float32.tflite, cpu: latency +" in done.stderr
 
 
+def test_grain_of_a_run_is_compared_with_an_older_one(data: Path, tmp_path: Path) -> None:
+    pack = load_reference(data / "small.reference.npz")
+    # What the model gave, with a smooth area of full size.
+    flat = [np.full_like(output, 0.5) for output in pack.outputs]
+    save_reference(tmp_path / "flat.npz", Reference(pack.names, pack.inputs, flat, ""))
+    case = [data / "small_float32.tflite", "-dcpu", "--no-operators", "--reference=flat.npz"]
+    done = bench(*case, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before = report(tmp_path)
+    (fidelity,) = before["rows"][0]["fidelity"]
+    assert fidelity["grain_worst"] >= fidelity["grain_mean"] > 1
+    for image in fidelity["images"]:
+        image["grain"] -= 0.2
+    (tmp_path / "old.json").write_text(json.dumps(before))
+    for limit, code in ((0.3, 0), (0.1, 1)):
+        limits = ("--compare=old.json", f"--max-grain-increase={limit}")
+        done = bench(*case, *limits, *QUICK, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+    assert done.stderr.count("cpu: grain vs full model, protocol full: ") == 2
+    assert "(allowed increase: 0.1)" in done.stderr
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) -> None:
     model = data / "small_float32.tflite"
@@ -233,7 +255,9 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
         (["--pair", "a.tflite"], "--pair takes two models"),
         (["--targets", "x"], "--targets needs --dataset"),
         (["--max-slowdown=5%"], "--max-slowdown needs --compare"),
+        (["--max-grain-increase=0.05"], "--max-grain-increase needs --compare"),
         (["--compare", "old.json"], "--compare needs a limit"),
+        (["--compare", "old.json", "--max-grain-increase=nan"], "nan: is not a limit"),
         (["--compare", "bench/report.json", "--max-slowdown=5%"], "this run would overwrite it"),
         (["--device=android", "--dataset=x"], "runs the reference photos only"),
         (["--compare", "no.json", "--max-slowdown=5%"], "no.json: No such file or directory"),

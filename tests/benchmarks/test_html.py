@@ -131,7 +131,9 @@ def test_models_and_sides_can_be_chosen(page: Page) -> None:
     before = page.get_attribute("#under", "src")
     page.select_option("#row", "1")
     assert page.get_attribute("#under", "src") != before
-    assert "PSNR 20.0 dB vs full model" in page.inner_text("#psnr")
+    shown = page.inner_text("#quality")
+    assert "PSNR 20.0 dB, SSIM 0." in shown
+    assert shown.endswith(", grain - vs full model.")  # this photo is noise
     page.select_option("#right", "difference")
     assert page.get_attribute("#under", "src") == page.get_attribute("#show-difference", "src")
 

@@ -14,8 +14,9 @@ from bokeh_bench.measure.rows import SCHEMA, ModelFile, PairedComparison, Report
 from bokeh_bench.report.regression import Limits, failures, read_report, warnings
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.fidelity import Fidelity, ImageFidelity
+from bokeh_runtime.metrics.registry import Metric, all_metrics
 
-METRICS = {"ssim": 1.0, "ms_ssim": 1.0, "flip": 0.0}
+METRICS = {"ssim": 1.0, "ms_ssim": 1.0, "flip": 0.0, "grain": 0.0}
 STRICT = Limits(slowdown=0.05, psnr_drop_db=0.2)
 
 
@@ -30,6 +31,14 @@ def report(psnr_db: list[float], latency_ms: float = 100.0) -> dict[str, Any]:
     )
     written = json.dumps(Report("now", {"cpu": "x"}, [row]).to_data(), allow_nan=False)
     data: dict[str, Any] = json.loads(written)
+    return data
+
+
+def graded(key: str, *values: float | None) -> dict[str, Any]:
+    """A report on two photos or more, with values of one metric."""
+    data = report([44.0] * len(values))
+    for image, value in zip(data["rows"][0]["fidelity"][0]["images"], values, strict=True):
+        image[key] = value
     return data
 
 
@@ -125,6 +134,74 @@ def test_a_report_of_an_older_version_is_compared_where_it_has_the_values() -> N
         assert "not comparable: an image has no PSNR in the older report" in line
 
 
+GRAIN = Limits(None, None, {"grain": 0.05})
+
+
+def test_grain_that_got_worse_fails() -> None:
+    old = graded("grain", 0.5, 0.7)
+    assert failures(old, graded("grain", 0.54, 0.74), GRAIN) == []
+    assert failures(old, graded("grain", 0.1, 0.2), GRAIN) == []
+    lines = failures(old, graded("grain", 0.6, 0.76), GRAIN)
+    assert lines == [
+        "a, cpu: grain vs full model, protocol full: mean 0.60 to 0.68 (allowed increase: 0.05)",
+        "a, cpu: grain vs full model, protocol full: worst 0.70 to 0.76 (allowed increase: 0.05)",
+    ]
+    assert failures(old, graded("grain", 0.6, 0.76), STRICT) == []  # no limit on it was given
+
+
+def test_a_photo_makes_up_for_another_in_the_mean_alone() -> None:
+    (line,) = failures(graded("grain", 0.5, 0.7), graded("grain", 0.3, 0.9), GRAIN)
+    assert "worst 0.70 to 0.90" in line
+    (line,) = failures(graded("grain", 0.1, 0.7), graded("grain", 0.5, 0.7), GRAIN)
+    assert "mean 0.40 to 0.60" in line
+
+
+def test_photos_without_smooth_areas_are_left_out() -> None:
+    old = graded("grain", None, 0.5)
+    assert failures(old, graded("grain", None, 0.54), GRAIN) == []
+    assert len(failures(old, graded("grain", None, 0.56), GRAIN)) == 2
+    (line,) = failures(old, graded("grain", 0.1, 0.1), GRAIN)
+    assert "not comparable: the images differ from before" in line
+    (line,) = failures(graded("grain", None, None), graded("grain", None, None), GRAIN)
+    assert "every image has fewer than 289 pixels in smooth areas; omit --max-grain-incr" in line
+
+
+@pytest.mark.parametrize("side", ["older", "new"])
+@pytest.mark.parametrize("damage", ["missing", math.nan, math.inf, "little"])
+def test_a_metric_that_a_report_lacks_cannot_pass(side: str, damage: object) -> None:
+    reports = {"older": graded("grain", 0.5, 0.5), "new": graded("grain", 0.5, 0.5)}
+    image = reports[side]["rows"][0]["fidelity"][0]["images"][1]
+    image["grain"] = damage
+    if damage == "missing":
+        del image["grain"]
+    assert failures(reports["older"], reports["new"], STRICT) == []
+    (line,) = failures(reports["older"], reports["new"], GRAIN)
+    assert line.endswith(
+        f"grain vs full model, protocol full: not comparable: an image has no grain in the {side} "
+        "report; run bokeh-bench of this version again, or omit --max-grain-increase"
+    )
+
+
+def test_a_report_without_references_cannot_pass_a_limit_on_a_metric() -> None:
+    old, new = graded("grain", 0.5), graded("grain", 0.5)
+    new["rows"][0]["fidelity"] = []
+    assert failures(old, new, GRAIN) == [
+        "a, cpu: image quality vs full model, protocol full: not measured in this run"
+    ]
+    (line,) = failures(new, old, GRAIN)
+    assert "not comparable: no image quality in the older report" in line
+
+
+@pytest.mark.parametrize("metric", all_metrics(), ids=lambda metric: metric.key)
+def test_each_metric_has_a_limit_in_its_own_direction(metric: Metric) -> None:
+    limits = Limits(None, None, {metric.key: 0.01})
+    better, worse = (0.9, 0.8) if metric.higher_is_better else (0.8, 0.9)
+    assert failures(graded(metric.key, worse), graded(metric.key, better), limits) == []
+    lines = failures(graded(metric.key, better), graded(metric.key, worse), limits)
+    assert len(lines) == 2
+    assert all(line.startswith(f"a, cpu: {metric.label} vs full model") for line in lines)
+
+
 @pytest.mark.parametrize("what", ["gone", "broken", "not compared", "no time"])
 def test_what_was_measured_before_must_be_again(
     what: str, old: dict[str, Any], new: dict[str, Any]
@@ -198,6 +275,8 @@ def test_what_failed_before_may_fail_again(old: dict[str, Any], new: dict[str, A
 def test_a_limit_is_a_number(limits: tuple[float | None, float | None]) -> None:
     with pytest.raises(InputError, match="is not a limit"):
         Limits(*limits)
+    with pytest.raises(InputError, match="--max-grain-increase nan: is not a limit"):
+        Limits(None, None, {"grain": math.nan})
 
 
 def test_another_machine_is_noted(old: dict[str, Any], new: dict[str, Any]) -> None:

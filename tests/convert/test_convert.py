@@ -31,6 +31,19 @@ def test_demo_int8_has_nearly_the_full_models_output(demo_conversions) -> None:
 
 
 @pytest.mark.slow
+def test_grain_sees_what_psnr_does_not(demo_conversions: dict[str, Conversion]) -> None:
+    # Scaled up, the blurred background of this file is visibly grainy.
+    fidelity = demo_conversions["dynamic"].report.fidelity
+    assert fidelity["psnr_db_mean"] > 43
+    assert fidelity["grain_mean"] > 0.8
+    assert fidelity["grain_worst"] > fidelity["grain_mean"]
+    assert fidelity["grain_worst"] == round(max(one["grain"] for one in fidelity["images"]), 6)
+    assert demo_conversions["float16"].report.fidelity["grain_worst"] < 0.01
+    assert not any(
+        "grain" in key for key in read_metadata(demo_conversions["dynamic"].path).fidelity
+    )
+
+
 def test_demo_files_are_a_half_and_two_fifths_of_the_float_file(demo_conversions) -> None:
     size = {name: c.path.stat().st_size for name, c in demo_conversions.items()}
     assert size["float16"] < 0.55 * size["float32"]
@@ -162,6 +175,31 @@ def test_pooled_error_and_worst_photo_are_held_to_the_asked_psnr(
     (failed,) = convert(small_keras, **asked, min_psnr_db_worst=200)
     assert (failed.report.min_psnr_db, failed.report.min_psnr_db_worst) == (None, 200)
     assert failed.report.failure.startswith("PSNR of the worst photo (")
+
+
+def test_the_grain_of_the_worst_photo_is_held_to_its_limit(
+    small_keras: Path, tmp_path: Path
+) -> None:
+    asked = {"quant": ["dynamic"], "size": (96, 128), "output_dir": tmp_path}
+    (made,) = convert(small_keras, **asked, max_grain=10)
+    assert (made.report.passed, made.report.max_grain) == (True, 10)
+    worst = made.report.fidelity["grain_worst"]
+    assert 0 < worst < 10
+    (failed,) = convert(small_keras, **asked, max_grain=worst / 2)
+    assert not failed.report.passed
+    assert failed.report.failure.startswith(f"grain {worst:.2f} of the worst photo (")
+    assert failed.path.name == "small_dynamic.failed.tflite"
+    (with_cost,) = convert(
+        small_keras, **{**asked, "quant": ["int8"]}, max_latency=10, min_psnr_db=1, max_grain=0
+    )
+    assert with_cost.report.max_grain == 0
+    assert "is above 0.00" in with_cost.report.failure
+
+
+@pytest.mark.parametrize("asked", [float("nan"), float("inf"), -0.1])
+def test_a_limit_that_no_grain_can_be_held_to_is_refused(asked: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"max_grain={asked} must be 0 or more, in units of"):
+        convert(tmp_path / "any.keras", output_dir=tmp_path, max_grain=asked)
 
 
 @pytest.mark.parametrize("option", ["min_psnr_db", "min_psnr_db_worst"])

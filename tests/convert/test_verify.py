@@ -11,8 +11,8 @@ from bokeh_runtime.metrics.fidelity import Fidelity, ImageFidelity
 
 def test_a_report_sums_up_mean_and_worst() -> None:
     images = [
-        ImageFidelity("a", 30.0, 0.1, {"ssim": 0.9}),
-        ImageFidelity("b", 40.0, 0.3, {"ssim": 1.0}),
+        ImageFidelity("a", 30.0, 0.1, {"ssim": 0.9, "grain": 0.5}),
+        ImageFidelity("b", 40.0, 0.3, {"ssim": 1.0, "grain": 0.0}),
     ]
     summary = fidelity_summary(Fidelity(images))
     assert summary["psnr_db_mean"] == 35.0
@@ -23,7 +23,8 @@ def test_a_report_sums_up_mean_and_worst() -> None:
 
 
 def test_identical_outputs_stay_valid_json() -> None:
-    summary = fidelity_summary(Fidelity([ImageFidelity("same", math.inf, 0.0, {"ssim": 1.0})]))
+    same = ImageFidelity("same", math.inf, 0.0, {"ssim": 1.0, "grain": 0.0})
+    summary = fidelity_summary(Fidelity([same]))
     assert summary["psnr_db_mean"] is summary["psnr_db_pooled"] is summary["psnr_db_worst"] is None
     assert summary["identical_images"] == 1
     assert summary["images"][0]["identical"] is True
@@ -32,7 +33,52 @@ def test_identical_outputs_stay_valid_json() -> None:
 
 def fidelity(*psnr_db: float) -> Fidelity:
     return Fidelity(
-        [ImageFidelity(f"photo {i}", db, 0.0, {"ssim": 1.0}) for i, db in enumerate(psnr_db)]
+        [
+            ImageFidelity(f"photo {i}", db, 0.0, {"ssim": 1.0, "grain": 0.0})
+            for i, db in enumerate(psnr_db)
+        ]
+    )
+
+
+def grained(*grain: float | None) -> Fidelity:
+    return Fidelity(
+        [
+            ImageFidelity(f"photo {i}", 50.0, 0.0, {"ssim": 1.0, "grain": value})
+            for i, value in enumerate(grain)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("grain", "over"),
+    [
+        ((0.2, 0.5), None),
+        ((0.2, 0.6, 0.1), "grain 0.60 of the worst photo (photo 1) is above 0.50"),
+        ((None, 0.6), "grain 0.60 of the worst photo (photo 1) is above 0.50"),
+        ((None, 0.4), None),
+        ((math.nan,), "is above 0.50"),
+        # A limit that was asked for, and that nothing was held to, is not met.
+        (
+            (None, None),
+            "grain was not measured: every photo has fewer than 289 pixels in smooth areas",
+        ),
+    ],
+)
+def test_the_worst_photo_is_held_to_the_limit_on_its_grain(
+    grain: tuple[float | None, ...], over: str | None
+) -> None:
+    shortfall = FidelityLimits(worst={"grain": 0.5}).shortfall(grained(*grain))
+    assert shortfall is None if over is None else shortfall is not None and over in shortfall
+    assert FidelityLimits().shortfall(grained(*grain)) is None
+
+
+def test_all_missed_limits_are_named() -> None:
+    shortfall = FidelityLimits(60, 60, {"grain": 0.5, "ssim": 1.5}).shortfall(grained(0.6))
+    assert shortfall == (
+        "mean PSNR 50.0 dB is below 60 dB; pooled PSNR 50.0 dB is below 60 dB; "
+        "PSNR of the worst photo (photo 0) 50.0 dB is below 60 dB; "
+        "SSIM 1.0000 of the worst photo (photo 0) is below 1.5000; "
+        "grain 0.60 of the worst photo (photo 0) is above 0.50"
     )
 
 

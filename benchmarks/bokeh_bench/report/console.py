@@ -63,13 +63,17 @@ def headings_and_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]
 
 
 def footnotes(rows: Sequence[Row]) -> list[str]:
-    """Returns why cells of the table are "-", one line each."""
-    return [
+    """Returns why cells of the table are "-", and over which images, one line each."""
+    shown = [metric for metric in all_metrics() if metric.in_tables]
+    fidelity = [one for row in rows for one in row.fidelity if one.protocol == "full"]
+    coverage = [note for one in fidelity for note in one.coverage_notes(shown)]
+    percentiles = [
         f"p{percent} is - with fewer than {min_runs_for(percent)} runs "
         f"(--runs {min_runs_for(percent)}): it would only be the slowest run"
         for percent in TAILS
         if any(row.latency and row.latency.tail_percentile_ms(percent) is None for row in rows)
     ]
+    return [*percentiles, *dict.fromkeys(coverage)]
 
 
 def describe_comparison(comparison: PairedComparison) -> str:

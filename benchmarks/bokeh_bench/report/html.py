@@ -20,6 +20,7 @@ from bokeh_bench.measure.rows import Report, Row, SampleImages
 from bokeh_bench.report.console import describe_comparison, footnotes, headings_and_cells
 from bokeh_bench.report.plots import distributions, trade_off
 from bokeh_runtime.imaging.photo import FloatImage, from_unit
+from bokeh_runtime.metrics.fidelity import ImageFidelity
 from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.metrics.registry import all_metrics
 
@@ -37,7 +38,7 @@ class _Gallery:
         photos: For each photo its name, and the indices of the photo and of the full model's output
             in `images`.
         rows: For each row its name, and for each photo the indices of the output and of the
-            difference image, and the PSNR as text.
+            difference image, and its metrics as text.
     """
 
     images: Sequence[str]
@@ -68,6 +69,11 @@ def write_html(path: Path, report: Report) -> None:
         trade_off=[Markup(svg) for svg in trade_off(done)],
         distributions=[Markup(svg) for svg in distributions(done)],
         gallery=_gallery(done),
+        explanations=[
+            metric.explanation
+            for metric in all_metrics()
+            if metric.in_tables and metric.explanation
+        ],
         lower_is_better=", ".join(
             metric.label
             for metric in all_metrics()
@@ -93,7 +99,7 @@ def _gallery(rows: Sequence[Row]) -> _Gallery | None:
     for row in with_images:
         by_photo = {}
         fidelity = row.fidelity_to("full_model")
-        psnr_db = {} if fidelity is None else {one.name: one.psnr_db for one in fidelity.images}
+        measured = {} if fidelity is None else {one.name: one for one in fidelity.images}
         for sample in row.sample_images:
             height, width = sample.full_model.shape[:2]
             key = f"{sample.name}, {width} x {height}"
@@ -107,10 +113,22 @@ def _gallery(rows: Sequence[Row]) -> _Gallery | None:
             by_photo[key] = {
                 "output": index_of(_to_uint8(sample.output)),
                 "difference": index_of(_difference(sample)),
-                "psnr": psnr_text(psnr_db[sample.name]) if sample.name in psnr_db else "-",
+                "quality": _quality(measured.get(sample.name)),
             }
         entries.append({"name": row.name, "images": by_photo})
     return _Gallery(list(indices), list(photos.values()), entries)
+
+
+def _quality(image: ImageFidelity | None) -> str:
+    """Returns the metrics of an image, such as "PSNR 43.1 dB, SSIM 0.9866"."""
+    if image is None:
+        return "PSNR -"
+    values = [
+        f"{metric.label} {metric.text(image.values[metric.key])}"
+        for metric in all_metrics()
+        if metric.in_tables
+    ]
+    return ", ".join([f"PSNR {psnr_text(image.psnr_db)}", *values])
 
 
 def _difference(sample: SampleImages) -> npt.NDArray[np.uint8]:

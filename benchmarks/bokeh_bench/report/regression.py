@@ -1,4 +1,4 @@
-"""Compares a report with an older one: regressions of latency and PSNR, and missing rows.
+"""Compares a report with an older one: regressions of latency and quality, and missing rows.
 
 A check passes only for values that were compared. A value that is missing, not a number or
 meaningless (a latency of 0) fails its row with the reason.
@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bokeh_bench.measure.rows import SCHEMA
+from bokeh_bench.metric_options import option_name
+from bokeh_bench.report.metric_regression import finite_number, metric_regressions
 from bokeh_bench.report.older_schemas import upgrade
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import summarize_psnr
+from bokeh_runtime.metrics.registry import all_metrics
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Limits:
             ground truth) and each protocol, for three values: the mean over the images that are
             not identical in either report, the PSNR of the pooled error of all images, and the
             worst image. An image that was identical must stay identical.
+        metrics: Change for the worse of other metrics by their keys, such as {"grain": 0.05}, in
+            the metric's own scale. It is checked in the same way, for the mean and the worst of the
+            images that the metric is defined for.
 
     Raises:
         InputError: If a limit is not finite.
@@ -36,11 +42,13 @@ class Limits:
 
     slowdown: float | None
     psnr_drop_db: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for option, limit in (
             ("--max-slowdown", self.slowdown),
             ("--max-psnr-drop", self.psnr_drop_db),
+            *((option_name(metric), self.metrics.get(metric.key)) for metric in all_metrics()),
         ):
             if limit is not None and not math.isfinite(limit):
                 raise InputError(f"{option} {limit:g}: is not a limit; give a finite number")
@@ -122,21 +130,8 @@ def _regressions(
 ) -> Iterator[str]:
     if limits.slowdown is not None:
         yield from _latency_regressions(before, now, limits.slowdown)
-    if limits.psnr_drop_db is not None:
-        measured = {_reference_of(fidelity): fidelity for fidelity in now.get("fidelity") or ()}
-        older = before.get("fidelity") or ()
-        if not older:
-            yield (
-                "not comparable: no PSNR in the older report; measure it with its reference pack"
-            )
-        for fidelity in older:
-            reference = _reference_of(fidelity)
-            name = f"{reference[0].replace('_', ' ')}, protocol {reference[1]}"
-            if reference not in measured:
-                yield f"PSNR vs {name}: not measured in this run"
-                continue
-            for change in _psnr_regressions(fidelity, measured[reference], limits.psnr_drop_db):
-                yield f"PSNR vs {name}: {change}"
+    if limits.psnr_drop_db is not None or limits.metrics:
+        yield from _quality_regressions(before, now, limits)
 
 
 def _latency_regressions(
@@ -155,8 +150,33 @@ def _latency_regressions(
 
 
 def _median_ms(row: Mapping[str, Any]) -> float | None:
-    latency_ms = _number((row.get("latency") or {}).get("latency_ms"))
+    latency_ms = finite_number((row.get("latency") or {}).get("latency_ms"))
     return latency_ms if latency_ms is not None and latency_ms > 0 else None
+
+
+def _quality_regressions(
+    before: Mapping[str, Any], now: Mapping[str, Any], limits: Limits
+) -> Iterator[str]:
+    asked = "image quality" if limits.psnr_drop_db is None else "PSNR"
+    measured = {_reference_of(fidelity): fidelity for fidelity in now.get("fidelity") or ()}
+    older = before.get("fidelity") or ()
+    if not older:
+        yield f"not comparable: no {asked} in the older report; measure it with its reference pack"
+    for fidelity in older:
+        reference = _reference_of(fidelity)
+        name = f"{reference[0].replace('_', ' ')}, protocol {reference[1]}"
+        if reference not in measured:
+            yield f"{asked} vs {name}: not measured in this run"
+            continue
+        if limits.psnr_drop_db is not None:
+            for change in _psnr_regressions(fidelity, measured[reference], limits.psnr_drop_db):
+                yield f"PSNR vs {name}: {change}"
+        for metric in all_metrics():
+            if metric.key in limits.metrics:
+                for change in metric_regressions(
+                    metric, fidelity, measured[reference], limits.metrics[metric.key]
+                ):
+                    yield f"{metric.label} vs {name}: {change}"
 
 
 def _psnr_regressions(
@@ -209,15 +229,11 @@ def _psnr_by_image(fidelity: Mapping[str, Any]) -> list[tuple[str, float]] | Non
     found = []
     for image in fidelity.get("images") or ():
         identical = image.get("psnr_db") is None and image.get("identical") is True
-        psnr_db = math.inf if identical else _number(image.get("psnr_db"))
+        psnr_db = math.inf if identical else finite_number(image.get("psnr_db"))
         if psnr_db is None:
             return None
         found.append((str(image.get("name")), psnr_db))
     return found or None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def _reject_constant(constant: str) -> None:

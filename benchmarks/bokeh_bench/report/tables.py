@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bokeh_runtime.metrics.grain import METRIC as GRAIN
+
+
+def grain_cells(mean: float | None, worst: float | None) -> tuple[str, str]:
+    """Returns the cells of the mean and the worst grain; empty for older figures without grain."""
+    if mean is None or worst is None:
+        return "", ""
+    return GRAIN.text(mean), GRAIN.text(worst)
+
 
 def markdown_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1

@@ -20,7 +20,7 @@ import numpy as np
 
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import ArmRunner
-from bokeh_bench.report.tables import markdown_table
+from bokeh_bench.report.tables import grain_cells, markdown_table
 from bokeh_bench.workers.conversion import BOKEH_CONVERT
 from bokeh_convert.report import fidelity_summary
 from bokeh_convert.verify.verification import InvalidOutputError, verify
@@ -55,6 +55,8 @@ class Row:
             not measured.
         instructions_ratio: Instructions on a phone's CPU kernels divided by those of
             "bokeh-convert float32"; None if they were not counted.
+        grain_mean, grain_worst: Grain vs full model, see `bokeh_runtime.metrics.grain`. None if no
+            photo has smooth areas, and in files that were measured before there was grain.
     """
 
     made_by: str
@@ -68,6 +70,8 @@ class Row:
     ssim_mean: float
     latency_ratio: float | None
     instructions_ratio: float | None
+    grain_mean: float | None = None
+    grain_worst: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,8 @@ def measure(
                 round(fidelity["ssim_mean"], 4),
                 ratios.get(method),
                 None if counted is None else round(counted / instructions[BASELINE], 2),
+                fidelity["grain_mean"],
+                fidelity["grain_worst"],
             )
         )
     return rows
@@ -219,7 +225,8 @@ def table(rows: Sequence[Row]) -> str:
     """Returns a Markdown table."""
     return markdown_table(
         (
-            *("file", "size", "PSNR mean", "pooled", "worst", "SSIM", "instructions ratio"),
+            *("file", "size", "PSNR mean", "pooled", "worst", "SSIM", "grain mean", "worst"),
+            "instructions ratio",
             *("latency ratio", "conversion time", "process time", "peak RSS"),
         ),
         [
@@ -230,6 +237,7 @@ def table(rows: Sequence[Row]) -> str:
                 psnr_text(row.psnr_db_pooled),
                 psnr_text(row.psnr_db_worst),
                 f"{row.ssim_mean:.4f}",
+                *grain_cells(row.grain_mean, row.grain_worst),
                 "" if row.instructions_ratio is None else f"{row.instructions_ratio:.2f}",
                 "" if row.latency_ratio is None else f"{row.latency_ratio:.2f}",
                 f"{row.convert_s:.0f} s",

@@ -1,8 +1,8 @@
-"""Decides whether a file meets the limits on PSNR and cost."""
+"""Decides whether a file meets the limits on quality and cost."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.stages.quantize import search_constraints
@@ -16,7 +16,7 @@ class Judged:
 
     Attributes:
         verified: The file and its fidelity.
-        limits: The limits on its PSNR.
+        limits: The limits on its fidelity.
         failure: Why it did not pass; None if it passed.
     """
 
@@ -35,10 +35,14 @@ def judge_file(verified: Verified, options: ConvertOptions) -> Judged:
     constraints, result = search_constraints(options), verified.quantized.search_result
     no_mean_limit = options.min_psnr_db is None
     worst_db = options.min_psnr_db_worst if no_mean_limit else constraints.worst_limit_db
-    limits = FidelityLimits(options.min_psnr_db, worst_db)
+    limits = FidelityLimits(options.min_psnr_db, worst_db, options.metric_limits)
     if result is not None and constraints.max_cost_ratio is not None:
         # A limit on the cost is about the cheapest file that keeps the PSNR, so both apply.
-        limits = FidelityLimits(constraints.min_psnr_db, constraints.worst_limit_db)
+        limits = replace(
+            limits,
+            psnr_db=constraints.min_psnr_db,
+            psnr_db_worst=constraints.worst_limit_db,
+        )
     failure = verified.invalid_output
     if verified.fidelity is not None:
         failure = limits.shortfall(verified.fidelity)

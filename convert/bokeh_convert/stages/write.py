@@ -109,6 +109,7 @@ def _describe(
         failure=file.failure,
         min_psnr_db=file.limits.psnr_db,
         min_psnr_db_worst=file.limits.psnr_db_worst,
+        max_grain=file.limits.worst.get("grain"),
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         timings=dict(verified.timings),

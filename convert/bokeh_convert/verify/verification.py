@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
 from bokeh_runtime.metrics.psnr import psnr_text
-from bokeh_runtime.metrics.registry import conversion_metrics
+from bokeh_runtime.metrics.registry import Metric, conversion_metrics
 from bokeh_runtime.tflite.reference_pack import Reference
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
@@ -24,18 +24,22 @@ _MIN_CONTRAST = 1 / 255
 
 @dataclass(frozen=True)
 class FidelityLimits:
-    """Lower limits on the PSNR against the full model, in dB; None for no limit.
+    """Limits on the fidelity to the full model.
 
     Limits that a metric sets itself (`bokeh_runtime.metrics.registry.Metric.limit`) apply as well.
 
     Attributes:
-        psnr_db: Limit on the mean PSNR over the photos whose outputs differ, and on the PSNR of
-            the mean squared error pooled over all photos.
-        psnr_db_worst: Limit on the PSNR of the worst photo.
+        psnr_db: Lower limit in dB on the mean PSNR over the photos whose outputs differ, and on the
+            PSNR of the mean squared error pooled over all photos; None for no limit.
+        psnr_db_worst: Lower limit in dB on the PSNR of the worst photo; None for no limit.
+        worst: Limits on other metrics by their keys, such as {"grain": 0.5}: on the value of the
+            worst photo, in the metric's own scale. A metric that is defined for no photo misses
+            its limit.
     """
 
     psnr_db: float | None = None
     psnr_db_worst: float | None = None
+    worst: Mapping[str, float] = field(default_factory=dict)
 
     def shortfall(self, fidelity: Fidelity) -> str | None:
         """Returns which limits are missed and by what value; None if all are met."""
@@ -50,18 +54,30 @@ class FidelityLimits:
             # Not `decibels < limit`, which NaN would pass.
             if limit is not None and not decibels >= limit
         ]
-        return "; ".join([*missed, *_beyond_metric_limits(fidelity)]) or None
+        return "; ".join([*missed, *self._missed_by_metrics(fidelity)]) or None
+
+    def _missed_by_metrics(self, fidelity: Fidelity) -> Iterator[str]:
+        for metric in conversion_metrics():
+            asked = self.worst.get(metric.key)
+            if asked is not None and fidelity.worst(metric) is None:
+                yield f"{metric.label} was not measured: every photo has {metric.undefined_for}"
+                continue
+            for limit in (metric.limit, asked):
+                missed = None if limit is None else _missed_limit(fidelity, metric, limit)
+                if missed is not None:
+                    yield missed
 
 
-def _beyond_metric_limits(fidelity: Fidelity) -> Iterator[str]:
-    """Yields which metrics miss the limits that they set themselves."""
-    for metric in conversion_metrics():
-        value = None if metric.limit is None else fidelity.worst(metric)
-        if value is not None and not metric.meets_limit(value):
-            yield (
-                f"{metric.label} {metric.text(value)} of the worst photo is "
-                f"{'below' if metric.higher_is_better else 'above'} {metric.text(metric.limit)}"
-            )
+def _missed_limit(fidelity: Fidelity, metric: Metric, limit: float) -> str | None:
+    """Returns by what value the worst photo misses a limit; None if it meets it, or has none."""
+    value = fidelity.worst(metric)
+    if value is None or metric.meets(limit, value):
+        return None
+    names = {image.values[metric.key]: image.name for image in fidelity.images}
+    return (
+        f"{metric.label} {metric.text(value)} of the worst photo ({names[value]}) is "
+        f"{'below' if metric.higher_is_better else 'above'} {metric.text(limit)}"
+    )
 
 
 class InvalidOutputError(Exception):

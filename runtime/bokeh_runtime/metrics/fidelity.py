@@ -26,7 +26,8 @@ class ImageFidelity:
         name: Name of the image.
         psnr_db: PSNR in dB with peak 1.0; infinity if the images are identical.
         max_abs_error: Largest absolute difference of any value.
-        values: Of each metric by its key, such as "ssim"; None if the image is too small for it.
+        values: Of each metric by its key, such as "ssim"; None where it is not
+            defined, for example because the image is too small.
     """
 
     name: str
@@ -54,22 +55,31 @@ class Fidelity(PsnrStatistics):
         return summarize_psnr([image.psnr_db for image in self.images])
 
     def mean(self, metric: Metric) -> float | None:
-        """Returns the mean of a metric over the images; None if one is too small for it.
+        """Returns the mean over the images that a metric is defined for; None if there is none.
 
         Raises:
             KeyError: If the metric was not computed.
         """
-        values = self._values(metric)
-        return statistics.fmean(values) if len(values) == len(self.images) else None
+        values = self._defined(metric)
+        return statistics.fmean(values) if values else None
 
     def worst(self, metric: Metric) -> float | None:
-        """Returns the value of the worst image; None if one is too small for the metric.
+        """Returns the value of the worst image; None if the metric is defined for none.
 
         Raises:
             KeyError: If the metric was not computed.
         """
-        values = self._values(metric)
-        return metric.worst(values) if len(values) == len(self.images) else None
+        values = self._defined(metric)
+        return metric.worst(values) if values else None
+
+    def coverage_notes(self, metrics: Sequence[Metric]) -> list[str]:
+        """Returns which metrics are not defined for some images, one line each.
+
+        Raises:
+            KeyError: If a metric was not computed.
+        """
+        notes = (metric.coverage_note(self._values(metric)) for metric in metrics)
+        return [note for note in notes if note is not None]
 
     def figures(self, metrics: Sequence[Metric]) -> dict[str, float | None]:
         """Returns the means, and the worst values that are shown, under their keys in JSON."""
@@ -80,9 +90,11 @@ class Fidelity(PsnrStatistics):
                 found[f"{metric.key}_worst"] = _rounded(self.worst(metric))
         return found
 
-    def _values(self, metric: Metric) -> list[float]:
-        values = [image.values[metric.key] for image in self.images]
-        return [value for value in values if value is not None]
+    def _values(self, metric: Metric) -> list[float | None]:
+        return [image.values[metric.key] for image in self.images]
+
+    def _defined(self, metric: Metric) -> list[float]:
+        return [value for value in self._values(metric) if value is not None]
 
 
 def compare(

@@ -84,4 +84,5 @@ METRIC = Metric(
     in_conversions=False,
     in_tables=False,
     order=1,
+    undefined_for=f"a side under {MIN_SIDE_PX} px",
 )

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bokeh_runtime.imaging.luminance import luminance
 from bokeh_runtime.imaging.photo import FloatImage
 
 # Bokeh, mattes and enhanced photos reach 0.5 and more, other pictures than the photo's 0.1.
 MIN_CORRELATION = 0.2
 # A share of the photo's contrast. Networks that were fed a hundredth of their range gave 0.01.
 MIN_CONTRAST = 0.05
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _LONG_SIDE = 256  # Finer detail may be blurred away; it says nothing.
 
 
@@ -84,7 +84,7 @@ def mean_agreement(agreements: Sequence[PhotoAgreement]) -> PhotoAgreement:
 def _luminance(image: FloatImage) -> npt.NDArray[np.float32]:
     if image.shape[2] == 1:
         return np.ascontiguousarray(image[..., 0], np.float32)
-    return np.ascontiguousarray(image @ _LUMINANCE, np.float32)
+    return np.ascontiguousarray(luminance(image)[..., 0])
 
 
 def _resized(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

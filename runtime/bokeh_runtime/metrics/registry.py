@@ -28,7 +28,7 @@ class Metric:
         key: Name in JSON: `key` for each image, `key_mean` and `key_worst` for all of them.
         label: Heading in tables, and name in messages.
         compute: Computes it for an image and its reference, both float32 [height, width, 3] in
-            [0, 1] and of the same shape. Returns None if the images are too small for it.
+            [0, 1] and of the same shape. Returns None for images that it is not defined for.
         higher_is_better: Whether larger values are better.
         text_format: How a table shows a value, such as "{:.4f}".
         extra: The package's extra that it needs; None if the runtime's dependencies are enough.
@@ -39,6 +39,10 @@ class Metric:
         has_worst: Whether the value of the worst image is shown, too.
         limit: A converted file fails if the value of its worst photo is worse; None for no limit.
         order: Its place among the metrics, from small to large.
+        example_tolerance: A change for the worse that a comparison of two runs may well allow, as
+            an example in the help.
+        undefined_for: Which images it is not defined for, such as "a side under 176 px".
+        explanation: What its values mean, in a sentence for reports; "" if its name says it.
     """
 
     key: str
@@ -53,19 +57,39 @@ class Metric:
     has_worst: bool = False
     limit: float | None = None
     order: int = 100
+    example_tolerance: float = 0.001
+    undefined_for: str = "too small"
+    explanation: str = ""
 
     def worst(self, values: Sequence[float]) -> float:
         """Returns the worst of several values."""
         return min(values) if self.higher_is_better else max(values)
 
-    def meets_limit(self, value: float) -> bool:
-        """Whether a value is at least as good as the limit; NaN is not."""
-        if self.limit is None:
-            return True
-        return value >= self.limit if self.higher_is_better else value <= self.limit
+    def meets(self, limit: float, value: float) -> bool:
+        """Whether a value is at least as good as a limit; NaN is not."""
+        return value >= limit if self.higher_is_better else value <= limit
+
+    def worsening(self, before: float, now: float) -> float:
+        """Returns by how much a value got worse; below 0 if it got better."""
+        return before - now if self.higher_is_better else now - before
+
+    def coverage_note(self, values: Sequence[float | None]) -> str | None:
+        """Returns how many images have no value, and why; None if all have one.
+
+        Args:
+            values: The value of each image; None where the metric is not defined.
+        """
+        missing = sum(value is None for value in values)
+        if not missing:
+            return None
+        count = f"{missing} of {len(values)} {'image' if len(values) == 1 else 'images'}"
+        return (
+            f"{self.label}: {count} {'is' if missing == 1 else 'are'} not counted "
+            f"({self.undefined_for})"
+        )
 
     def text(self, value: float | None) -> str:
-        """Returns a value as tables show it: "-" if it was not computed."""
+        """Returns a value as tables show it: "-" if there is none."""
         return "-" if value is None else self.text_format.format(value)
 
     def missing(self, package: str) -> InputError:
