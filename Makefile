@@ -151,7 +151,7 @@ train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODE
 	    --sheet build/train/heldout.png
 
 train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, trained briefly, to measure int8 on
-	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 1600 --batch 4 \
+	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 2600 --batch 4 \
 	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 
 clean:
