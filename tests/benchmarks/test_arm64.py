@@ -11,15 +11,18 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from bokeh_bench.cli import main
-from bokeh_bench.devices.arm64 import guest
+from bokeh_bench.devices.arm64 import guest, probes
 from bokeh_bench.devices.arm64.measure import measure
 from bokeh_bench.devices.arm64.profiles import (
     CORTEX_A76,
     DEFAULT_PROFILE,
+    NEOVERSE_N2,
     PROFILES,
+    Profile,
     find_profile,
 )
 from bokeh_bench.devices.arm64.runner import FOLDER, ArmRun, ArmRunner
+from bokeh_convert.graph.cost_model import Precision
 from bokeh_convert.passes import FOR_EVERY_SCHEME
 from bokeh_convert.passes.apply import apply_passes
 from bokeh_convert.quantize.engine import quantize
@@ -108,6 +111,19 @@ def test_profiles_without_instructions_to_count_are_refused() -> None:
     done = CliRunner().invoke(main, ["study", "conversion", "--profile", "neoverse-n2"])
     assert done.exit_code == 2
     assert "--profile needs --arm64" in done.output
+
+
+@needs_arm64
+def test_with_i8mm_an_int8_convolution_takes_fewer_instructions(rng) -> None:
+    content = probes.made(Precision.STATIC, probes.convolution(3, 64, 64, (16, 24)))
+    inputs = rng.integers(0, 256, (4, 16, 24, 64), dtype=np.uint8)
+
+    def instructions(profile: Profile) -> int:
+        runner = ArmRunner(ENVIRONMENT, profile)
+        one, more = (runner.run(content, part).instructions for part in (inputs[:1], inputs))
+        return more - one
+
+    assert instructions(NEOVERSE_N2) < 0.75 * instructions(CORTEX_A76)
 
 
 def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:

@@ -199,14 +199,21 @@ def arm64_costs(environment: Path, profiles: tuple[str, ...], as_json: bool) -> 
     The cost model is the one that the mixed-precision search uses. It is that of a Cortex-A76.
     """
     with study_session() as progress:
-        from bokeh_bench.devices.arm64.costs import measure_costs, table
+        from bokeh_bench.devices.arm64.costs import (
+            measure_costs,
+            measure_operators,
+            operator_table,
+            table,
+        )
 
         runners = _runners(environment, profiles)
         try:
             rows = [row for runner in runners for row in measure_costs(runner, progress)]
+            others = [row for runner in runners for row in measure_operators(runner, progress)]
         except RuntimeError as error:
             raise InputError(str(error)) from error
-    print_result(as_json, table(rows), [], rows=rows)
+    tables = f"{table(rows)}\n\n{operator_table(others)}"
+    print_result(as_json, tables, [], rows=rows, operators=others)
 
 
 @study.command("render")
