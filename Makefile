@@ -102,7 +102,7 @@ STUDY = $(BIN)/bokeh-bench study
 QUARTER ?= build/quarter/model.h5
 QUARTER_PHOTOS ?=
 QUARTER_OPTIONS = $(QUARTER) $(if $(QUARTER_PHOTOS),--representative-dataset $(QUARTER_PHOTOS))
-ARM64_OPTIONS = --size 128x192 --runs 0 --arm64 \
+ARM64_OPTIONS = --size 128x192 --runs 0 --arm64 --profile cortex-a76 --profile neoverse-n2 \
     $(foreach scheme,float16 int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
     --only "litert-quantizer static_wi8_ai8" --only "litert-quantizer dynamic_wi8_afp32"
 SHIPPED = runtime/bokeh_runtime/models/demo_pynet

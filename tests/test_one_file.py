@@ -114,11 +114,13 @@ def test_a_source_format(tmp_path: Path) -> None:
 
 def test_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"toaster:2: use android\[:SERIAL\], arm64 or host"):
+    with pytest.raises(
+        InputError, match=r"toaster:2: use android\[:SERIAL\], arm64\[:PROFILE\] or host"
+    ):
         find_device("toaster:2")
     with added_module(bokeh_bench.devices, "toaster", DEVICE, tmp_path):
         assert [*devices()] == ["android", "arm64", "host", "toaster"]
-        with pytest.raises(InputError, match=r"arm64, host or toaster\[:SLOT\]"):
+        with pytest.raises(InputError, match=r"arm64\[:PROFILE\], host or toaster\[:SLOT\]"):
             find_device("oven")
         refused = CliRunner().invoke(bench, ["a.tflite", "--device=toaster", "--dataset=x"])
         assert refused.exit_code == 2

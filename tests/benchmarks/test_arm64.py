@@ -11,9 +11,18 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from bokeh_bench.cli import main
-from bokeh_bench.devices.arm64 import guest
+from bokeh_bench.devices.arm64 import guest, probes
 from bokeh_bench.devices.arm64.measure import measure
+from bokeh_bench.devices.arm64.profiles import (
+    CORTEX_A76,
+    DEFAULT_PROFILE,
+    NEOVERSE_N2,
+    PROFILES,
+    Profile,
+    find_profile,
+)
 from bokeh_bench.devices.arm64.runner import FOLDER, ArmRun, ArmRunner
+from bokeh_convert.graph.cost_model import Precision
 from bokeh_convert.passes import FOR_EVERY_SCHEME
 from bokeh_convert.passes.apply import apply_passes
 from bokeh_convert.quantize.engine import quantize
@@ -58,6 +67,8 @@ def test_the_guest_computes_what_the_host_computes(
 class CountingRunner:
     """Outputs black; counts 1000 to start and 70 for each photo."""
 
+    profile = DEFAULT_PROFILE
+
     def run(self, content: bytes, inputs: np.ndarray, _: ImageRanges = UNIT_RANGES) -> ArmRun:
         if content == b"broken":
             raise RuntimeError("the model does not run on cortex-a76: Segmentation fault")
@@ -78,6 +89,41 @@ def test_start_is_not_counted_and_pictures_are_clipped(tmp_path: Path) -> None:
     # Errors of 0.1, 0.2 and 0.3: 20.0, 13.98 and 10.46 dB.
     # Mean squared errors of 0.01, 0.04 and 0.09: together 0.0467.
     assert (row.psnr_db_mean, row.psnr_db_pooled, row.psnr_db_worst) == (14.8, 13.3, 10.5)
+
+
+def test_plain_arm64_is_the_default_profile_and_others_go_by_name() -> None:
+    assert find_profile(None) is CORTEX_A76
+    assert [find_profile(name).name for name in PROFILES] == list(PROFILES)
+    with pytest.raises(InputError, match="arm64:m4: use arm64:cortex-a76 or arm64:neoverse-n2"):
+        find_profile("m4")
+
+
+def test_an_unknown_profile_is_one_line(data: Path, tmp_path: Path) -> None:
+    done = commands.command(
+        "bokeh-bench", data / "small_float32.tflite", "--device=arm64:m4", cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("bokeh-bench: --device arm64:m4: use arm64:cortex-a76 or")
+    assert done.stderr.count("\n") == 1
+
+
+def test_profiles_without_instructions_to_count_are_refused() -> None:
+    done = CliRunner().invoke(main, ["study", "conversion", "--profile", "neoverse-n2"])
+    assert done.exit_code == 2
+    assert "--profile needs --arm64" in done.output
+
+
+@needs_arm64
+def test_with_i8mm_an_int8_convolution_takes_fewer_instructions(rng) -> None:
+    content = probes.made(Precision.STATIC, probes.convolution(3, 64, 64, (16, 24)))
+    inputs = rng.integers(0, 256, (4, 16, 24, 64), dtype=np.uint8)
+
+    def instructions(profile: Profile) -> int:
+        runner = ArmRunner(ENVIRONMENT, profile)
+        one, more = (runner.run(content, part).instructions for part in (inputs[:1], inputs))
+        return more - one
+
+    assert instructions(NEOVERSE_N2) < 0.75 * instructions(CORTEX_A76)
 
 
 def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:
@@ -179,11 +225,12 @@ def test_bokeh_bench_gives_fidelity_and_instructions_and_never_a_time(
 ) -> None:
     models = [data / "small_float32.tflite", data / "small_rgbd.tflite"]
     done = commands.command(
-        *("bokeh-bench", *models, "--device=arm64", f"-o{tmp_path}", "--json"),
+        *("bokeh-bench", *models, "--device=arm64:neoverse-n2", f"-o{tmp_path}", "--json"),
         cwd=ENVIRONMENT.parents[1],
     )
     assert done.returncode == 0, done.stderr
     one, other = json.loads(done.stdout)["rows"]
+    assert one["device"] == "arm64:neoverse-n2"
     assert one["latency"] is None
     assert one["fidelity"][0]["psnr_db_mean"] > 120
     assert 4e6 < one["instructions"] < 10e6

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bokeh_bench.devices.android import measure as android
 from bokeh_bench.devices.arm64.measure import measure
+from bokeh_bench.devices.arm64.profiles import DEFAULT_PROFILE
 from bokeh_bench.devices.arm64.rows import measure_arm64
 from bokeh_bench.devices.arm64.runner import ArmRun
 from bokeh_bench.measure import host
@@ -144,6 +145,8 @@ def test_on_a_phones_kernels_too(
     value: float, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
+        profile = DEFAULT_PROFILE
+
         def __init__(self, *_: object) -> None:
             pass
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from bokeh_bench.command_line import HELP_OPTIONS, PATH, verbose_option
+from bokeh_bench.devices.arm64.profiles import DEFAULT_PROFILE, PROFILES
 from bokeh_bench.devices.arm64.runner import FOLDER, ArmRunner
 from bokeh_bench.studies.session import json_options, print_result, study_session
 from bokeh_bench.workers.conversion import METHODS
@@ -30,6 +32,13 @@ _THREADS = click.option(
     show_default=True,
     help="Number of CPU threads.",
 )
+_PROFILES = click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    type=click.Choice(list(PROFILES)),
+    help=f"CPU to emulate; may be repeated. Default: {DEFAULT_PROFILE.name}.",
+)
 _ENVIRONMENT = click.option(
     "--environment",
     metavar="DIR",
@@ -38,6 +47,11 @@ _ENVIRONMENT = click.option(
     show_default=True,
     help="Folder that `make arm64` sets up in a checkout of bokeh-tflite.",
 )
+
+
+def _runners(environment: Path, names: Sequence[str]) -> list[ArmRunner]:
+    profiles = [PROFILES[name] for name in names] or [DEFAULT_PROFILE]
+    return [ArmRunner(environment, profile) for profile in profiles]
 
 
 @click.group(context_settings=HELP_OPTIONS)
@@ -70,8 +84,9 @@ def study() -> None:
     "--arm64",
     is_flag=True,
     help=f"Also count instructions on a phone's CPU kernels. Needs {FOLDER} (`make arm64` in a "
-    "checkout of bokeh-tflite) and takes a minute for each file.",
+    "checkout of bokeh-tflite) and takes a minute for each file and CPU.",
 )
+@_PROFILES
 @click.option(
     "--only",
     multiple=True,
@@ -93,6 +108,7 @@ def conversion(
     untrained: float | None,
     photos: Path | None,
     arm64: bool,
+    profiles: tuple[str, ...],
     only: tuple[str, ...],
     verbose: bool,
     as_json: bool,
@@ -113,7 +129,9 @@ def conversion(
             table,
         )
 
-        runner = ArmRunner(FOLDER) if arm64 else None
+        if profiles and not arm64:
+            raise InputError("--profile needs --arm64, which counts instructions")
+        runners = _runners(FOLDER, profiles) if arm64 else ()
         # Latency is relative to the baseline, which also computes the reference outputs.
         methods = METHODS if not only else dict.fromkeys((BASELINE, *only))
         path = model or demo_model()
@@ -125,7 +143,7 @@ def conversion(
             Path(folder),
             methods=tuple(methods),
             runs=runs,
-            runner=runner,
+            runners=runners,
             progress=progress,
         )
     print_result(as_json, table(rows), [path], rows=rows)
@@ -141,12 +159,19 @@ def conversion(
     help="Reference pack of the conversion: photos and the full model's outputs.",
 )
 @_ENVIRONMENT
+@_PROFILES
 @json_options
-def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool) -> None:
-    """Run .tflite FILES on a Cortex-A76's CPU kernels under QEMU.
+def arm64(
+    files: tuple[Path, ...],
+    pack: Path,
+    environment: Path,
+    profiles: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run .tflite FILES on a phone's CPU kernels under QEMU.
 
     Measures the PSNR vs the full model and counts the instructions of one inference. Ratios are
-    relative to the first file. There is no latency. Takes a minute or more for each file.
+    relative to the first file. There is no latency. Takes a minute or more for each file and CPU.
     """
     with study_session() as progress:
         from bokeh_bench.devices.arm64.measure import measure, table
@@ -156,27 +181,39 @@ def arm64(files: tuple[Path, ...], pack: Path, environment: Path, as_json: bool)
         reference = load_reference(pack)
         for file in files:
             read_tflite(file)
-        rows = measure(files, reference, ArmRunner(environment), progress)
+        rows = [
+            row
+            for runner in _runners(environment, profiles)
+            for row in measure(files, reference, runner, progress)
+        ]
     print_result(as_json, table(rows), files, rows=rows)
 
 
 @study.command("arm64-costs")
 @_ENVIRONMENT
+@_PROFILES
 @json_options
-def arm64_costs(environment: Path, as_json: bool) -> None:
-    """Count the instructions of convolutions under QEMU and compare them with the cost model.
+def arm64_costs(environment: Path, profiles: tuple[str, ...], as_json: bool) -> None:
+    """Count the instructions of operators under QEMU and compare them with the cost model.
 
-    The cost model is the one that the mixed-precision search uses.
+    The cost model is the one that the mixed-precision search uses. It is that of a Cortex-A76.
     """
     with study_session() as progress:
-        from bokeh_bench.devices.arm64.costs import measure_costs, table
+        from bokeh_bench.devices.arm64.costs import (
+            measure_costs,
+            measure_operators,
+            operator_table,
+            table,
+        )
 
-        runner = ArmRunner(environment)
+        runners = _runners(environment, profiles)
         try:
-            rows = measure_costs(runner, progress)
+            rows = [row for runner in runners for row in measure_costs(runner, progress)]
+            others = [row for runner in runners for row in measure_operators(runner, progress)]
         except RuntimeError as error:
             raise InputError(str(error)) from error
-    print_result(as_json, table(rows), [], rows=rows)
+    tables = f"{table(rows)}\n\n{operator_table(others)}"
+    print_result(as_json, tables, [], rows=rows, operators=others)
 
 
 @study.command("render")

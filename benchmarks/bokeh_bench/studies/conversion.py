@@ -53,8 +53,8 @@ class Row:
         ssim_mean: Mean SSIM vs full model.
         latency_ratio: Median run time divided by that of "bokeh-convert float32"; None if it was
             not measured.
-        instructions_ratio: Instructions on a phone's CPU kernels divided by those of
-            "bokeh-convert float32"; None if they were not counted.
+        instructions_ratios: Instructions on a phone's CPU kernels divided by those of
+            "bokeh-convert float32", by the name of the CPU; without those that were not counted.
         grain_mean, grain_worst: Grain vs full model, see `bokeh_runtime.metrics.grain`. None if no
             photo has smooth areas, and in files that were measured before there was grain.
     """
@@ -69,7 +69,7 @@ class Row:
     psnr_db_worst: float | None
     ssim_mean: float
     latency_ratio: float | None
-    instructions_ratio: float | None
+    instructions_ratios: dict[str, float]
     grain_mean: float | None = None
     grain_worst: float | None = None
 
@@ -96,7 +96,7 @@ def measure(
     *,
     methods: Sequence[str],
     runs: int,
-    runner: ArmRunner | None,
+    runners: Sequence[ArmRunner],
     progress: Callable[[str], None],
 ) -> list[Row]:
     """Converts a model with several methods and measures the files.
@@ -108,7 +108,7 @@ def measure(
         methods: Some of `bokeh_bench.workers.conversion.METHODS`, `BASELINE` among them. The first
             method of bokeh-convert computes the reference outputs.
         runs: Number of timed runs of each file; 0 leaves the latency out.
-        runner: Counts instructions; None leaves them out.
+        runners: Count instructions, each on a CPU of its own; none leaves them out.
         progress: Called with a description of each step.
 
     Returns:
@@ -126,12 +126,14 @@ def measure(
     threads = settings.threads
     files = {method: content for method, (content, _) in made.items()}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
-    instructions = {} if runner is None else _instructions(path, files, reference, runner, progress)
+    instructions = {
+        runner.profile.name: _instructions(path, files, reference, runner, progress)
+        for runner in runners
+    }
     rows = []
     for method, (content, figures) in made.items():
         progress(f"fidelity of {method}")
         fidelity = figures.get("fidelity") or _fidelity(path, method, content, reference, threads)
-        counted = instructions.get(method)
         rows.append(
             Row(
                 method,
@@ -144,7 +146,11 @@ def measure(
                 _rounded(fidelity["psnr_db_worst"]),
                 round(fidelity["ssim_mean"], 4),
                 ratios.get(method),
-                None if counted is None else round(counted / instructions[BASELINE], 2),
+                {
+                    cpu: round(counted[method] / counted[BASELINE], 2)
+                    for cpu, counted in instructions.items()
+                    if method in counted
+                },
                 fidelity["grain_mean"],
                 fidelity["grain_worst"],
             )
@@ -165,7 +171,7 @@ def _instructions(
     for method, content in files.items():
         if method in SLOW:
             continue
-        progress(f"instructions of {method}")
+        progress(f"instructions of {method} on {runner.profile.name}")
         try:
             both, first = (runner.run(content, part) for part in (inputs, inputs[:1]))
         except RuntimeError as error:
@@ -222,11 +228,12 @@ def save_untrained(width: float, folder: Path) -> Path:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns a Markdown table."""
+    """Returns a Markdown table, with a column for each CPU whose instructions were counted."""
+    cpus = list(dict.fromkeys(cpu for row in rows for cpu in row.instructions_ratios))
     return markdown_table(
         (
             *("file", "size", "PSNR mean", "pooled", "worst", "SSIM", "grain mean", "worst"),
-            "instructions ratio",
+            *(f"instructions ratio ({cpu})" for cpu in cpus),
             *("latency ratio", "conversion time", "process time", "peak RSS"),
         ),
         [
@@ -238,8 +245,8 @@ def table(rows: Sequence[Row]) -> str:
                 psnr_text(row.psnr_db_worst),
                 f"{row.ssim_mean:.4f}",
                 *grain_cells(row.grain_mean, row.grain_worst),
-                "" if row.instructions_ratio is None else f"{row.instructions_ratio:.2f}",
-                "" if row.latency_ratio is None else f"{row.latency_ratio:.2f}",
+                *(_ratio(row.instructions_ratios.get(cpu)) for cpu in cpus),
+                _ratio(row.latency_ratio),
                 f"{row.convert_s:.0f} s",
                 f"{row.process_s:.0f} s",
                 f"{row.peak_rss_bytes / 1e9:.1f} GB",
@@ -247,6 +254,10 @@ def table(rows: Sequence[Row]) -> str:
             for row in rows
         ],
     )
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _convert(

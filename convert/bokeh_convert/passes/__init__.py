@@ -39,5 +39,7 @@ FOR_EVERY_SCHEME = (
 )
 MERGE_CONVOLUTIONS = "merge-convolutions"
 """Applied by `bokeh_convert.quantize.mixed_precision_search`, which knows the int8 convolutions."""
-PASS_NAMES = (*(each.name for each in FOR_EVERY_SCHEME), MERGE_CONVOLUTIONS)
+GROUP_PIXELS = "group-pixels"
+"""Applied to float16 files that allow float16 arithmetic."""
+PASS_NAMES = (*(each.name for each in FOR_EVERY_SCHEME), MERGE_CONVOLUTIONS, GROUP_PIXELS)
 """Graph rewrites that can be skipped."""

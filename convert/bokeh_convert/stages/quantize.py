@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bokeh_convert.data.calibration_data import Sample, to_network_input
+from bokeh_convert.graph.cost_model import Precision
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.options import ConvertOptions
-from bokeh_convert.passes import MERGE_CONVOLUTIONS
+from bokeh_convert.passes import GROUP_PIXELS, MERGE_CONVOLUTIONS
 from bokeh_convert.passes.apply import PassResult
+from bokeh_convert.passes.group_pixels import group_pixels
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.activation_calibration import ActivationRanges, measure_ranges
 from bokeh_convert.quantize.engine import quantize
@@ -113,7 +116,22 @@ def quantize_file(
             return Quantized(scheme, content, rewritten.passes)
         source = rewritten.lowered.source
         content, summary = _decide_fp16_arithmetic(content, source, options, steps)
-        return Quantized(scheme, content, rewritten.passes, fp16_arithmetic=summary)
+        passes = rewritten.passes
+        if summary["allowed"] and GROUP_PIXELS not in options.skip_passes:
+            content, grouped = _group_pixels(rewritten.content, scheme)
+            passes = [*passes, grouped]
+        return Quantized(scheme, content, passes, fp16_arithmetic=summary)
+
+
+def _group_pixels(float32: bytes, scheme: Scheme) -> tuple[bytes, PassResult]:
+    """Returns the float16 file for float16 arithmetic, whose kernels compute 16 channels at once.
+
+    The rewrite does not change the output, so the emulation of the file without it still holds.
+    """
+    graph = Graph(float32)
+    count = group_pixels(graph, Precision.HALF)
+    content = allow_fp16_arithmetic(quantize(graph.to_bytes(), scheme))
+    return content, PassResult(GROUP_PIXELS, "convolutions that compute several pixels", count)
 
 
 def _quantize_calibrated(

@@ -1,8 +1,8 @@
 """A phone's CPU kernels without a phone: XNNPACK's ARM kernels under QEMU.
 
-LiteRT's aarch64 build runs in QEMU's user mode as on a Cortex-A76. Outputs are computed by the same
-kernels as on a phone, and instructions can be counted. Times under QEMU are meaningless and are not
-reported.
+LiteRT's aarch64 build runs in QEMU's user mode as on one of the CPUs of `profiles`. Outputs are
+computed by the same kernels as on a phone, and instructions can be counted. Times under QEMU are
+meaningless and are not reported.
 """
 
 from __future__ import annotations
@@ -25,9 +25,17 @@ def _measure(
     full_model: FullModelReferences,
     progress: Callable[[str], None],
 ) -> Iterator[Report]:
+    from bokeh_bench.devices.arm64.profiles import find_profile
     from bokeh_bench.devices.arm64.rows import measure_arm64
 
-    for row in measure_arm64(options.model_paths, full_model, progress, seconds=options.timeout):
+    rows = measure_arm64(
+        options.model_paths,
+        full_model,
+        progress,
+        profile=find_profile(options.device_argument),
+        seconds=options.timeout,
+    )
+    for row in rows:
         report = replace(report, rows=[*report.rows, row])
         yield report
 
@@ -36,4 +44,5 @@ DEVICE = Device(
     "arm64",
     "a phone's CPU kernels under QEMU: fidelity and instructions, no latency",
     _measure,
+    argument="PROFILE",
 )

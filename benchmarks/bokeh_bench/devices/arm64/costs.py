@@ -1,4 +1,4 @@
-"""Counts the instructions of convolutions on ARM kernels and compares them with the cost model."""
+"""Counts the instructions of operators on ARM kernels and compares them with the cost model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bokeh_bench.devices.arm64 import probes
 from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.report.tables import markdown_table
 from bokeh_convert.graph.cost_model import TILE, Precision, convolution_cost
-from bokeh_convert.quantize.engine import quantize_convolutions
 
 _SMALL, _LARGE = (16, 24), (64, 96)
 # Kernel size, input channels, output channels and image size, as in PyNET at several widths.
@@ -24,11 +24,15 @@ PROBES = (
 _PHOTOS = 5
 
 
+_OPERATOR_SIZE, _OPERATOR_DEPTH = (32, 48), 16
+
+
 @dataclass(frozen=True)
 class CostRow:
     """One convolution.
 
     Attributes:
+        profile: Name of the CPU.
         precision: Precision of the computation.
         kernel: Height and width of the kernel.
         depth, filters: Number of input and of output channels.
@@ -38,6 +42,7 @@ class CostRow:
             copying input and output, which is fitted to this run.
     """
 
+    profile: str
     precision: Precision
     kernel: int
     depth: int
@@ -52,8 +57,25 @@ class CostRow:
         return self.predicted / self.instructions - 1
 
 
+@dataclass(frozen=True)
+class OperatorRow:
+    """One operator other than a convolution, or a pair of them.
+
+    Attributes:
+        profile: Name of the CPU.
+        operator: Name of the operator.
+        precision: Precision of the computation.
+        per_value: Instructions for each value of the output.
+    """
+
+    profile: str
+    operator: str
+    precision: Precision
+    per_value: float
+
+
 def measure_costs(runner: ArmRunner, progress: Callable[[str], None]) -> list[CostRow]:
-    """Counts the instructions of every probe in every precision.
+    """Counts the instructions of every convolution in every precision.
 
     Raises:
         RuntimeError: If a probe does not run.
@@ -62,22 +84,54 @@ def measure_costs(runner: ArmRunner, progress: Callable[[str], None]) -> list[Co
     for precision in Precision:
         for kernel, depth, filters, size in PROBES:
             progress(f"{precision.value}: {kernel} x {kernel}, {depth} to {filters} channels")
-            content = _convolution(kernel, depth, filters, size)
-            if precision == Precision.DYNAMIC:
-                content = quantize_convolutions(content, ())
-            inputs = np.random.default_rng(0).integers(
-                0, 256, (_PHOTOS, *size, depth), dtype=np.uint8
-            )
-            all_photos, first = (
-                runner.run(content, part).instructions for part in (inputs, inputs[:1])
-            )
-            instructions = (all_photos - first) // (_PHOTOS - 1)
+            content = probes.made(precision, probes.convolution(kernel, depth, filters, size))
+            instructions = _instructions(runner, content, (*size, depth))
             pixels = math.prod(size)
             predicted = convolution_cost(precision, pixels, kernel, depth, filters)
             counted.append(
-                CostRow(precision, kernel, depth, filters, pixels, instructions, predicted)
-            )
+                CostRow(
+                    runner.profile.name, precision, kernel, depth, filters, pixels, instructions,
+                    predicted,
+                )
+            )  # fmt: skip
     return [row for precision in Precision for row in _with_copy_costs(counted, precision)]
+
+
+def measure_operators(runner: ArmRunner, progress: Callable[[str], None]) -> list[OperatorRow]:
+    """Counts the instructions of the other operators, as the difference to a file without them.
+
+    Raises:
+        RuntimeError: If a probe does not run.
+    """
+    shape = (*_OPERATOR_SIZE, _OPERATOR_DEPTH)
+    rows = []
+    for precision in (Precision.FLOAT32, Precision.STATIC, Precision.HALF):
+
+        def count(content: bytes) -> int:
+            return _instructions(runner, content, shape)
+
+        def file(name: str | None, precision: Precision = precision) -> bytes:
+            return probes.made(precision, probes.operator(name, _OPERATOR_SIZE, _OPERATOR_DEPTH))
+
+        def row(name: str, instructions: int, precision: Precision = precision) -> OperatorRow:
+            per_value = round(instructions / math.prod(shape), 2)
+            return OperatorRow(runner.profile.name, name, precision, per_value)
+
+        alone = count(file(None))
+        for name in probes.OPERATORS:
+            progress(f"{precision.value}: {name}")
+            rows.append(row(name, count(file(name)) - alone))
+        if precision == Precision.FLOAT32:
+            quantized = count(probes.quantized_output(file(None)))
+            rows.append(row("QUANTIZE, DEQUANTIZE", quantized - alone, Precision.STATIC))
+    return rows
+
+
+def _instructions(runner: ArmRunner, content: bytes, shape: tuple[int, ...]) -> int:
+    """Returns the instructions of one inference, without those of starting the process."""
+    inputs = np.random.default_rng(0).integers(0, 256, (_PHOTOS, *shape), dtype=np.uint8)
+    all_photos, first = (runner.run(content, part).instructions for part in (inputs, inputs[:1]))
+    return (all_photos - first) // (_PHOTOS - 1)
 
 
 def fitted(rows: list[CostRow], precision: Precision) -> tuple[float, float]:
@@ -85,7 +139,8 @@ def fitted(rows: list[CostRow], precision: Precision) -> tuple[float, float]:
     chosen = [row for row in rows if row.precision == precision]
     matrix = []
     for row in chosen:
-        taps = row.pixels * row.kernel**2 * math.ceil(row.filters / TILE[precision])
+        tiles = row.pixels * math.ceil(row.filters / TILE[precision])
+        taps = tiles * row.kernel**2
         copied = (row.pixels * row.depth, row.pixels * row.filters)
         matrix.append([taps, taps * row.depth, *copied])
     weights = 1 / np.array([row.instructions for row in chosen])
@@ -104,8 +159,8 @@ def _with_copy_costs(rows: list[CostRow], precision: Precision) -> list[CostRow]
     )
     return [
         CostRow(
-            row.precision, row.kernel, row.depth, row.filters, row.pixels, row.instructions,
-            row.predicted + float(np.dot(values, per_value)),
+            row.profile, row.precision, row.kernel, row.depth, row.filters, row.pixels,
+            row.instructions, row.predicted + float(np.dot(values, per_value)),
         )
         for row, values in zip(chosen, copied, strict=True)
     ]  # fmt: skip
@@ -115,11 +170,12 @@ def table(rows: list[CostRow]) -> str:
     """Returns a Markdown table of the rows, and the fit of the cost model to them."""
     text = markdown_table(
         (
-            *("precision", "kernel", "channels", "pixels"),
+            *("CPU", "precision", "kernel", "channels", "pixels"),
             *("thousand instructions", "predicted", "error"),
         ),
         [
             (
+                row.profile,
                 row.precision.value,
                 f"{row.kernel} x {row.kernel}",
                 f"{row.depth} to {row.filters}",
@@ -130,27 +186,22 @@ def table(rows: list[CostRow]) -> str:
             )
             for row in rows
         ],
-        text_columns=3,
+        text_columns=4,
     )
-    for precision in Precision:
-        tap, channel = fitted(rows, precision)
-        text += (
-            f"\n\n{precision.value}: {tap:.2f} instructions per kernel tap, {channel:.2f} per "
-            "input channel of a tap"
-        )
+    for profile in dict.fromkeys(row.profile for row in rows):
+        for precision in Precision:
+            tap, channel = fitted([row for row in rows if row.profile == profile], precision)
+            text += (
+                f"\n\n{profile}, {precision.value}: {tap:.2f} instructions per kernel tap, "
+                f"{channel:.2f} per input channel of a tap"
+            )
     return text
 
 
-def _convolution(kernel: int, depth: int, filters: int, size: tuple[int, int]) -> bytes:
-    import tensorflow as tf
-
-    rng = np.random.default_rng(0)
-    weights = rng.normal(size=(kernel, kernel, depth, filters)).astype(np.float32)
-    bias = rng.normal(size=filters).astype(np.float32)
-
-    @tf.function(input_signature=[tf.TensorSpec((1, *size, depth))])  # type: ignore[untyped-decorator]
-    def convolve(photo: object) -> object:
-        return tf.nn.conv2d(photo, weights, 1, "SAME") + bias
-
-    concrete = convolve.get_concrete_function()
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], convolve).convert())
+def operator_table(rows: list[OperatorRow]) -> str:
+    """Returns a Markdown table of instructions per value."""
+    return markdown_table(
+        ("CPU", "operator", "precision", "instructions per value"),
+        [(row.profile, row.operator, row.precision.value, f"{row.per_value:.2f}") for row in rows],
+        text_columns=3,
+    )

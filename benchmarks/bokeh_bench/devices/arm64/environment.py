@@ -33,19 +33,6 @@ _SECONDS = 3600.0
 """Time limit of each program; some of them download."""
 _PLATFORMS = ("manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
-# XNNPACK reads the processor type from this file, and aborts on x86. Cortex-A76: ARM, part 0xd0b.
-_CPUINFO = """processor\t: 0
-BogoMIPS\t: 48.00
-Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc \
-dcpop asimddp
-CPU implementer\t: 0x41
-CPU architecture: 8
-CPU variant\t: 0x3
-CPU part\t: 0xd0b
-CPU revision\t: 0
-
-"""
-
 
 def set_up(folder: Path) -> None:
     """Sets up in `folder` what `bokeh_bench.devices.arm64.runner` needs.
@@ -64,9 +51,6 @@ def set_up(folder: Path) -> None:
         _step(folder / "root", f"{DEBIAN} python{PYTHON}", _debian)
         _step(folder / "site", " ".join(wheels), lambda site: _wheels(site, wheels))
         _step(folder / "count.so", hashlib.sha256(_COUNT.read_bytes()).hexdigest(), _plugin)
-        with AtomicOutput(folder) as staging:
-            staging.path("cpuinfo").write_text(_CPUINFO)
-            staging.commit()
 
 
 def _step(target: Path, made_from: str, make: Callable[[Path], None]) -> None:

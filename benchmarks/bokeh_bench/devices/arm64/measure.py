@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_bench.devices.arm64.runner import CPU, ArmRunner
+from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.report.tables import markdown_table
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import finite_db, psnr, psnr_text, summarize_psnr
@@ -21,13 +21,15 @@ class ArmRow:
 
     Attributes:
         file: File name.
+        profile: Name of the CPU.
         psnr_db_mean, psnr_db_pooled, psnr_db_worst: PSNR vs full model in dB, no border crop, peak
             1.0; see `bokeh_runtime.metrics.psnr.PsnrSummary`. None if all outputs are identical.
         instructions: Number of instructions of one inference with one thread.
-        instructions_ratio: `instructions` divided by that of the first file.
+        instructions_ratio: `instructions` divided by that of the first file on the same CPU.
     """
 
     file: str
+    profile: str
     psnr_db_mean: float | None
     psnr_db_pooled: float | None
     psnr_db_worst: float | None
@@ -72,7 +74,8 @@ def measure(
             raise InputError(f"{file}: {error}") from error
         if not np.isfinite(all_photos.outputs).all():
             raise InputError(
-                f"{file}: the output contains NaN or infinity on {CPU}; convert it again"
+                f"{file}: the output contains NaN or infinity on {runner.profile.name}; "
+                "convert it again"
             )
         pairs = zip(all_photos.outputs, reference.outputs, strict=True)
         summary = summarize_psnr(
@@ -83,6 +86,7 @@ def measure(
         rows.append(
             ArmRow(
                 file.name,
+                runner.profile.name,
                 finite_db(summary.mean, 1),
                 finite_db(summary.pooled, 1),
                 finite_db(summary.worst, 1),
@@ -96,10 +100,11 @@ def measure(
 def table(rows: Sequence[ArmRow]) -> str:
     """Returns a Markdown table."""
     return markdown_table(
-        ("file", "PSNR mean", "pooled", "worst", "million instructions", "ratio"),
+        ("file", "CPU", "PSNR mean", "pooled", "worst", "million instructions", "ratio"),
         [
             (
                 row.file,
+                row.profile,
                 psnr_text(row.psnr_db_mean),
                 psnr_text(row.psnr_db_pooled),
                 psnr_text(row.psnr_db_worst),
@@ -108,4 +113,5 @@ def table(rows: Sequence[ArmRow]) -> str:
             )
             for row in rows
         ],
+        text_columns=2,
     )

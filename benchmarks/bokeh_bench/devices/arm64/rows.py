@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bokeh_bench import child_process
-from bokeh_bench.devices.arm64.runner import CPU, FOLDER, ArmRunner
+from bokeh_bench.devices.arm64.profiles import DEFAULT_PROFILE, Profile
+from bokeh_bench.devices.arm64.runner import FOLDER, ArmRunner
 from bokeh_bench.error_text import error_text
 from bokeh_bench.measure.cases import ModelUnderTest, read_model_under_test
 from bokeh_bench.measure.fidelity import measure_fidelity
@@ -17,7 +18,7 @@ from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import ModelFile, Row
 from bokeh_runtime.errors import InputError
 
-NOTE = f"XNNPACK's kernels for a {CPU} under QEMU, one thread; times are not measured"
+NOTE = "XNNPACK's kernels for a {cpu} under QEMU, one thread; times are not measured"
 
 
 def measure_arm64(
@@ -25,6 +26,7 @@ def measure_arm64(
     full_model: FullModelReferences,
     progress: Callable[[str], None],
     folder: Path = FOLDER,
+    profile: Profile = DEFAULT_PROFILE,
     seconds: float = child_process.TIMEOUT_SECONDS,
 ) -> Iterator[Row]:
     """Yields a row of each model with its fidelity and instruction count, without a latency.
@@ -34,6 +36,7 @@ def measure_arm64(
         full_model: Source of the full model's reference outputs.
         progress: Called with a description of each step.
         folder: The environment; see `ArmRunner`.
+        profile: The CPU; the rows' device is "arm64:" and its name.
         seconds: Time limit; see `ArmRunner`.
 
     Raises:
@@ -41,11 +44,17 @@ def measure_arm64(
     """
     runner: ArmRunner | None = None
     for path in models:
-        progress(f"{path.name} on {CPU}")
-        row = Row(ModelFile(path.name), "cpu", threads=1, device="arm64", notes=[NOTE])
+        progress(f"{path.name} on {profile.name}")
+        row = Row(
+            ModelFile(path.name),
+            "cpu",
+            threads=1,
+            device=f"arm64:{profile.name}",
+            notes=[NOTE.format(cpu=profile.name)],
+        )
         try:
             model = read_model_under_test(path, full_model)
-            runner = runner or ArmRunner(folder, seconds)
+            runner = runner or ArmRunner(folder, profile, seconds)
             yield _measure(row, path, model, runner)
         except InputError as error:
             yield replace(row, failure=error_text(error), failure_kind="input")

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_bench import child_process
+from bokeh_bench.devices.arm64.profiles import DEFAULT_PROFILE, Profile
 from bokeh_runtime.errors import HardwareError
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges, ValueRange
 
-CPU = "cortex-a76"
 NEEDS_LINUX = "arm64: a phone's CPU kernels run under QEMU on Linux alone; use --device android"
 FOLDER = Path("build/arm64")
 """Folder of the environment that `make arm64` sets up, in a checkout of the project."""
-_NEEDED = ("root", "site", "cpuinfo", "count.so")
+_NEEDED = ("root", "site", "count.so")
 
 
 class MissingEnvironmentError(HardwareError):
@@ -41,17 +41,23 @@ class ArmRun:
 
 
 class ArmRunner:
-    """Runs models as on a Cortex-A76, with one thread.
+    """Runs models as on one of the CPUs of `PROFILES`, with one thread.
 
     Args:
         folder: The environment, set up by `bokeh_bench.devices.arm64.environment`.
+        profile: The CPU.
         seconds: Time limit for loading a model, and again for each photo.
 
     Raises:
         MissingEnvironmentError: If the environment is missing.
     """
 
-    def __init__(self, folder: Path, seconds: float = child_process.TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        profile: Profile = DEFAULT_PROFILE,
+        seconds: float = child_process.TIMEOUT_SECONDS,
+    ) -> None:
         if sys.platform != "linux":
             raise MissingEnvironmentError(NEEDS_LINUX)
         if not all((folder / name).exists() for name in _NEEDED):
@@ -59,6 +65,7 @@ class ArmRunner:
                 f"{folder}: no ARM environment; set it up with: make arm64 (in a checkout of "
                 f"bokeh-tflite), or python -m bokeh_bench.devices.arm64.environment {folder}"
             )
+        self.profile = profile
         self._folder, self._seconds = folder.resolve(), seconds
 
     def run(
@@ -78,14 +85,15 @@ class ArmRunner:
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
             (work / "model.tflite").write_bytes(content)
+            (work / "cpuinfo").write_text(self.profile.cpuinfo)
             np.save(work / "inputs.npy", inputs)
             try:
                 done = child_process.run(self._command(work, ranges.input), seconds=limit)
             except child_process.TimeLimitError as error:
-                raise RuntimeError(f"the model {error} on {CPU}") from error
+                raise RuntimeError(f"the model {error} on {self.profile.name}") from error
             if done.returncode:
                 last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-                raise RuntimeError(f"the model does not run on {CPU}: {last[-1]}")
+                raise RuntimeError(f"the model does not run on {self.profile.name}: {last[-1]}")
             instructions = int((work / "count").read_text())
             outputs = ranges.output.to_unit(np.load(work / "outputs.npy"))
             return ArmRun(outputs, instructions)
@@ -99,7 +107,7 @@ class ArmRunner:
             "OPENBLAS_NUM_THREADS": 1,
         }
         emulator = [
-            *("qemu-aarch64", "-cpu", CPU, "-L", folder / "root"),
+            *("qemu-aarch64", "-cpu", self.profile.emulator_cpu, "-L", folder / "root"),
             *("-plugin", f"{folder / 'count.so'},count={work / 'count'}"),
             *(word for item in environment.items() for word in ("-E", "=".join(map(str, item)))),
             *(folder / "root/usr/bin/python3.11", guest),
@@ -107,6 +115,6 @@ class ArmRunner:
             *(input_range.low, input_range.high),
         ]
         # The replaced /proc/cpuinfo is visible to this process only.
-        inside = f"mount --bind {shlex.quote(str(folder / 'cpuinfo'))} /proc/cpuinfo && exec "
+        inside = f"mount --bind {shlex.quote(str(work / 'cpuinfo'))} /proc/cpuinfo && exec "
         private = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
         return [*private, "sh", "-c", inside + shlex.join(str(word) for word in emulator)]
