@@ -13,16 +13,21 @@ demo: .venv/ready  ## Convert the trained model to float16 and int8; render a ph
 	$(BIN)/bokeh-bench build/demo/demo_pynet_float16.tflite build/demo/demo_pynet_int8.tflite \
 	    --delegate cpu --output-dir build/demo/bench
 
+# Without hostile_models: TensorFlow's own interpreter takes Flex operators.
+OF_THE_INTERPRETER := $(patsubst %,tests/runtime/test_%.py,delegates foreign_models model tflite_file value_range)
+INTERPRETER_VENVS := .venv-board .venv-tflite-runtime .venv-tensorflow-2.16
 WITHOUT_TENSORFLOW := $(addprefix tests/benchmarks/test_,bench.py regression.py)
 export BOKEH_TESTS_SKIPPED := $(CURDIR)/build/tests-skipped.txt
 # Each process that imports TensorFlow takes up to 2 GB.
 TEST_PROCESSES ?= 2
 IN_PROCESSES := --numprocesses $(TEST_PROCESSES) --dist worksteal
-test: .venv/ready .venv-board/ready .venv-tflite-runtime/ready lint test-environment  ## Everything that must hold before a commit
+test: .venv/ready $(INTERPRETER_VENVS:%=%/ready) lint test-environment  ## Everything that must hold before a commit
 	@rm -f $(BOKEH_TESTS_SKIPPED)
 	$(BIN)/pytest $(IN_PROCESSES)
 	.venv-board/bin/pytest $(IN_PROCESSES) tests/runtime $(WITHOUT_TENSORFLOW)
 	@if [ -x .venv-tflite-runtime/bin/pytest ]; then .venv-tflite-runtime/bin/pytest $(IN_PROCESSES) tests/runtime; fi
+	@if [ -x .venv-tensorflow-2.16/bin/pytest ]; then \
+	    .venv-tensorflow-2.16/bin/pytest --quiet -m 'not slow' $(OF_THE_INTERPRETER); fi
 	@$(ENVIRONMENT) --summary $(BOKEH_TESTS_SKIPPED)
 
 test-fast: .venv/ready  ## The tests that are not marked slow, some of every package: for use while you work
@@ -36,7 +41,7 @@ test-environment: .venv/ready  ## What tests drive: as root it is installed, wit
 lint: .venv/ready
 	$(BIN)/pre-commit run --all-files
 
-setup: .venv/ready .venv-board/ready .venv-tflite-runtime/ready  ## The whole project; a board without TensorFlow; one with tflite-runtime alone
+setup: .venv/ready $(INTERPRETER_VENVS:%=%/ready)  ## The whole project; a board without TensorFlow; older interpreters
 
 .venv/ready: pyproject.toml constraints.txt
 	@echo "setting up .venv (once; about 1 GB to download)"
@@ -57,6 +62,17 @@ setup: .venv/ready .venv-board/ready .venv-tflite-runtime/ready  ## The whole pr
 	        --editable '.[tflite-runtime]' pytest pytest-randomly pytest-xdist && \
 	    .venv-tflite-runtime/bin/python -m pip uninstall --quiet --yes ai-edge-litert; \
 	else echo "tflite-runtime has no build for this Python; its tests are left out"; fi
+	@touch $@
+
+# The interpreter of older apps, also of ours. TensorFlow 2.16.1 was built for Python up to 3.12; its NumPy is 1.
+TENSORFLOW_2_16 := tensorflow$(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-cpu)==2.16.1
+.venv-tensorflow-2.16/ready: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-tensorflow-2.16
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info > (3, 13))'; then \
+	    .venv-tensorflow-2.16/bin/python -m pip install --quiet --disable-pip-version-check \
+	        --editable . '$(TENSORFLOW_2_16)' 'numpy<2' pytest pytest-randomly pytest-xdist && \
+	    .venv-tensorflow-2.16/bin/python -m pip uninstall --quiet --yes ai-edge-litert; \
+	else echo "TensorFlow 2.16.1 has no build for this Python; its tests are left out"; fi
 	@touch $@
 
 lock: .venv/ready  ## Renew constraints.txt from pyproject.toml
@@ -105,6 +121,7 @@ QUARTER_OPTIONS = $(QUARTER) $(if $(QUARTER_PHOTOS),--representative-dataset $(Q
 ARM64_OPTIONS = --size 128x192 --runs 0 --arm64 --profile cortex-a76 --profile neoverse-n2 \
     $(foreach scheme,float16 int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
     --only "litert-quantizer static_wi8_ai8" --only "litert-quantizer dynamic_wi8_afp32"
+OTHER_INTERPRETER = $(addprefix --interpreter-python ,$(wildcard .venv-tensorflow-2.16/bin/python))
 SHIPPED = runtime/bokeh_runtime/models/demo_pynet
 # Without a GPU, Debian's Vulkan device in software.
 SWIFTSHADER := $(wildcard /usr/lib/chromium/vk_swiftshader_icd.json)
@@ -119,7 +136,7 @@ MEASURE_shipped-models = $(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --o
     cp build/figures/$*/report.json $(OUTPUT)
 MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
 MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)
-MEASURE_conversion = $(STUDY) conversion --output $(OUTPUT)
+MEASURE_conversion = $(STUDY) conversion $(OTHER_INTERPRETER) --output $(OUTPUT)
 MEASURE_conversion-arm64 = $(MAKE) arm64 && $(STUDY) conversion $(ARM64_OPTIONS) --output $(OUTPUT)
 MEASURE_conversion-quarter = $(STUDY) conversion $(QUARTER_OPTIONS) --output $(OUTPUT)
 MEASURE_conversion-quarter-arm64 = $(MAKE) arm64 && \
@@ -155,4 +172,4 @@ train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, traine
 	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 
 clean:
-	rm -rf .venv .venv-board .venv-tflite-runtime .venv-lowest build
+	rm -rf .venv .venv-lowest $(INTERPRETER_VENVS) build

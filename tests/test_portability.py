@@ -112,6 +112,7 @@ def test_no_module_needs_a_posix_module_to_be_imported() -> None:
     assert not needed
 
 
+@pytest.mark.slow
 def test_every_module_is_imported_without_what_is_posix_alone(tmp_path: Path) -> None:
     program = """
 import importlib, pkgutil
@@ -134,6 +135,7 @@ for package in (bokeh_runtime, bokeh_convert, bokeh_bench):
     assert len(done.stdout.splitlines()) > 100
 
 
+@pytest.mark.slow
 def test_a_model_is_converted_again_over_its_files(data: Path, tmp_path: Path) -> None:
     # Named otherwise than Keras wants it, which is mended with a link where links may be made.
     model = tmp_path / "model.hdf5"
@@ -158,6 +160,7 @@ def test_a_model_is_converted_again_over_its_files(data: Path, tmp_path: Path) -
     assert after["model_float16.tflite"] == before["model_float16.tflite"]
 
 
+@pytest.mark.slow
 def test_a_photo_is_rendered_over_an_earlier_one(photo: Path, data: Path, tmp_path: Path) -> None:
     asked = ("bokeh-render", photo, "-d", "cpu", "-m", data / "small_int8.tflite", "-o")
     for _ in range(2):
@@ -174,6 +177,7 @@ def test_a_photo_is_rendered_over_an_earlier_one(photo: Path, data: Path, tmp_pa
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_folder_is_rendered(photo: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     photo.rename(tmp_path / "photos" / photo.name)
@@ -238,6 +242,7 @@ def test_a_result_is_not_written_to_a_device_or_a_stream(
     assert f"{name}: Windows allows no file of that name" in line
 
 
+@pytest.mark.slow
 def test_a_model_is_benched_again_over_its_report(data: Path, tmp_path: Path) -> None:
     asked = (data / "small_int8.tflite", "-d", "cpu", "--runs", 5, "--seconds", 0)
     done = command("bokeh-bench", *asked, cwd=tmp_path)

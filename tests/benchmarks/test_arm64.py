@@ -177,6 +177,7 @@ def _half_precision_norm(gain: float, epsilon: float) -> bytes:
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], network).convert()
 
 
+@pytest.mark.slow
 @needs_arm64
 @pytest.mark.parametrize(("gain", "epsilon", "least_db"), [(100, 1e-3, 55), (1e-3, 1e-5, 35)])
 def test_on_half_precision_kernels_instance_norm_fails_without_the_pass(
@@ -197,6 +198,7 @@ def test_on_half_precision_kernels_instance_norm_fails_without_the_pass(
     assert decibels(apply_passes(float32, FOR_EVERY_SCHEME)[0]) > least_db
 
 
+@pytest.mark.slow
 @needs_arm64
 def test_files_run_on_arm_kernels(data: Path, pack: Path) -> None:
     file = data / "tiny_float16.tflite"
@@ -219,6 +221,7 @@ def test_files_run_on_arm_kernels(data: Path, pack: Path) -> None:
     assert row["psnr_db_worst"] > 50  # float16 weights, and sums in another order
 
 
+@pytest.mark.slow
 @needs_arm64
 def test_bokeh_bench_gives_fidelity_and_instructions_and_never_a_time(
     data: Path, tmp_path: Path

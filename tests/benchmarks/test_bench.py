@@ -65,6 +65,7 @@ def test_a_row_has_latency_fidelity_and_placement(data: Path, tmp_path: Path) ->
     assert report(tmp_path)["environment"]["tools"]["ai-edge-litert"]
 
 
+@pytest.mark.slow
 def test_every_combination_has_a_row_and_failures_have_reasons(data: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.tflite").write_bytes(b"TFL3" * 9)
     models = (data / "small_float32.tflite", "broken.tflite")
@@ -94,6 +95,7 @@ def test_hardware_that_is_not_here_is_exit_code_3(data: Path, tmp_path: Path) ->
     assert report(tmp_path)["rows"][0]["failure_kind"] == "hardware"
 
 
+@pytest.mark.slow
 def test_the_pack_of_another_conversion_is_noted(data: Path, tmp_path: Path) -> None:
     for name in ("small_float32.tflite", "small.reference.npz"):
         shutil.copy(data / name, tmp_path)
@@ -107,6 +109,7 @@ def test_the_pack_of_another_conversion_is_noted(data: Path, tmp_path: Path) -> 
         assert ("is not the one that its report names" in notes) == noted
 
 
+@pytest.mark.slow
 def test_two_models_are_measured_in_interleaved_runs(data: Path, tmp_path: Path) -> None:
     shutil.copy(data / "small_float32.tflite", tmp_path / "copy.tflite")
     models = (data / "small_float32.tflite", "copy.tflite")
@@ -174,6 +177,7 @@ def test_without_a_reference_there_is_latency_and_a_note(data: Path, tmp_path: P
     assert "there is no reference pack next to the file" in row["notes"][0]
 
 
+@pytest.mark.slow
 def test_a_wrong_reference_is_refused(data: Path, tmp_path: Path) -> None:
     pack = data / "small.reference.npz"
     done = bench(data / "small_rgbd.tflite", "-dcpu", "--reference", pack, *QUICK, cwd=tmp_path)
@@ -181,6 +185,7 @@ def test_a_wrong_reference_is_refused(data: Path, tmp_path: Path) -> None:
     assert "give the pack of its own conversion" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_an_older_one(data: Path, tmp_path: Path) -> None:
     model = data / "small_float32.tflite"
     assert bench(model, "-dcpu", "--no-operators", *QUICK, cwd=tmp_path).returncode == 0
@@ -199,6 +204,7 @@ def test_a_run_is_compared_with_an_older_one(data: Path, tmp_path: Path) -> None
     assert "regression: small_float32.tflite, cpu: latency +" in done.stderr
 
 
+@pytest.mark.slow
 def test_grain_of_a_run_is_compared_with_an_older_one(data: Path, tmp_path: Path) -> None:
     pack = load_reference(data / "small.reference.npz")
     # What the model gave, with a smooth area of full size.
@@ -249,6 +255,7 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
     assert len(report(tmp_path)["rows"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -281,6 +288,7 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_data_set_without_held_out_pairs_says_that_test_is_missing(tmp_path: Path) -> None:
     (tmp_path / "ebb/train/original").mkdir(parents=True)
     done = bench("--dataset=ebb", cwd=tmp_path)
@@ -291,6 +299,7 @@ def test_a_data_set_without_held_out_pairs_says_that_test_is_missing(tmp_path: P
     ]
 
 
+@pytest.mark.slow
 def test_an_output_folder_that_cannot_be_written_fails_before_the_measurement(
     data: Path, tmp_path: Path
 ) -> None:

@@ -175,6 +175,7 @@ def test_integers_say_their_ranges(data: Path) -> None:
         assert model.ranges == ImageRanges(expected, expected) == ranges_of(model.file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--size", "--signature", "--input-range", "--output-range"])
 def test_other_devices_go_by_the_metadata(option: str, data: Path, tmp_path: Path) -> None:
     value = {"--size": "48x72", "--signature": "a"}.get(option, "0..255")
@@ -186,6 +187,7 @@ def test_other_devices_go_by_the_metadata(option: str, data: Path, tmp_path: Pat
     assert f"bokeh-bench: {option}: --device arm64 goes by the metadata" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "value"), [("--size", "48"), ("--input-range", "1..0")])
 def test_wrong_values_are_refused(option: str, value: str, data: Path, tmp_path: Path) -> None:
     done = commands.command(

@@ -92,6 +92,7 @@ def cut(page: Page) -> str:
     return str(page.evaluate(script))
 
 
+@pytest.mark.slow
 def test_nothing_overflows_and_every_image_is_shown(page: Page) -> None:
     width = page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
     assert width[0] <= width[1]
@@ -102,6 +103,7 @@ def test_nothing_overflows_and_every_image_is_shown(page: Page) -> None:
     assert len(shown) == 2
 
 
+@pytest.mark.slow
 def test_the_slider_works_by_mouse_or_touch(page: Page) -> None:
     slider = page.locator("#slider")
     slider.scroll_into_view_if_needed()
@@ -118,6 +120,7 @@ def test_the_slider_works_by_mouse_or_touch(page: Page) -> None:
     assert 20 <= float(cut(page).rstrip("%")) <= 30
 
 
+@pytest.mark.slow
 def test_the_slider_works_by_keyboard(page: Page) -> None:
     page.focus("#cut")
     for _ in range(3):
@@ -127,6 +130,7 @@ def test_the_slider_works_by_keyboard(page: Page) -> None:
     assert cut(page) == "0%"
 
 
+@pytest.mark.slow
 def test_models_and_sides_can_be_chosen(page: Page) -> None:
     before = page.get_attribute("#under", "src")
     page.select_option("#row", "1")
@@ -138,6 +142,7 @@ def test_models_and_sides_can_be_chosen(page: Page) -> None:
     assert page.get_attribute("#under", "src") == page.get_attribute("#show-difference", "src")
 
 
+@pytest.mark.slow
 def test_names_are_text_and_failures_are_shown(page: Page) -> None:
     assert page.title() == "bokeh-bench report"
     text = page.inner_text("main")

@@ -107,6 +107,7 @@ def coverage(found: Iterable[LatencyRatio]) -> float:
     return float(np.mean([one.ci95_low <= 1 <= one.ci95_high for one in found]))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_where_runs_and_processes_are_correlated() -> None:
     rng = np.random.default_rng(14)
     sure = coverage(estimate_latency_ratio(rounds(rng, count=10, runs_each=4)) for _ in range(300))

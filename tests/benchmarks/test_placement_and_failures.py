@@ -282,6 +282,7 @@ def test_an_app_without_progress_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     assert why.endswith("or give a longer --timeout")
 
 
+@pytest.mark.slow
 def test_an_adb_that_hangs_before_a_phone_is_known_is_exit_code_3(
     data: Path, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_render_report_is_valid(rendered: dict[str, Any]) -> None:
     assert rendered["rerendered"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_report_is_valid(measured: dict[str, Any]) -> None:
     check_format(measured)
     failures = [row["failure"] for row in measured["rows"]]
@@ -65,6 +66,7 @@ def test_a_benchmark_report_is_valid(measured: dict[str, Any]) -> None:
     assert not all(failures)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rendered", "measured"])
 def test_a_report_that_lacks_a_key_or_has_an_old_one_is_refused(
     name: str, request: pytest.FixtureRequest

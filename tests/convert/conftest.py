@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from bokeh_convert import Conversion, convert, demo_model
 from helpers.models import small_model
@@ -21,12 +24,18 @@ def small_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_conversions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Conversion]:
-    conversions = convert(
-        demo_model(),
-        quant=("float32", "float16", "dynamic", "int8"),
-        output_dir=tmp_path_factory.mktemp("demo"),
-    )
-    return {conversion.report.scheme: conversion for conversion in conversions}
+    """One conversion for all processes of pytest-xdist: it takes half a minute."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    kept = folder / "demo.pickle"
+    with FileLock(folder / "demo.lock"):
+        if not kept.exists():
+            schemes = ("float32", "float16", "dynamic", "int8")
+            made = convert(demo_model(), quant=schemes, output_dir=folder / "demo")
+            kept.write_bytes(pickle.dumps({one.report.scheme: one for one in made}))
+    conversions: dict[str, Conversion] = pickle.loads(kept.read_bytes())
+    return conversions
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ def test_a_file_that_is_no_model_ends_in_one_line_and_exit_code_2(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["letter.h5"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_folder_as_it_was(
     small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_killed_run_leaves_good_files_and_the_next_one_tidies_up(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_nothing_changed(small_keras: Path, tmp_path: Path) -> None:
     (tmp_path / "small_float32.tflite").write_text("good")
     program = Path(sys.executable).parent / "bokeh-convert"
@@ -192,6 +194,7 @@ def test_a_read_only_folder_is_reported(small_keras: Path) -> None:
     assert "/proc/self/fd: cannot be written to" in done.output
 
 
+@pytest.mark.slow
 def test_full_integer_takes_the_place_of_int8(small_keras: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         main,
@@ -202,6 +205,7 @@ def test_full_integer_takes_the_place_of_int8(small_keras: Path, tmp_path: Path)
     assert made == ["small_float16.tflite", "small_full-integer.tflite"]
 
 
+@pytest.mark.slow
 def test_under_the_asked_psnr_the_exit_code_is_1(small_keras: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         main, [str(small_keras), "--size=32x64", "-qint8", "--min-psnr=200", f"-o{tmp_path}"]

@@ -44,6 +44,7 @@ def test_grain_sees_what_psnr_does_not(demo_conversions: dict[str, Conversion]) 
     )
 
 
+@pytest.mark.slow
 def test_demo_files_are_a_half_and_two_fifths_of_the_float_file(demo_conversions) -> None:
     size = {name: c.path.stat().st_size for name, c in demo_conversions.items()}
     assert size["float16"] < 0.55 * size["float32"]
@@ -108,6 +109,7 @@ def test_no_photo_both_calibrates_and_verifies(
     assert not set(report.calibration["photos_sha256"]) & set(report.reference["photos_sha256"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(small_keras: Path, photos: Path, tmp_path) -> None:
     def int16x8(seed: int) -> tuple[bytes, list[str]]:
         (conversion,) = convert(
@@ -126,6 +128,7 @@ def test_the_same_seed_gives_the_same_bytes(small_keras: Path, photos: Path, tmp
     assert first[1] != other[1]
 
 
+@pytest.mark.slow
 def test_a_model_with_depth_is_fed_depth(photos: Path, tmp_path: Path) -> None:
     small_model(channels=4).save(tmp_path / "rgbd.keras")
     for photo in list(photos.iterdir()):
@@ -145,6 +148,7 @@ def test_a_model_with_depth_is_fed_depth(photos: Path, tmp_path: Path) -> None:
     assert read_metadata(bundled.path).input_channels == "rgbd"
 
 
+@pytest.mark.slow
 def test_under_the_asked_psnr_nothing_good_is_replaced(small_keras: Path, tmp_path: Path) -> None:
     (good,) = convert(small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path)
     before = good.path.read_bytes()
@@ -157,6 +161,7 @@ def test_under_the_asked_psnr_nothing_good_is_replaced(small_keras: Path, tmp_pa
     assert good.path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_pooled_error_and_worst_photo_are_held_to_the_asked_psnr(
     small_keras: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +233,7 @@ def test_an_output_with_nan_is_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_in_conversion_fails_alone(
     small_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +277,7 @@ def test_wrong_options_are_refused_and_leave_nothing(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoilt", range(6))
 def test_a_photo_that_does_not_decode_is_skipped_and_reported(
     spoilt: int, small_keras: Path, photos: Path, tmp_path: Path

@@ -55,6 +55,7 @@ class _Reader(tf.Module):
         return photo + tf.cast(length, tf.float32)
 
 
+@pytest.mark.slow
 def test_a_trusted_folder_is_loaded(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     mark.write_text("ab")

@@ -203,6 +203,7 @@ def test_int8_at_16_channels_costs_what_8_cost() -> None:
     assert half == whole < more
 
 
+@pytest.mark.slow
 def test_a_cost_limit_that_cannot_be_met_fails_and_keeps_the_good_file(
     small_keras: Path, tmp_path: Path
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_cost_limit_that_cannot_be_met_fails_and_keeps_the_good_file(
         convert(small_keras, quant=["int8"], size=(32, 64), max_latency=0)
 
 
+@pytest.mark.slow
 def test_the_trade_off_is_plotted(small_keras: Path, tmp_path: Path) -> None:
     (made,) = convert(
         small_keras, quant=["int8"], size=(32, 64), output_dir=tmp_path, trade_off=True
@@ -228,6 +230,7 @@ def test_the_trade_off_is_plotted(small_keras: Path, tmp_path: Path) -> None:
     assert np.ptp(picture) > 200
 
 
+@pytest.mark.slow
 def test_a_skipped_pass_changes_nothing_and_is_not_reported(tmp_path: Path) -> None:
     small_model().save(tmp_path / "small.keras")
     (with_it, without) = (

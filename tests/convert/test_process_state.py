@@ -233,6 +233,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_another_keras_backend_is_refused(work: Path) -> None:
     done = run(BACKEND, work / "small.keras")
     assert done.returncode == 0, done.stderr

@@ -135,6 +135,7 @@ def test_full_integer_has_no_float_operator_and_takes_uint8(
     assert runner(photo=pixels)["bokeh"].dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_an_operator_without_integer_kernel_is_named(tmp_path: Path) -> None:
     import keras
 
@@ -165,6 +166,7 @@ def test_fp16_emulation_rounds_every_activation(float32: bytes) -> None:
     assert 50 < psnr(exact, rounded, border_px=0) < 90
 
 
+@pytest.mark.slow
 def test_fp16_emulation_overflows_like_float16(tmp_path: Path) -> None:
     model = small_model()
     kernel, bias = model.get_layer("first").get_weights()

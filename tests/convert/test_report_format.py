@@ -13,12 +13,14 @@ from bokeh_runtime.tflite.metadata import ENTRY
 from helpers.schemas import check_format
 
 
+@pytest.mark.slow
 def test_reports_and_metadata_are_valid(demo_conversions: dict[str, Conversion]) -> None:
     for conversion in demo_conversions.values():
         check_format(json.loads(conversion.report_path.read_text(encoding="utf-8")))
         check_format(json.loads(read_tflite(conversion.path).metadata[ENTRY]))
 
 
+@pytest.mark.slow
 def test_a_report_that_lacks_a_key_is_refused(demo_conversions: dict[str, Conversion]) -> None:
     report = json.loads(demo_conversions["int8"].report_path.read_text(encoding="utf-8"))
     for key in set(report) - {"schema"}:

@@ -189,6 +189,7 @@ def _module(path: Path):
     return lambda photo: network(photo)["bokeh"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*saved model:UserWarning")
 @pytest.mark.parametrize("save", [_keras_3, _keras_2, _module])
 def test_a_saved_model_has_the_output_of_the_model(save, tmp_path: Path) -> None:
@@ -221,6 +222,7 @@ def test_a_saved_model_without_a_serving_signature_is_refused(tmp_path: Path) ->
         read_model(tmp_path / "empty")
 
 
+@pytest.mark.slow
 def test_a_saved_model_cut_short_is_refused(tmp_path: Path) -> None:
     small_model().export(tmp_path / "cut", verbose=False)
     graph = tmp_path / "cut" / "saved_model.pb"

@@ -15,6 +15,7 @@ FILES = {"model.h5": "keras2_addons.h5", "model_int8.tflite": "small_int8.tflite
 BLOCKS = [pytest.param(block, id=str(block)) for block in blocks("python")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_block_runs(
     block: Block, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_has_the_pages_of_the_repository(site: Path) -> None:
     for page, words in (
         ("security.html", "Reporting"),
@@ -32,6 +33,7 @@ def test_it_has_the_pages_of_the_repository(site: Path) -> None:
     assert not list(site.rglob("*.py"))
 
 
+@pytest.mark.slow
 def test_it_loads_nothing_from_the_network(site: Path) -> None:
     loads = re.compile(r"<(?:script|img|link|iframe)\b[^>]*(?:src|href)=\"?(?:https?:)?//[^\s>]*")
     outside = [

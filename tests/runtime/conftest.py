@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bokeh_runtime.backends.interpreter import installed_interpreters
+from bokeh_runtime.backends.interpreter import INTERPRETERS, installed_interpreters
 from helpers.skips import ELSEWHERE
 
 # A Vulkan driver in software, which Chromium brings (Debian: chromium-common).
 SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
+
+# In .venv-tensorflow-2.16 the tests run with TensorFlow's own interpreter. The runtime offers it to
+# nobody: it has the Flex delegate, with which a .tflite file can write files.
+if not installed_interpreters():
+    INTERPRETERS["tensorflow"] = "tensorflow.lite.python.interpreter"
 
 
 @pytest.fixture(autouse=True)

@@ -111,6 +111,7 @@ def test_a_model_that_is_not_fully_accelerated_is_refused_and_closed(
     assert litert.closed == litert.opened
 
 
+@pytest.mark.slow
 def test_a_refused_model_is_exit_code_3(
     data: Path, litert: FakeLitert, tmp_path: Path, rng: np.random.Generator
 ) -> None:

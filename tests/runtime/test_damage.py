@@ -141,6 +141,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, file=sys.stde
 """
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_is_refused_before_memory_is_allocated(tmp_path: Path) -> None:
     paths = []
     for name, options in (("PNG", {}), ("TIFF", {"compression": "tiff_adobe_deflate"})):

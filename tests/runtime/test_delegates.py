@@ -116,8 +116,8 @@ def test_an_interpreter_that_is_missing_is_named(small: Path) -> None:
     for name in set(INTERPRETERS) - set(installed_interpreters()):
         with pytest.raises(InputError, match=f"'{name}' is not installed; pip install {name}"):
             BokehModel.open(small, "cpu", interpreter=name)
-    with pytest.raises(InputError, match="interpreter 'tensorflow' is unknown"):
-        BokehModel.open(small, "cpu", interpreter="tensorflow")
+    with pytest.raises(InputError, match="interpreter 'caffe' is unknown"):
+        BokehModel.open(small, "cpu", interpreter="caffe")
 
 
 @pytest.mark.parametrize("scheme", ["float32", "float16", "int8", "full-integer"])

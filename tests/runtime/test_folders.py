@@ -84,6 +84,7 @@ print(*(path.name for path in (*found.photos, *found.skipped_maps)))
 """
 
 
+@pytest.mark.slow
 def test_photos_without_an_installed_decoder_are_listed_too(tmp_path: Path) -> None:
     write(tmp_path, "b.jpg", "a.jpg", ".hidden.jpg", pixels=COLOUR)
     write(tmp_path, "c.png", pixels=GREY)

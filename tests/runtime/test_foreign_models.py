@@ -116,7 +116,7 @@ def test_a_fixed_size_may_be_given_and_not_changed(foreign: Path, photo: np.ndar
 
 @pytest.mark.parametrize("delegate", ["gpu", "npu"])
 def test_accelerators_do_not_resize(foreign: Path, delegate: str) -> None:
-    if installed_interpreters()[0] == "tflite-runtime":
+    if installed_interpreters()[0] != "ai-edge-litert":
         pytest.skip("elsewhere: it has no accelerators")
     with pytest.raises(HardwareError, match=rf"{delegate}: .* do not resize it; use .*'cpu'"):
         BokehModel.open(foreign / "open_x2.tflite", delegate, size=SIZE)
@@ -218,6 +218,7 @@ def test_one_channel_is_luminance(foreign: Path, photo: np.ndarray) -> None:
     close_to(rendered(path, photo), with_chroma(np.clip(expected, 0, 1), image))
 
 
+@pytest.mark.slow
 def test_the_command_has_the_options(foreign: Path, data: Path, tmp_path: Path, scene) -> None:
     from bokeh_runtime import write_photo
     from bokeh_runtime.imaging.photo import Photo

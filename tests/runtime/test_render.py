@@ -154,6 +154,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert {path.name for path in folder.iterdir()} - {"cache"} == names
 
 
+@pytest.mark.slow
 def test_a_folder_continues_after_a_bad_photo_and_skips_results_that_are_up_to_date(
     tmp_path: Path, small: Path, scene: np.ndarray
 ) -> None:

@@ -43,6 +43,7 @@ def ebb(tmp_path: Path, scene: np.ndarray) -> Path:
     return tmp_path / "ebb"
 
 
+@pytest.mark.slow
 def test_subfolders_are_rendered_into_the_same_subfolders(
     tmp_path: Path, data: Path, scene: np.ndarray
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_map_that_lies_the_other_way_is_refused(photo: Path, rgbd: BokehModel)
         render_file(rgbd, job, RenderOptions())
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_embedded_map(photo: Path, data: Path) -> None:
     photo.write_bytes(
         phone_photos.gdepth(photo.read_bytes(), phone_photos.encoded(255 - RAMP, "PNG"))

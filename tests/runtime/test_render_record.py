@@ -118,6 +118,7 @@ def test_other_options_render_again(folder: Folder, options: RenderOptions) -> N
     assert folder.run() == {"rendered": 3, "the options changed": 3}
 
 
+@pytest.mark.slow
 def test_a_missing_comparison_is_written(folder: Folder) -> None:
     compare = RenderOptions(compare=True)
     assert folder.run(compare) == {"rendered": 3, "the comparison picture is missing": 3}
@@ -205,6 +206,7 @@ def test_another_version_or_device_renders_again(folder: Folder) -> None:
     }
 
 
+@pytest.mark.slow
 def test_another_depth_renders_again(photos: Path, tmp_path: Path, data: Path) -> None:
     (photos / "b.png").unlink()
     maps = tmp_path / "maps"
@@ -225,6 +227,7 @@ def test_another_depth_renders_again(photos: Path, tmp_path: Path, data: Path) -
         assert made.run(depth_model=network) == {"rendered": 0}
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, data: Path) -> None:
     program = (
         "import os, signal, sys\n"

@@ -100,6 +100,13 @@ def study() -> None:
     show_default=True,
     help="Number of timed runs of each file; 0 leaves the latency out.",
 )
+@click.option(
+    "--interpreter-python",
+    metavar="FILE",
+    type=PATH,
+    help="Python of an environment with another TensorFlow: also measure the latency in its "
+    "interpreter.",
+)
 @_THREADS
 @json_options
 @verbose_option
@@ -114,6 +121,7 @@ def conversion(
     as_json: bool,
     size: tuple[int, int],
     runs: int,
+    interpreter_python: Path | None,
     threads: int,
 ) -> None:
     """Convert the trained MODEL with bokeh-convert and with other tools, and compare the files.
@@ -139,7 +147,7 @@ def conversion(
             path = save_untrained(untrained, Path(folder))
         rows = measure(
             path,
-            Settings(size, photos, threads),
+            Settings(size, photos, threads, interpreter_python),
             Path(folder),
             methods=tuple(methods),
             runs=runs,

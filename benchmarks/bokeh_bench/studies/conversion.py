@@ -2,7 +2,8 @@
 
 Each conversion runs in a process of its own, whose time and peak memory are measured. All files are
 compared with the same full model on the same photos, none of which was used for calibration.
-Latency is relative to the float32 file on this machine's CPU; the files' runs are interleaved.
+Latency is relative to the float32 file on this machine's CPU; the files' runs are interleaved. It
+can be measured in the interpreter of another TensorFlow too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.report.tables import grain_cells, markdown_table
+from bokeh_bench.studies.other_interpreter import interpreter_name, latency_ratios
 from bokeh_bench.workers.conversion import BOKEH_CONVERT
 from bokeh_convert.report import fidelity_summary
 from bokeh_convert.verify.verification import InvalidOutputError, verify
@@ -57,6 +59,9 @@ class Row:
             "bokeh-convert float32", by the name of the CPU; without those that were not counted.
         grain_mean, grain_worst: Grain vs full model, see `bokeh_runtime.metrics.grain`. None if no
             photo has smooth areas, and in files that were measured before there was grain.
+        other_interpreter: Name and version of a second interpreter; None if there was none.
+        other_latency_ratio: As `latency_ratio`, in that interpreter; None if the file does not run
+            there.
     """
 
     made_by: str
@@ -72,6 +77,8 @@ class Row:
     instructions_ratios: dict[str, float]
     grain_mean: float | None = None
     grain_worst: float | None = None
+    other_interpreter: str | None = None
+    other_latency_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,14 @@ class Settings:
         size: Height and width of the input, in pixels.
         photos: Folder of photos for calibration and verification; None uses the bundled ones.
         threads: Number of CPU threads.
+        interpreter_python: Python of an environment with another TensorFlow, whose interpreter's
+            latency is measured too; None leaves it out.
     """
 
     size: tuple[int, int]
     photos: Path | None
     threads: int
+    interpreter_python: Path | None = None
 
 
 def measure(
@@ -116,7 +126,10 @@ def measure(
 
     Raises:
         InputError: If the model cannot be converted.
+        HardwareError: If the other interpreter is not available.
     """
+    python = settings.interpreter_python if runs else None
+    other = None if python is None else interpreter_name(python)
     made: dict[str, tuple[bytes, dict[str, Any]]] = {}
     for method in methods:
         progress(method)
@@ -126,6 +139,11 @@ def measure(
     threads = settings.threads
     files = {method: content for method, (content, _) in made.items()}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
+    other_ratios = {}
+    if python is not None:
+        progress(f"latency in {other}")
+        paths = {method: Path(figures["file"]) for method, (_, figures) in made.items()}
+        other_ratios = latency_ratios(python, paths, BASELINE, runs=runs, threads=threads)
     instructions = {
         runner.profile.name: _instructions(path, files, reference, runner, progress)
         for runner in runners
@@ -153,6 +171,8 @@ def measure(
                 },
                 fidelity["grain_mean"],
                 fidelity["grain_worst"],
+                other,
+                other_ratios.get(method),
             )
         )
     return rows
@@ -230,11 +250,12 @@ def save_untrained(width: float, folder: Path) -> Path:
 def table(rows: Sequence[Row]) -> str:
     """Returns a Markdown table, with a column for each CPU whose instructions were counted."""
     cpus = list(dict.fromkeys(cpu for row in rows for cpu in row.instructions_ratios))
+    other = next((row.other_interpreter for row in rows if row.other_interpreter), "")
     return markdown_table(
         (
             *("file", "size", "PSNR mean", "pooled", "worst", "SSIM", "grain mean", "worst"),
             *(f"instructions ratio ({cpu})" for cpu in cpus),
-            *("latency ratio", "conversion time", "process time", "peak RSS"),
+            *("latency ratio", f"in {other}", "conversion time", "process time", "peak RSS"),
         ),
         [
             (
@@ -247,6 +268,7 @@ def table(rows: Sequence[Row]) -> str:
                 *grain_cells(row.grain_mean, row.grain_worst),
                 *(_ratio(row.instructions_ratios.get(cpu)) for cpu in cpus),
                 _ratio(row.latency_ratio),
+                _other_cell(row),
                 f"{row.convert_s:.0f} s",
                 f"{row.process_s:.0f} s",
                 f"{row.peak_rss_bytes / 1e9:.1f} GB",
@@ -258,6 +280,12 @@ def table(rows: Sequence[Row]) -> str:
 
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def _other_cell(row: Row) -> str:
+    if row.other_interpreter is None:
+        return ""
+    return "does not run" if row.other_latency_ratio is None else f"{row.other_latency_ratio:.2f}"
 
 
 def _convert(
@@ -284,7 +312,7 @@ def _convert(
         raise InputError(f"{path}: {method} failed ({last[-1]})")
     figures = json.loads(done.stdout.splitlines()[-1])
     figures["process_s"] = time.monotonic() - began
-    return Path(figures.pop("file")).read_bytes(), figures
+    return Path(figures["file"]).read_bytes(), figures
 
 
 def _latency_ratios(

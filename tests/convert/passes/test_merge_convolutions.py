@@ -61,6 +61,7 @@ def test_four_branches_become_two_and_draw_the_same(tmp_path: Path, rng) -> None
     np.testing.assert_allclose(TfliteModel(after, threads=1).run(photo), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filters", [16, 32])
 def test_full_tiles_are_not_merged(filters: int, tmp_path: Path) -> None:
     before = lowered(tmp_path, *branches(3, 9, filters=filters))
@@ -69,10 +70,12 @@ def test_full_tiles_are_not_merged(filters: int, tmp_path: Path) -> None:
     assert count_operators(after) == count_operators(before)
 
 
+@pytest.mark.slow
 def test_float_kernels_have_nothing_to_gain(tmp_path: Path) -> None:
     assert merged(lowered(tmp_path, *branches(3, 5, 7, 9)), Precision.FLOAT32)[1] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     [

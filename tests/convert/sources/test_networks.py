@@ -58,6 +58,7 @@ def decibels(image: FloatImage, expected: FloatImage) -> float:
     return float(-10 * np.log10(np.mean((image.astype(np.float64) - expected) ** 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOUND)
 def test_a_converted_network_computes_what_keras_does(
     name: str, photos: Path, expected: Mapping[str, npt.NDArray[np.generic]], tmp_path: Path
@@ -86,6 +87,7 @@ def test_a_converted_network_computes_what_keras_does(
             assert conversion.report.passed
 
 
+@pytest.mark.slow
 def test_a_network_that_fits_two_ranges_is_asked_for_them(photos: Path, tmp_path: Path) -> None:
     """Fed 0..1, a network that was trained on -1..1 gives a bright picture."""
     with pytest.raises(InputError, match=r"range is not clear.* give input_range"):

@@ -118,6 +118,7 @@ def test_an_output_that_depends_on_an_assigned_variable_is_refused(tmp_path: Pat
         read_model(tmp_path / "norm.h5").at(16, 24)
 
 
+@pytest.mark.slow
 def test_a_depth_map_of_its_own_keeps_its_range(tmp_path: Path) -> None:
     """The photo is taken in 0..255, the depth map in 0..1."""
     photo, depth = keras.Input((16, 24, 3), name="photo"), keras.Input((16, 24, 1), name="depth")
@@ -207,6 +208,7 @@ class Uint8Network(tf.Module):
         return {"result": tf.cast(tf.round(tf.clip_by_value(x, 0, 1) * 255), tf.uint8)}
 
 
+@pytest.mark.slow
 def test_a_uint8_signature_is_fed_bytes(tmp_path: Path) -> None:
     network = Uint8Network()
     tf.saved_model.save(network, str(tmp_path / "saved"), signatures=network.serve)

@@ -139,6 +139,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_another_configuration_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
     train(replace(CONFIG, steps=1), pairs, tmp_path)
