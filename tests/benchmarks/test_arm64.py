@@ -23,8 +23,10 @@ from bokeh_bench.devices.arm64.profiles import (
 )
 from bokeh_bench.devices.arm64.runner import FOLDER, ArmRun, ArmRunner
 from bokeh_convert.graph.cost_model import Precision
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.passes import FOR_EVERY_SCHEME
 from bokeh_convert.passes.apply import apply_passes
+from bokeh_convert.passes.group_pixels import group_pixels
 from bokeh_convert.quantize.engine import quantize
 from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic
 from bokeh_convert.quantize.schemes import SCHEMES
@@ -124,6 +126,23 @@ def test_with_i8mm_an_int8_convolution_takes_fewer_instructions(rng) -> None:
         return more - one
 
     assert instructions(NEOVERSE_N2) < 0.75 * instructions(CORTEX_A76)
+
+
+@needs_arm64
+def test_grouped_pixels_save_instructions_of_half_precision(rng) -> None:
+    float32 = probes.made(Precision.FLOAT32, probes.convolution(9, 16, 8, (16, 24)))
+    graph = Graph(float32)
+    assert group_pixels(graph, Precision.HALF) == 1
+    inputs = rng.integers(0, 256, (4, 16, 24, 16), dtype=np.uint8)
+    runner = ArmRunner(ENVIRONMENT)
+    runs = []
+    for content in (float32, graph.to_bytes()):
+        half = allow_fp16_arithmetic(quantize(content, SCHEMES["float16"]))
+        one, more = (runner.run(half, part) for part in (inputs[:1], inputs))
+        runs.append((more.instructions - one.instructions, more.outputs))
+    (alone, expected), (grouped, outputs) = runs
+    assert grouped < 0.7 * alone
+    np.testing.assert_allclose(outputs, expected, atol=0.01 * np.abs(expected).max())
 
 
 def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:

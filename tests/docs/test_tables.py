@@ -30,8 +30,10 @@ STAGES = dict.fromkeys(STAGE_NAMES, 12.0)
 ROWS: dict[str, dict[str, Any]] = {
     "conversion": {
         "rows": [
-            conversion.Row("a float16", 10**6, 1, 2, 10**9, 40.1, 40, None, 0.99, 0.5, None),
-            conversion.Row("a int8", 10**6, 1, 2, 10**9, 30.1, 30, 29, 0.9, None, None),
+            conversion.Row(
+                "a float16", 10**6, 1, 2, 10**9, 40.1, 40, None, 0.99, 0.5, {"cortex-a76": 0.6}
+            ),
+            conversion.Row("a int8", 10**6, 1, 2, 10**9, 30.1, 30, 29, 0.9, None, {}),
         ]
     },
     "gpu": {"rows": [gpu.GpuRow("int8", "a GPU", 5, 5, 44.0, math.inf, 45.0)]},

@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from bokeh_convert.graph.cost_model import Precision
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, TensorType
+from bokeh_convert.process_state import without_warnings
 from bokeh_convert.quantize.engine import quantize, quantize_convolutions
 from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic
 from bokeh_convert.quantize.schemes import SCHEMES
@@ -108,7 +109,8 @@ def made(precision: Precision, probe: Probe) -> bytes:
         converter.representative_dataset = lambda: _inputs(shape)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
-    content = bytes(converter.convert())
+    with without_warnings():
+        content = bytes(converter.convert())
     if precision == Precision.DYNAMIC:
         return quantize_convolutions(content, ())
     if precision == Precision.HALF:
