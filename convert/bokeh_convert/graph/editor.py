@@ -51,7 +51,7 @@ class Graph:
     def __init__(self, content: bytes) -> None:
         self.model: Model = read_model(content)
         (self._graph,) = self.model.subgraphs
-        self._axes: dict[tuple[int, ...], int] = {}
+        self._axes: dict[str, int] = {}
         self._names = {bytes(tensor.name) for tensor in self.tensors}
 
     @property
@@ -150,7 +150,7 @@ class Graph:
             operator.inputs = [moved[i] for i in operator.inputs]
             operator.outputs = [moved[i] for i in operator.outputs]
         self._graph.tensors = [self.tensors[old] for old in sorted(used)]
-        self._axes = {axes: moved[i] for axes, i in self._axes.items() if i in moved}
+        self._axes = {name: moved[i] for name, i in self._axes.items() if i in moved}
         self.set_inputs_outputs([moved[i] for i in self.inputs], [moved[i] for i in self.outputs])
 
     def _remove_unused_buffers(self) -> None:
@@ -162,11 +162,20 @@ class Graph:
         self.model.buffers = [self.model.buffers[old] for old in sorted(used)]
 
     def axes_constant(self, *axes: int) -> int:
-        """Returns an int32 constant with these axes; equal axes share one."""
-        if axes not in self._axes:
-            name = f"axes_{'_'.join(map(str, axes))}"
-            self._axes[axes] = self.add_constant(name, np.array(axes, np.int32))
-        return self._axes[axes]
+        """Returns an int32 constant with a list of these axes; equal lists share one."""
+        return self._axes_constant(f"axes_{'_'.join(map(str, axes))}", np.array(axes, np.int32))
+
+    def axis_constant(self, axis: int) -> int:
+        """Returns an int32 scalar with this axis; equal axes share one.
+
+        SPLIT takes a scalar. LiteRT's kernel also takes a list of one, but OpenVINO does not.
+        """
+        return self._axes_constant(f"axis_{axis}", np.array(axis, np.int32))
+
+    def _axes_constant(self, name: str, values: Constant) -> int:
+        if name not in self._axes:
+            self._axes[name] = self.add_constant(name, values)
+        return self._axes[name]
 
     def constant(self, tensor: int) -> Constant:
         """Returns the values of a float32, int8, int32 or int64 constant."""

@@ -19,6 +19,19 @@ from bokeh_convert.graph.schema_views import (
     used_tensors,
 )
 
+SCALAR_INPUTS = {
+    "CUMSUM": (1,),
+    "FILL": (1,),
+    "ONE_HOT": (1, 2, 3),
+    "RANGE": (0, 1, 2),
+    "SPLIT": (0,),
+    "SPLIT_V": (2,),
+}
+"""Inputs that TFLite's definition of operators wants without dimensions, such as an axis.
+
+LiteRT's kernels also take a list of one value there; other runtimes refuse the file.
+"""
+
 
 @dataclass(frozen=True)
 class OperatorSummary:
@@ -29,12 +42,14 @@ class OperatorSummary:
         types: Types of its non-constant tensors, inputs first: "float32", "int8".
         constant_types: Types of its constants.
         max_rank: Largest number of dimensions of its tensors, constants included.
+        list_for_scalar: Whether an input in `SCALAR_INPUTS` has dimensions.
     """
 
     name: str
     types: tuple[str, ...]
     constant_types: tuple[str, ...]
     max_rank: int
+    list_for_scalar: bool = False
 
 
 def count_operators(content: bytes) -> dict[str, int]:
@@ -78,7 +93,9 @@ def read_operators(content: bytes) -> list[OperatorSummary]:
             constant = data is not None and len(data) > 0
             types[constant].append(TENSOR_TYPE_NAMES[tensor.type].lower())
         rank = max((len(tensor.shape) for tensor in tensors), default=0)
-        found.append(OperatorSummary(name, tuple(types[False]), tuple(types[True]), rank))
+        scalars = (operator.inputs[slot] for slot in SCALAR_INPUTS.get(name, ()))
+        listed = any(len(graph.tensors[index].shape) > 0 for index in scalars)
+        found.append(OperatorSummary(name, tuple(types[False]), tuple(types[True]), rank, listed))
     return found
 
 
