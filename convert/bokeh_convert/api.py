@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
 from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions
-from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.progress import Progress
 from bokeh_convert.quantize.schemes import DEFAULT_SCHEME
@@ -17,6 +17,7 @@ from bokeh_convert.result import Conversion
 __all__ = [
     "DEMO_SIZE",
     "LEVELS",
+    "OPTIONAL_PASS_NAMES",
     "PASS_NAMES",
     "SCHEME_NAMES",
     "Conversion",
@@ -50,6 +51,7 @@ def convert(
     resampling: str | None = None,
     input_range: str | None = None,
     output_range: str | None = None,
+    extra_passes: Sequence[str] = (),
     skip_passes: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress = lambda description, done, total: None,
@@ -102,6 +104,7 @@ def convert(
             "-1..1", "0..255". Stored in the file, so that inference does the same. None to find it
             by the network's operators and by its output on photos.
         output_range: The same for the network's output.
+        extra_passes: Graph rewrites to apply that are off by default, from `OPTIONAL_PASS_NAMES`.
         skip_passes: Graph rewrites to skip, from `PASS_NAMES`.
         threads: CPU threads; None for all cores.
         progress: Called at each step.
@@ -135,6 +138,7 @@ def convert(
         resampling=resampling,
         input_range=input_range,
         output_range=output_range,
+        extra_passes=tuple(extra_passes),
         skip_passes=tuple(skip_passes),
         threads=threads or os.cpu_count() or 1,
     )

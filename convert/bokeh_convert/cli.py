@@ -15,7 +15,7 @@ from bokeh_convert.api import convert
 from bokeh_convert.console import console_on, progress_bar, show_conversions
 from bokeh_convert.demo import demo_model
 from bokeh_convert.options import LEVELS, SCHEME_NAMES
-from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import DEFAULT_SCHEME, SCHEMES
 from bokeh_convert.result import Conversion
 from bokeh_runtime.backends.native_log import hide_native_log
@@ -182,6 +182,13 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     "--trust-source",
     is_flag=True,
     help="Run code that the model file contains, such as Lambda layers.",
+)
+@click.option(
+    "--pass",
+    "extra_passes",
+    type=click.Choice(OPTIONAL_PASS_NAMES),
+    multiple=True,
+    help="Also apply this graph rewrite, which is off by default; may be repeated.",
 )
 @click.option(
     "--no-pass",

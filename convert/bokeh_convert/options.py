@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
@@ -56,6 +56,7 @@ class ConvertOptions:
     resampling: str | None
     input_range: str | None
     output_range: str | None
+    extra_passes: Sequence[str]
     skip_passes: Sequence[str]
     threads: int
 
@@ -69,11 +70,17 @@ class ConvertOptions:
         if error is not None:
             raise error
 
+    @property
+    def requested_passes(self) -> frozenset[str]:
+        """Names of the optional graph rewrites to apply."""
+        return frozenset(self.extra_passes)
+
     def _errors(self) -> Iterator[InputError]:
         if not self.schemes:
             yield InputError(Argument("quant"), f" is empty; choose from {_listed(SCHEME_NAMES)}")
         chosen = [
             *(("quant", name, SCHEME_NAMES) for name in self.schemes),
+            *(("extra_passes", name, OPTIONAL_PASS_NAMES) for name in self.extra_passes),
             *(("skip_passes", name, PASS_NAMES) for name in self.skip_passes),
             ("level", self.level, LEVELS),
             ("resampling", self.resampling, RESAMPLING),
@@ -83,6 +90,11 @@ class ConvertOptions:
                 yield InputError(
                     Argument(argument, value), f" is unknown; choose from {_listed(choices)}"
                 )
+        if contrary := [name for name in self.extra_passes if name in self.skip_passes]:
+            yield InputError(
+                Argument("extra_passes", contrary[0]), " and ", Argument("skip_passes"),
+                " ask for it and skip it; give only one of them",
+            )  # fmt: skip
         if self.size is not None and min(self.size) <= 0:
             height, width = self.size
             yield InputError(
