@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import SCHEMES
+from bokeh_convert.targets import Target
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.tflite.value_range import ValueRange
@@ -27,7 +28,7 @@ class ConvertOptions:
     after the seconds that the import takes.
 
     Attributes:
-        schemes: The argument `quant` without duplicates.
+        schemes: The argument `quant` without duplicates, or what the targets run best.
         threads: CPU threads, at least 1.
 
     Raises:
@@ -56,6 +57,7 @@ class ConvertOptions:
     resampling: str | None
     input_range: str | None
     output_range: str | None
+    targets: Sequence[Target]
     extra_passes: Sequence[str]
     skip_passes: Sequence[str]
     threads: int
@@ -73,7 +75,8 @@ class ConvertOptions:
     @property
     def requested_passes(self) -> frozenset[str]:
         """Names of the optional graph rewrites to apply."""
-        return frozenset(self.extra_passes)
+        needed = (name for target in self.targets for name in target.passes)
+        return frozenset((*self.extra_passes, *needed)) - frozenset(self.skip_passes)
 
     def _errors(self) -> Iterator[InputError]:
         if not self.schemes:

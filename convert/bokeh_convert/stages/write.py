@@ -12,6 +12,7 @@ from bokeh_convert.data.calibration_data import DatasetSplit
 from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
 from bokeh_convert.graph.model_metadata import write_metadata
 from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.target_support import target_support
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.mixed_precision_search import (
@@ -31,6 +32,7 @@ from bokeh_convert.stages.judge import Judged
 from bokeh_convert.stages.quantize import search_constraints
 from bokeh_convert.stages.read import Source
 from bokeh_convert.stages.rewrite import Rewritten
+from bokeh_convert.targets import targets
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
 from bokeh_runtime.atomic_output import AtomicOutput
@@ -105,6 +107,7 @@ def _describe(
     metadata = _metadata(file, source)
     content = write_metadata(quantized.content, metadata)
     rows = operator_compatibility(content)
+    judged_for = options.targets or targets().values()
     report = ConversionReport(
         file=source.names.tflite(scheme.name, passed=file.passed),
         scheme=scheme.name,
@@ -135,6 +138,7 @@ def _describe(
         operators=count_operators(content),
         gpu_unsupported_ops=gpu_objections(rows),
         delegate_compatibility=[asdict(row) for row in rows],
+        targets=[asdict(support) for support in target_support(content, judged_for)],
         tools=tool_versions(),
         notes=list(source.notes),
     )
