@@ -1,4 +1,4 @@
-"""What the page on the architecture promises: each of four kinds of parts is added by one file.
+"""What the page on the architecture promises: each of five kinds of parts is added by one file.
 
 Each test adds such a file, changes nothing else, and finds the part where a user meets it.
 """
@@ -18,11 +18,12 @@ from textwrap import dedent
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import bokeh_bench.devices
 import bokeh_convert
 import bokeh_convert.sources.formats
+import bokeh_convert.targets
 import bokeh_runtime.metrics
 from bokeh_bench.cli import main as bench
 from bokeh_bench.devices import devices, find_device
@@ -35,6 +36,7 @@ from bokeh_convert.cli import main as convert
 from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.report import fidelity_summary, metadata_fidelity
 from bokeh_convert.sources import read_model
+from bokeh_convert.targets import targets
 from bokeh_convert.verify.verification import FidelityLimits
 from bokeh_runtime import InputError
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
@@ -70,6 +72,16 @@ FORMAT = '''
         from bokeh_runtime import InputError
         raise InputError(f"{path}: was recognized as a toy")
 '''
+TARGET = '''
+    """A target of a test."""
+    from bokeh_convert.targets import Rule, Target
+
+    TARGET = Target(
+        "toaster", "a kitchen appliance", ("full-integer", "float32"),
+        (Rule("refuses", "burns", "a kitchen", {"TANH"}), Rule("takes", "", "a kitchen")),
+        passes=("space-to-depth",),
+    )
+'''
 DEVICE = '''
     """A device of a test."""
     from dataclasses import replace
@@ -93,6 +105,7 @@ def test_the_page_names_one_file_for_each() -> None:
         "a quantization scheme": "convert/bokeh_convert/quantize/schemes.py",
         "a quality metric": "runtime/bokeh_runtime/metrics/",
         "a device to benchmark": "benchmarks/bokeh_bench/devices/",
+        "a target of a conversion": "convert/bokeh_convert/targets/",
     }.items():
         paths = [path for path in re.findall(r"`([^`]+)`", answers[part]) if "/" in path]
         assert paths == [place]
@@ -130,7 +143,31 @@ def test_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["name"] == "a.tflite, cpu on 2"
 
 
-def test_the_help_lists_the_devices_and_the_schemes() -> None:
+@pytest.mark.slow
+def test_a_target(tmp_path: Path) -> None:
+    def run() -> Result:
+        model, folder = DATA / "keras2_moments.h5", tmp_path / "out"
+        options = ["--size=64x96", "--target=toaster", f"--output-dir={folder}", "--json"]
+        return CliRunner().invoke(convert, [str(model), *options])
+
+    (tmp_path / "module").mkdir()
+    with added_module(bokeh_convert.targets, "toaster", TARGET, tmp_path / "module"):
+        done = run()
+    assert done.exit_code == 0, done.output
+    (report,) = json.loads(done.stdout)["conversions"]
+    check_format(report)
+    assert report["scheme"] == "full-integer"
+    assert [each["name"] for each in report["passes"]] == ["space-to-depth"]
+    (row,) = report["targets"]
+    assert (row["target"], row["runs"], row["why"]) == ("toaster", "part", "1 TANH: burns")
+    refused = run()
+    assert refused.exit_code == 2
+    assert "'toaster' is not one of gpu" in refused.output
+
+
+def test_the_help_lists_the_devices_the_schemes_and_the_targets() -> None:
+    for target in targets().values():
+        assert f"{target.name} ({target.summary})" in _help_of(convert, "targets")
     for device in devices().values():
         assert f"{device.usage} ({device.summary})" in _help_of(bench, "device")
     for scheme in SCHEMES.values():

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
 from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions
-from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.progress import Progress
 from bokeh_convert.quantize.schemes import DEFAULT_SCHEME
 from bokeh_convert.result import Conversion
+from bokeh_convert.targets import Target, best_schemes, find_targets
 
 __all__ = [
     "DEMO_SIZE",
     "LEVELS",
+    "OPTIONAL_PASS_NAMES",
     "PASS_NAMES",
     "SCHEME_NAMES",
     "Conversion",
@@ -29,7 +31,8 @@ __all__ = [
 def convert(
     source: str | os.PathLike[str],
     *,
-    quant: Sequence[str] = (DEFAULT_SCHEME,),
+    quant: Sequence[str] | None = None,
+    targets: Sequence[str] = (),
     output_dir: str | os.PathLike[str] = ".",
     representative_dataset: str | os.PathLike[str] | None = None,
     samples: int = 100,
@@ -50,6 +53,7 @@ def convert(
     resampling: str | None = None,
     input_range: str | None = None,
     output_range: str | None = None,
+    extra_passes: Sequence[str] = (),
     skip_passes: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress = lambda description, done, total: None,
@@ -64,7 +68,10 @@ def convert(
         source: A whole Keras model (.h5 of Keras 2 or 3, .keras), a SavedModel folder, a weights
             file of our PyNET (.h5, .weights.h5), or the prefix of a TF1 checkpoint of the PyNET
             authors' code.
-        quant: Quantization schemes, from `SCHEME_NAMES`.
+        quant: Quantization schemes, from `SCHEME_NAMES`. None for the one that all targets run
+            best, or for float16 if there are no targets.
+        targets: What the file must run on, from `bokeh_convert.targets`. They choose the scheme and
+            the optional graph rewrites; the report tells which of them run the file.
         output_dir: Output folder; created if missing.
         representative_dataset: Folder of photos for calibration and verification; each photo is
             used for only one of them. None for a few photos that ship with the package.
@@ -102,6 +109,7 @@ def convert(
             "-1..1", "0..255". Stored in the file, so that inference does the same. None to find it
             by the network's operators and by its output on photos.
         output_range: The same for the network's output.
+        extra_passes: Graph rewrites to apply that are off by default, from `OPTIONAL_PASS_NAMES`.
         skip_passes: Graph rewrites to skip, from `PASS_NAMES`.
         threads: CPU threads; None for all cores.
         progress: Called at each step.
@@ -112,9 +120,10 @@ def convert(
     Raises:
         InputError: If the source, the photos, an argument or the output folder cannot be used.
     """
+    chosen = find_targets(targets)
     options = ConvertOptions(
         source=Path(source),
-        schemes=tuple(dict.fromkeys(quant)),
+        schemes=_schemes(quant, chosen),
         output_dir=Path(output_dir),
         representative_dataset=_path(representative_dataset),
         samples=samples,
@@ -135,9 +144,15 @@ def convert(
         resampling=resampling,
         input_range=input_range,
         output_range=output_range,
+        targets=chosen,
+        extra_passes=tuple(extra_passes),
         skip_passes=tuple(skip_passes),
         threads=threads or os.cpu_count() or 1,
     )
+    return _run(options, progress)
+
+
+def _run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
     # Imported here because TensorFlow takes seconds, and a wrong argument is reported before.
     progress("loading TensorFlow", 0, 1)
     require_tensorflow_backend()  # before TensorFlow, which imports Keras
@@ -148,3 +163,9 @@ def convert(
 
 def _path(path: str | os.PathLike[str] | None) -> Path | None:
     return None if path is None else Path(path)
+
+
+def _schemes(quant: Sequence[str] | None, chosen: Sequence[Target]) -> tuple[str, ...]:
+    """Returns the schemes without duplicates."""
+    names = (best_schemes(chosen) or [DEFAULT_SCHEME]) if quant is None else quant
+    return tuple(dict.fromkeys(names))

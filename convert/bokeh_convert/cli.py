@@ -15,9 +15,10 @@ from bokeh_convert.api import convert
 from bokeh_convert.console import console_on, progress_bar, show_conversions
 from bokeh_convert.demo import demo_model
 from bokeh_convert.options import LEVELS, SCHEME_NAMES
-from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import DEFAULT_SCHEME, SCHEMES
 from bokeh_convert.result import Conversion
+from bokeh_convert.targets import targets
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import InputError, option_names
 from bokeh_runtime.imaging.resample import RESAMPLING
@@ -48,6 +49,17 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
         return names
 
 
+class _Targets(click.ParamType):  # type: ignore[type-arg]
+    name = "TARGET"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        names = tuple(value.split(","))
+        for name in names:
+            if name not in targets():
+                self.fail(f"'{name}' is not one of {', '.join(targets())}", param, ctx)
+        return names
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option("--demo", is_flag=True, help="Convert the trained model that ships with the package.")
@@ -58,7 +70,16 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     help="Quantization schemes, separated by commas: "
     + ", ".join(f"{scheme.name} ({scheme.summary})" for scheme in SCHEMES.values())
-    + f", or all. Default: {DEFAULT_SCHEME}.",
+    + f", or all. Default: what --target runs best, else {DEFAULT_SCHEME}.",
+)
+@click.option(
+    "--target",
+    "targets",
+    type=_Targets(),
+    multiple=True,
+    help="What the file must run on, separated by commas: "
+    + ", ".join(f"{target.name} ({target.summary})" for target in targets().values())
+    + ". Chooses the scheme, unless --quant is given, and the graph rewrites that it needs.",
 )
 @click.option(
     "--full-integer",
@@ -184,6 +205,13 @@ class _Schemes(click.ParamType):  # type: ignore[type-arg]
     help="Run code that the model file contains, such as Lambda layers.",
 )
 @click.option(
+    "--pass",
+    "extra_passes",
+    type=click.Choice(OPTIONAL_PASS_NAMES),
+    multiple=True,
+    help="Also apply this graph rewrite, which is off by default; may be repeated.",
+)
+@click.option(
     "--no-pass",
     "skip_passes",
     type=click.Choice(PASS_NAMES),
@@ -212,6 +240,7 @@ def main(
     demo: bool,
     quant: tuple[tuple[str, ...], ...],
     full_integer: bool,
+    targets: tuple[tuple[str, ...], ...],
     as_json: bool,
     verbose: bool,
     **options: Any,  # arguments of `convert`
@@ -239,10 +268,11 @@ def main(
                 conversions = convert(
                     model or demo_model(),
                     quant=_schemes(quant, full_integer),
+                    targets=[name for given in targets for name in given],
                     progress=progress,
                     **options,
                 )
-            show_conversions(console, conversions)
+            show_conversions(console, conversions, target_reasons=bool(targets))
         except InputError as error:
             fault = error.in_options(option_names(main))
             if verbose and error.__cause__ is not None:
@@ -259,8 +289,8 @@ def main(
     sys.exit(0 if all(conversion.report.passed for conversion in conversions) else 1)
 
 
-def _schemes(quant: tuple[tuple[str, ...], ...], full_integer: bool) -> list[str]:
+def _schemes(quant: tuple[tuple[str, ...], ...], full_integer: bool) -> list[str] | None:
     names = [name for given in quant for name in given]
     if not full_integer:
-        return names or [DEFAULT_SCHEME]
+        return names or None
     return ["full-integer" if name == "int8" else name for name in names] or ["full-integer"]

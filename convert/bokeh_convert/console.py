@@ -61,8 +61,16 @@ def progress_bar(console: Console, check: Callable[[], None]) -> Iterator[Progre
         yield on_progress
 
 
-def show_conversions(console: Console, conversions: Sequence[Conversion]) -> None:
-    """Shows the files of a run as a table, then failures, remarks and the paths written."""
+def show_conversions(
+    console: Console, conversions: Sequence[Conversion], *, target_reasons: bool = False
+) -> None:
+    """Shows the files of a run as a table, then failures, remarks and the paths written.
+
+    Args:
+        console: Where they are shown.
+        conversions: The files.
+        target_reasons: Whether it is also said why a target does not run a file whole.
+    """
     console.print(_table(conversions))
     first = conversions[0]
     photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
@@ -76,8 +84,10 @@ def show_conversions(console: Console, conversions: Sequence[Conversion]) -> Non
             console.print(f"FAILED {conversion.report.file}: {conversion.report.failure}")
         for unsupported in conversion.report.gpu_unsupported_ops:
             console.print(f"{conversion.report.file}, GPU: {unsupported}")
+    console.print(_targets_table(conversions))
     for conversion in conversions:
-        for remark in _remarks(conversion.report):
+        reasons = _target_reasons(conversion.report) if target_reasons else ()
+        for remark in (*_remarks(conversion.report), *reasons):
             console.print(f"{conversion.report.file}: {remark}", soft_wrap=True)
     # Not through rich, which would break long paths.
     skipped = first.report.skipped_photos
@@ -115,6 +125,32 @@ def _table(conversions: Sequence[Conversion]) -> Table:
             str(len(report.gpu_unsupported_ops)) if report.gpu_unsupported_ops else "none",
         )
     return table
+
+
+def _targets_table(conversions: Sequence[Conversion]) -> Table:
+    """Returns which targets run each file; the reasons are in the reports."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("runs on", overflow="fold")
+    for conversion in conversions:
+        table.add_column(conversion.report.scheme, justify="right")
+    for rows in zip(*(conversion.report.targets for conversion in conversions), strict=True):
+        table.add_row(rows[0]["target"], *(_support_text(row) for row in rows))
+    return table
+
+
+def _support_text(support: dict[str, Any]) -> str:
+    if support["runs"] == "part":
+        taken, parts = f"{support['taken']}/{support['operators']}", support["parts"]
+        return f"{taken} in {parts} part{'' if parts == 1 else 's'}"
+    text = {"whole": "whole", "none": "no", "unknown": "unknown"}[support["runs"]]
+    return f"{text}, slow" if support["slow"] and support["runs"] == "whole" else text
+
+
+def _target_reasons(report: ConversionReport) -> Iterator[str]:
+    """Yields a line for each target that does not run the file whole, or slowly."""
+    for support in report.targets:
+        if support["why"] is not None:
+            yield f"{support['target']}: {_support_text(support)} ({support['why']})"
 
 
 def _remarks(report: ConversionReport) -> Iterator[str]:

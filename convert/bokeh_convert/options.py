@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokeh_convert.passes import PASS_NAMES
+from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import SCHEMES
+from bokeh_convert.targets import Target
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.tflite.value_range import ValueRange
@@ -27,7 +28,7 @@ class ConvertOptions:
     after the seconds that the import takes.
 
     Attributes:
-        schemes: The argument `quant` without duplicates.
+        schemes: The argument `quant` without duplicates, or what the targets run best.
         threads: CPU threads, at least 1.
 
     Raises:
@@ -56,6 +57,8 @@ class ConvertOptions:
     resampling: str | None
     input_range: str | None
     output_range: str | None
+    targets: Sequence[Target]
+    extra_passes: Sequence[str]
     skip_passes: Sequence[str]
     threads: int
 
@@ -69,11 +72,18 @@ class ConvertOptions:
         if error is not None:
             raise error
 
+    @property
+    def requested_passes(self) -> frozenset[str]:
+        """Names of the optional graph rewrites to apply."""
+        needed = (name for target in self.targets for name in target.passes)
+        return frozenset((*self.extra_passes, *needed)) - frozenset(self.skip_passes)
+
     def _errors(self) -> Iterator[InputError]:
         if not self.schemes:
             yield InputError(Argument("quant"), f" is empty; choose from {_listed(SCHEME_NAMES)}")
         chosen = [
             *(("quant", name, SCHEME_NAMES) for name in self.schemes),
+            *(("extra_passes", name, OPTIONAL_PASS_NAMES) for name in self.extra_passes),
             *(("skip_passes", name, PASS_NAMES) for name in self.skip_passes),
             ("level", self.level, LEVELS),
             ("resampling", self.resampling, RESAMPLING),
@@ -83,6 +93,11 @@ class ConvertOptions:
                 yield InputError(
                     Argument(argument, value), f" is unknown; choose from {_listed(choices)}"
                 )
+        if contrary := [name for name in self.extra_passes if name in self.skip_passes]:
+            yield InputError(
+                Argument("extra_passes", contrary[0]), " and ", Argument("skip_passes"),
+                " ask for it and skip it; give only one of them",
+            )  # fmt: skip
         if self.size is not None and min(self.size) <= 0:
             height, width = self.size
             yield InputError(

@@ -18,7 +18,7 @@ from bokeh_convert.stages.judge import judge_file
 from bokeh_convert.stages.lower import lower_source
 from bokeh_convert.stages.quantize import calibrate, quantize_file
 from bokeh_convert.stages.read import read_source
-from bokeh_convert.stages.rewrite import rewrite_graph
+from bokeh_convert.stages.rewrite import rewrite_graph, with_ranges_of_copies
 from bokeh_convert.stages.verify import verify_file
 from bokeh_convert.stages.write import write_files
 from bokeh_runtime.atomic_output import AtomicOutput
@@ -55,13 +55,12 @@ def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
         source = read_source(options, steps)
         steps.next("converting to float32 TFLite")
         with steps.timed("lower_s"):
-            lowered = lower_source(source)
-            rewritten = rewrite_graph(lowered, options)
+            rewritten = rewrite_graph(lower_source(source), options)
         steps.next()
-        ranges = calibrate(lowered, options, steps)
+        ranges = with_ranges_of_copies(calibrate(rewritten.lowered, options, steps), rewritten)
         files = []
         for scheme in options.schemes:
             quantized = quantize_file(scheme, rewritten, ranges, options, steps)
             verified = verify_file(quantized, source, options, steps)
             files.append(judge_file(verified, options))
-        return write_files(files, source, options, staging, steps)
+        return write_files(files, rewritten, options, staging, steps)

@@ -59,6 +59,8 @@ class ConversionReport:
         gpu_unsupported_ops: Operators that the GPU delegate does not support, one line each.
         delegate_compatibility: For each kind of operator, GPU support and the required NNAPI level;
             see `bokeh_convert.graph.delegate_compatibility.OperatorRow`.
+        targets: How each target runs the file; see
+            `bokeh_convert.graph.target_support.TargetSupport`. Those of `--target`, or all.
         tools: Versions of the tools that made the file, by package name.
         notes: Remarks on the photos, one line each.
         schema: Name and version of this format.
@@ -87,6 +89,7 @@ class ConversionReport:
     operators: dict[str, int]
     gpu_unsupported_ops: list[str]
     delegate_compatibility: list[dict[str, Any]]
+    targets: list[dict[str, Any]]
     tools: dict[str, str]
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA

@@ -1,6 +1,6 @@
-"""Lists the operators that the GPU and NNAPI delegates do not support, by their own rules.
+"""Lists the operators by name and type, with GPU support and the required NNAPI level of each.
 
-Whether a device delegates the others is only known by running there.
+The rules are those of the targets `gpu` and `nnapi` in `bokeh_convert.targets`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bokeh_convert.graph.op_inventory import OperatorSummary, read_operators
-from bokeh_runtime.contract.constants import NNAPI_CONVERSIONS, NNAPI_OPERATORS
-
-# Operators that the GPU delegate supports (tensorflow/lite/tools/versioning/gpu_compatibility.cc).
-# TensorFlow 2.21's own analyzer calls every file compatible, even with TOPK_V2.
-GPU_OPERATORS = frozenset(
-    """
-    ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM
-    DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU
-    EMBEDDING_LOOKUP EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER
-    GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC LSTM MAXIMUM
-    MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU QUANTIZE
-    REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
-    RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT
-    SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE STABLEHLO_CLAMP STRIDED_SLICE SUB SUM TANH TILE
-    TRANSPOSE TRANSPOSE_CONV
-    """.split()  # noqa: SIM905
-)
-
-_MAX_RANK = 4
+from bokeh_convert.targets import gpu, nnapi
 
 
 @dataclass(frozen=True)
@@ -78,24 +60,9 @@ def _value_type(operator: OperatorSummary) -> str:
 
 
 def _gpu_objection(operator: OperatorSummary) -> str | None:
-    if operator.name not in GPU_OPERATORS:
-        return "not an operator of the GPU delegate"
-    if operator.max_rank > _MAX_RANK:
-        return f"works on {operator.max_rank} dimensions, the GPU delegate on {_MAX_RANK}"
-    if "int16" in operator.types:
-        return "works on int16, the GPU delegate on float and 8 bits"
-    return None
+    rule = gpu.TARGET.rule_for(operator)
+    return rule.why.format(rank=operator.max_rank) if rule.verdict == "refuses" else None
 
 
 def _nnapi_level(operator: OperatorSummary) -> int | None:
-    types = {*operator.types, *operator.constant_types}
-    if operator.max_rank > _MAX_RANK or "int16" in types:
-        return None
-    if operator.name in NNAPI_CONVERSIONS:
-        kind = next((kind for kind in ("float16", "int8") if kind in types), "uint8")
-        return NNAPI_CONVERSIONS[operator.name][kind]
-    levels = NNAPI_OPERATORS.get(operator.name)
-    if levels is None:
-        return None
-    # Float activations with 8-bit weights need the level of 8-bit tensors.
-    return levels.on_8_bits if types & {"int8", "uint8"} else levels.on_float
+    return nnapi.TARGET.rule_for(operator).api_level

@@ -31,6 +31,7 @@ Constant = npt.NDArray[np.number]
 
 _DTYPES: dict[int, type[np.number]] = {
     TensorType.FLOAT32: np.float32,
+    TensorType.FLOAT16: np.float16,
     TensorType.INT8: np.int8,
     TensorType.INT32: np.int32,
     TensorType.INT64: np.int64,
@@ -51,7 +52,7 @@ class Graph:
     def __init__(self, content: bytes) -> None:
         self.model: Model = read_model(content)
         (self._graph,) = self.model.subgraphs
-        self._axes: dict[tuple[int, ...], int] = {}
+        self._axes: dict[str, int] = {}
         self._names = {bytes(tensor.name) for tensor in self.tensors}
 
     @property
@@ -150,7 +151,7 @@ class Graph:
             operator.inputs = [moved[i] for i in operator.inputs]
             operator.outputs = [moved[i] for i in operator.outputs]
         self._graph.tensors = [self.tensors[old] for old in sorted(used)]
-        self._axes = {axes: moved[i] for axes, i in self._axes.items() if i in moved}
+        self._axes = {name: moved[i] for name, i in self._axes.items() if i in moved}
         self.set_inputs_outputs([moved[i] for i in self.inputs], [moved[i] for i in self.outputs])
 
     def _remove_unused_buffers(self) -> None:
@@ -162,11 +163,20 @@ class Graph:
         self.model.buffers = [self.model.buffers[old] for old in sorted(used)]
 
     def axes_constant(self, *axes: int) -> int:
-        """Returns an int32 constant with these axes; equal axes share one."""
-        if axes not in self._axes:
-            name = f"axes_{'_'.join(map(str, axes))}"
-            self._axes[axes] = self.add_constant(name, np.array(axes, np.int32))
-        return self._axes[axes]
+        """Returns an int32 constant with a list of these axes; equal lists share one."""
+        return self._axes_constant(f"axes_{'_'.join(map(str, axes))}", np.array(axes, np.int32))
+
+    def axis_constant(self, axis: int) -> int:
+        """Returns an int32 scalar with this axis; equal axes share one.
+
+        SPLIT takes a scalar. LiteRT's kernel also takes a list of one, but OpenVINO does not.
+        """
+        return self._axes_constant(f"axis_{axis}", np.array(axis, np.int32))
+
+    def _axes_constant(self, name: str, values: Constant) -> int:
+        if name not in self._axes:
+            self._axes[name] = self.add_constant(name, values)
+        return self._axes[name]
 
     def constant(self, tensor: int) -> Constant:
         """Returns the values of a float32, int8, int32 or int64 constant."""
@@ -201,11 +211,13 @@ class Graph:
         """Adds an activation and returns its index."""
         return self._add(name, tensor_type, shape, 0, quantization)
 
-    def add_constant(self, name: str, values: Constant) -> int:
+    def add_constant(
+        self, name: str, values: Constant, quantization: QuantizationParameters | None = None
+    ) -> int:
         """Adds a constant and returns its index."""
         # As an array: flatbuffers writes those at once, and other bytes one by one.
         buffer = self._add_buffer(np.frombuffer(values.tobytes(), np.uint8))
-        return self._add(name, _TENSOR_TYPES[values.dtype], values.shape, buffer, None)
+        return self._add(name, _TENSOR_TYPES[values.dtype], values.shape, buffer, quantization)
 
     def new_operator(
         self,
@@ -230,6 +242,12 @@ class Graph:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
             operator.builtinOptions = options
         return operator
+
+    def require_version(self, opcode: int, version: int) -> None:
+        """Raises the version of an operator to at least this one, if the graph has it."""
+        for code in self.model.operatorCodes:
+            if builtin_code(code) == opcode:
+                code.version = max(code.version, version)
 
     def to_bytes(self) -> bytes:
         """Returns the edited file."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from bokeh_convert.graph.schema_views import (
     OP_NAMES,
@@ -13,11 +14,27 @@ from bokeh_convert.graph.schema_views import (
     Model,
     Operator,
     SubGraph,
+    Tensor,
     TensorType,
     builtin_code,
     read_model,
     used_tensors,
 )
+
+SCALAR_INPUTS = {
+    "CUMSUM": (1,),
+    "FILL": (1,),
+    "ONE_HOT": (1, 2, 3),
+    "RANGE": (0, 1, 2),
+    "SPLIT": (0,),
+    "SPLIT_V": (2,),
+}
+"""Inputs that TFLite's definition of operators wants without dimensions, such as an axis.
+
+LiteRT's kernels also take a list of one value there; other runtimes refuse the file.
+"""
+
+_EIGHT_BITS = {"int8", "uint8"}
 
 
 @dataclass(frozen=True)
@@ -29,12 +46,33 @@ class OperatorSummary:
         types: Types of its non-constant tensors, inputs first: "float32", "int8".
         constant_types: Types of its constants.
         max_rank: Largest number of dimensions of its tensors, constants included.
+        list_for_scalar: Whether an input in `SCALAR_INPUTS` has dimensions.
+        is_constant: Whether all inputs are constants.
     """
 
     name: str
     types: tuple[str, ...]
     constant_types: tuple[str, ...]
     max_rank: int
+    list_for_scalar: bool = False
+    is_constant: bool = False
+
+    @property
+    def numbers(self) -> str:
+        """What it computes with.
+
+        "float32", "float16", "int8", "uint8" or "int16" by the smallest of its types, whose
+        quantization or dequantization counts as such; "dynamic-range" for float activations with
+        8-bit weights; "other" for integers and truth values without a scale.
+        """
+        types = {*self.types, *self.constant_types}
+        if "int16" in types:
+            return "int16"
+        weights = _EIGHT_BITS & {*self.constant_types}
+        if weights and "float32" in self.types and self.name not in ("QUANTIZE", "DEQUANTIZE"):
+            return "dynamic-range"
+        order = ("float16", "int8", "uint8", "float32")
+        return next((kind for kind in order if kind in types), "other")
 
 
 def count_operators(content: bytes) -> dict[str, int]:
@@ -73,13 +111,28 @@ def read_operators(content: bytes) -> list[OperatorSummary]:
     for name, graph, operator in _operators(model):
         types: dict[bool, list[str]] = {False: [], True: []}
         tensors = [graph.tensors[index] for index in used_tensors(operator)]
-        for tensor in tensors:
-            data = model.buffers[tensor.buffer].data
-            constant = data is not None and len(data) > 0
-            types[constant].append(TENSOR_TYPE_NAMES[tensor.type].lower())
-        rank = max((len(tensor.shape) for tensor in tensors), default=0)
-        found.append(OperatorSummary(name, tuple(types[False]), tuple(types[True]), rank))
+        constant = [len(data) > 0 for data in (_data(model, tensor) for tensor in tensors)]
+        for tensor, is_constant in zip(tensors, constant, strict=True):
+            types[is_constant].append(TENSOR_TYPE_NAMES[tensor.type].lower())
+        scalars = (graph.tensors[operator.inputs[slot]] for slot in SCALAR_INPUTS.get(name, ()))
+        inputs = constant[: len(constant) - len(operator.outputs)]
+        found.append(
+            OperatorSummary(
+                name,
+                tuple(types[False]),
+                tuple(types[True]),
+                max_rank=max((len(tensor.shape) for tensor in tensors), default=0),
+                list_for_scalar=any(len(tensor.shape) > 0 for tensor in scalars),
+                is_constant=all(inputs),
+            )
+        )
     return found
+
+
+def _data(model: Model, tensor: Tensor) -> Sequence[int]:
+    """Returns the bytes of a constant; none of an activation."""
+    data = model.buffers[tensor.buffer].data
+    return () if data is None else cast("Sequence[int]", data)
 
 
 def _operators(model: Model) -> Iterator[tuple[str, SubGraph, Operator]]:

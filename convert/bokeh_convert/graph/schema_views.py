@@ -68,6 +68,12 @@ class Pool2DOptions(OperatorOptions, Protocol):
     filterWidth: int
 
 
+class SpaceToDepthOptions(OperatorOptions, Protocol):
+    """`SpaceToDepthOptionsT`."""
+
+    blockSize: int
+
+
 class ReducerOptions(OperatorOptions, Protocol):
     """`ReducerOptionsT`, of MEAN, SUM and the like."""
 
@@ -168,6 +174,11 @@ def conv_2d_options(operator: Operator) -> Conv2DOptions:
 def pool_2d_options(operator: Operator) -> Pool2DOptions:
     """Returns the options of an AVERAGE_POOL_2D or MAX_POOL_2D."""
     return cast(Pool2DOptions, operator.builtinOptions)
+
+
+def space_to_depth_options(operator: Operator) -> SpaceToDepthOptions:
+    """Returns the options of a SPACE_TO_DEPTH."""
+    return cast(SpaceToDepthOptions, operator.builtinOptions)
 
 
 def reducer_options(operator: Operator) -> ReducerOptions:

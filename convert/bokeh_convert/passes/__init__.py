@@ -1,9 +1,10 @@
 """Rewrites of a float32 graph that keep its function and make it cheaper or safer to run.
 
 They depend on what the graph computes, not on where it comes from. No other code edits a float32
-graph. Each pass is one module with one public function; `--no-pass NAME` turns it off. Which there
-are is data here, so that options can be checked before a graph library is imported;
-`bokeh_convert.passes.apply` applies them.
+graph. Each pass is one module with one public function that rewrites; `--no-pass NAME` turns it
+off, `--pass NAME` turns on one that is off by default. Which there are is data here, so that
+options can be checked before a graph library is imported; `bokeh_convert.passes.apply` applies
+them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Pass:
     """A rewrite of a graph.
 
     Attributes:
-        name: The name for `--no-pass`.
+        name: The name for `--pass` and `--no-pass`.
         changes: What it counts, in the plural.
         module: Its module in this package.
         function: The module's function, which edits a `Graph` in place and returns the number of
@@ -37,9 +38,25 @@ FOR_EVERY_SCHEME = (
         "rewrite_instance_norm",
     ),
 )
+OPTIONAL = (
+    Pass(
+        "space-to-depth",
+        "SPACE_TO_DEPTH written as convolutions",
+        "space_to_depth",
+        "write_space_to_depth_as_convolution",
+    ),
+)
+"""Applied on request, before the others; calibrated schemes start from their graph, too."""
 MERGE_CONVOLUTIONS = "merge-convolutions"
 """Applied by `bokeh_convert.quantize.mixed_precision_search`, which knows the int8 convolutions."""
 GROUP_PIXELS = "group-pixels"
 """Applied to float16 files that allow float16 arithmetic."""
-PASS_NAMES = (*(each.name for each in FOR_EVERY_SCHEME), MERGE_CONVOLUTIONS, GROUP_PIXELS)
+OPTIONAL_PASS_NAMES = tuple(each.name for each in OPTIONAL)
+"""Graph rewrites that can be asked for."""
+PASS_NAMES = (
+    *(each.name for each in FOR_EVERY_SCHEME),
+    MERGE_CONVOLUTIONS,
+    GROUP_PIXELS,
+    *OPTIONAL_PASS_NAMES,
+)
 """Graph rewrites that can be skipped."""

@@ -119,5 +119,5 @@ def _merged(graph: Graph, group: Sequence[_Convolution]) -> list[Operator]:
     )
     options = schema.SplitOptionsT()
     options.numSplits = len(group)
-    split = graph.new_operator(Op.SPLIT, [graph.axes_constant(3), merged], targets, options)
+    split = graph.new_operator(Op.SPLIT, [graph.axis_constant(3), merged], targets, options)
     return [merged_convolution, split]

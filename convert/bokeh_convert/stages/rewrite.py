@@ -1,13 +1,18 @@
-"""Rewrites the float32 graph, for all schemes that need no calibration."""
+"""Rewrites the float32 graph: for schemes that need no calibration, and on request for all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from bokeh_convert.graph.editor import Graph
 from bokeh_convert.options import ConvertOptions
-from bokeh_convert.passes import FOR_EVERY_SCHEME
+from bokeh_convert.passes import FOR_EVERY_SCHEME, OPTIONAL
 from bokeh_convert.passes.apply import PassResult, apply_passes
+from bokeh_convert.passes.space_to_depth import rearranged_inputs
+from bokeh_convert.quantize.activation_calibration import ActivationRanges
 from bokeh_convert.stages.lower import Lowered
 
 
@@ -16,17 +21,48 @@ class Rewritten:
     """The float32 .tflite file after the graph rewrites.
 
     Attributes:
-        lowered: The file before the rewrites, from which calibrated schemes start.
-        content: The bytes of the file.
-        passes: What each rewrite changed.
+        lowered: The file with the rewrites on request alone, from which calibrated schemes start.
+        content: The bytes of the file with all rewrites.
+        passes: What each rewrite changed that calibrated schemes do without.
+        requested_passes: What each rewrite on request changed.
+        input_copies: Names of activations that a rewrite on request computes and that hold the
+            values of the network's input.
     """
 
     lowered: Lowered
     content: bytes
     passes: Sequence[PassResult]
+    requested_passes: Sequence[PassResult]
+    input_copies: Sequence[str] = ()
 
 
 def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
-    """Applies all rewrites except those in `options.skip_passes`."""
+    """Applies the rewrites on request, then all others except those in `options.skip_passes`."""
+    requested = [each for each in OPTIONAL if each.name in options.requested_passes]
+    requested_passes: list[PassResult] = []
+    input_copies: list[str] = []
+    if requested:
+        input_copies = rearranged_inputs(Graph(lowered.content))
+        content, requested_passes = apply_passes(lowered.content, requested)
+        lowered = replace(lowered, content=content)
     content, passes = apply_passes(lowered.content, FOR_EVERY_SCHEME, options.skip_passes)
-    return Rewritten(lowered, content, passes)
+    return Rewritten(lowered, content, passes, requested_passes, input_copies)
+
+
+def with_ranges_of_copies(
+    ranges: ActivationRanges | None, rewritten: Rewritten
+) -> ActivationRanges | None:
+    """Gives the copies of the network's input its value range.
+
+    That range is known, so that bright values which no calibration photo has are not clipped. The
+    copies would be clipped if they kept the range that was measured.
+    """
+    if ranges is None:
+        return None
+    copies = np.isin(ranges.names, list(rewritten.input_copies))
+    low, high = np.float32(ranges.images.input.low), np.float32(ranges.images.input.high)
+    return replace(
+        ranges,
+        minima=np.where(copies, low, ranges.minima),
+        maxima=np.where(copies, high, ranges.maxima),
+    )

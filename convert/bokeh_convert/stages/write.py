@@ -12,6 +12,7 @@ from bokeh_convert.data.calibration_data import DatasetSplit
 from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
 from bokeh_convert.graph.model_metadata import write_metadata
 from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.target_support import target_support
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.mixed_precision_search import (
@@ -30,6 +31,8 @@ from bokeh_convert.result import Conversion
 from bokeh_convert.stages.judge import Judged
 from bokeh_convert.stages.quantize import search_constraints
 from bokeh_convert.stages.read import Source
+from bokeh_convert.stages.rewrite import Rewritten
+from bokeh_convert.targets import targets
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
 from bokeh_runtime.atomic_output import AtomicOutput
@@ -39,7 +42,7 @@ from bokeh_runtime.tflite.reference_pack import save_reference
 
 def write_files(
     files: Sequence[Judged],
-    source: Source,
+    rewritten: Rewritten,
     options: ConvertOptions,
     staging: AtomicOutput,
     steps: Steps,
@@ -49,11 +52,12 @@ def write_files(
     Raises:
         InputError: If writing fails; no file is changed then.
     """
+    source = rewritten.lowered.source
     names, folder = source.names, options.output_dir
     pack = _write_reference(staging.path(names.reference), source)
     conversions = []
     for file in files:
-        content, report = _describe(file, source, pack, options)
+        content, report = _describe(file, rewritten, pack, options)
         quantized = file.verified.quantized
         scheme, result = quantized.scheme.name, quantized.search_result
         report_name = names.report(scheme, passed=file.passed)
@@ -94,14 +98,16 @@ def _write_reference(path: Path, source: Source) -> dict[str, Any]:
 
 
 def _describe(
-    file: Judged, source: Source, pack: dict[str, Any], options: ConvertOptions
+    file: Judged, rewritten: Rewritten, pack: dict[str, Any], options: ConvertOptions
 ) -> tuple[bytes, ConversionReport]:
     """Returns the file with its metadata, and its report."""
     verified, quantized = file.verified, file.verified.quantized
+    source = rewritten.lowered.source
     sized, scheme = source.sized, quantized.scheme
     metadata = _metadata(file, source)
     content = write_metadata(quantized.content, metadata)
     rows = operator_compatibility(content)
+    judged_for = options.targets or targets().values()
     report = ConversionReport(
         file=source.names.tflite(scheme.name, passed=file.passed),
         scheme=scheme.name,
@@ -126,12 +132,13 @@ def _describe(
         skipped_photos=[
             {"photo": photo.name, "cause": cause} for photo, cause in source.dataset.skipped
         ],
-        passes=[asdict(result) for result in quantized.passes],
+        passes=[asdict(result) for result in (*rewritten.requested_passes, *quantized.passes)],
         fp16_arithmetic=quantized.fp16_arithmetic,
         fidelity=_fidelity(file),
         operators=count_operators(content),
         gpu_unsupported_ops=gpu_objections(rows),
         delegate_compatibility=[asdict(row) for row in rows],
+        targets=[asdict(support) for support in target_support(content, judged_for)],
         tools=tool_versions(),
         notes=list(source.notes),
     )

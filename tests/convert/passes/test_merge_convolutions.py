@@ -8,7 +8,7 @@ import pytest
 
 from bokeh_convert.graph.cost_model import Precision
 from bokeh_convert.graph.editor import Graph
-from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.op_inventory import count_operators, read_operators
 from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
@@ -59,6 +59,16 @@ def test_four_branches_become_two_and_draw_the_same(tmp_path: Path, rng) -> None
     photo = rng.random((32, 64, 3), dtype=np.float32)
     expected = TfliteModel(before, threads=1).run(photo)
     np.testing.assert_allclose(TfliteModel(after, threads=1).run(photo), expected, atol=1e-6)
+
+
+def test_the_axis_of_a_split_is_a_scalar(tmp_path: Path) -> None:
+    after, _ = merged(lowered(tmp_path, *branches(3, 5, 7, 9)))
+    graph = Graph(after)
+    axes = {op.inputs[0] for op in graph.operators if graph.opcode(op) == Op.SPLIT}
+    (axis,) = axes  # two splits share it
+    assert list(graph.tensors[axis].shape) == []
+    assert graph.constant(axis) == 3
+    assert not any(operator.list_for_scalar for operator in read_operators(after))
 
 
 @pytest.mark.slow
