@@ -159,7 +159,7 @@ def _remarks(report: ConversionReport) -> Iterator[str]:
     if search is not None:
         in_float = len(search["float_convolutions"])
         yield (
-            f"{search['convolutions'] - in_float} convolutions in int8, {in_float} in float32; "
+            f"{search['convolutions'] - in_float} convolutions in int8, {in_float} in float; "
             f"about {search['cost_ratio']:.2f} of float32's instructions on a phone's CPU"
         )
     decision = report.fp16_arithmetic

@@ -78,6 +78,13 @@ class ConvertOptions:
         needed = (name for target in self.targets for name in target.passes)
         return frozenset((*self.extra_passes, *needed)) - frozenset(self.skip_passes)
 
+    @property
+    def left_out_passes(self) -> frozenset[str]:
+        """Names of the graph rewrites to leave out, on request or for the targets."""
+        needless = [frozenset(target.without_passes) for target in self.targets]
+        common = frozenset.intersection(*needless) if needless else frozenset()
+        return common | frozenset(self.skip_passes)
+
     def _errors(self) -> Iterator[InputError]:
         if not self.schemes:
             yield InputError(Argument("quant"), f" is empty; choose from {_listed(SCHEME_NAMES)}")

@@ -14,11 +14,12 @@ from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Progress, Steps
 from bokeh_convert.result import Conversion
 from bokeh_convert.sources.tracing import cause_of
+from bokeh_convert.stages.calibrate import calibrate
 from bokeh_convert.stages.judge import judge_file
 from bokeh_convert.stages.lower import lower_source
-from bokeh_convert.stages.quantize import calibrate, quantize_file
+from bokeh_convert.stages.quantize import quantize_file
 from bokeh_convert.stages.read import read_source
-from bokeh_convert.stages.rewrite import rewrite_graph, with_ranges_of_copies
+from bokeh_convert.stages.rewrite import rewrite_graph
 from bokeh_convert.stages.verify import verify_file
 from bokeh_convert.stages.write import write_files
 from bokeh_runtime.atomic_output import AtomicOutput
@@ -57,10 +58,10 @@ def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
         with steps.timed("lower_s"):
             rewritten = rewrite_graph(lower_source(source), options)
         steps.next()
-        ranges = with_ranges_of_copies(calibrate(rewritten.lowered, options, steps), rewritten)
+        calibrated = calibrate(rewritten, options, steps)
         files = []
         for scheme in options.schemes:
-            quantized = quantize_file(scheme, rewritten, ranges, options, steps)
+            quantized = quantize_file(scheme, calibrated, options, steps)
             verified = verify_file(quantized, source, options, steps)
             files.append(judge_file(verified, options))
-        return write_files(files, rewritten, options, staging, steps)
+        return write_files(files, calibrated, options, staging, steps)

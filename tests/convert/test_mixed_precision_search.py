@@ -20,12 +20,8 @@ from bokeh_convert.graph.op_inventory import read_operators
 from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.engine import quantize_convolutions
-from bokeh_convert.quantize.mixed_precision_search import (
-    SearchConstraints,
-    SearchResult,
-    Trial,
-    search_mixed_precision,
-)
+from bokeh_convert.quantize.mixed_precision_search import SearchResult, search_mixed_precision
+from bokeh_convert.quantize.search_constraints import SearchConstraints, Trial
 from bokeh_convert.report import to_json
 from bokeh_convert.sources import read_model
 from bokeh_convert.verify.trade_off import save_trade_off

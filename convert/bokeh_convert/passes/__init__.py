@@ -47,14 +47,17 @@ OPTIONAL = (
     ),
 )
 """Applied on request, before the others; calibrated schemes start from their graph, too."""
+EQUALIZE_CHANNELS = "equalize-channels"
+"""Applied by `bokeh_convert.stages.calibrate`, which knows the ranges of the activations."""
 MERGE_CONVOLUTIONS = "merge-convolutions"
-"""Applied by `bokeh_convert.quantize.mixed_precision_search`, which knows the int8 convolutions."""
+"""Applied by `bokeh_convert.quantize.mixed_precision_files`, which knows the int8 convolutions."""
 GROUP_PIXELS = "group-pixels"
-"""Applied to float16 files that allow float16 arithmetic."""
+"""Applied there, and to float16 files that allow float16 arithmetic."""
 OPTIONAL_PASS_NAMES = tuple(each.name for each in OPTIONAL)
 """Graph rewrites that can be asked for."""
 PASS_NAMES = (
     *(each.name for each in FOR_EVERY_SCHEME),
+    EQUALIZE_CHANNELS,
     MERGE_CONVOLUTIONS,
     GROUP_PIXELS,
     *OPTIONAL_PASS_NAMES,

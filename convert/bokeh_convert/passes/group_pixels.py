@@ -11,6 +11,7 @@ of 162.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -23,18 +24,22 @@ MAX_PIXELS = 8
 """Pixels computed at once; more never paid."""
 
 
-def group_pixels(graph: Graph, precision: Precision) -> int:
+def group_pixels(
+    graph: Graph, precision: Precision, only: Callable[[str], bool] = lambda name: True
+) -> int:
     """Rewrites convolutions in place where that costs less; returns how many.
 
     Args:
         graph: A float32 graph. Only convolutions with stride 1, SAME padding, constant weights and
             a bias, no fused activation and a kernel of odd width are rewritten.
         precision: How the convolutions will be computed.
+        only: Whether to rewrite a convolution, by the name of its output tensor.
     """
     operators: list[Operator] = []
     count = 0
     for operator in graph.operators:
-        pixels = _cheapest(graph, operator, precision) if _fits(graph, operator) else 1
+        fits = _fits(graph, operator) and only(graph.name(operator.outputs[0]))
+        pixels = _cheapest(graph, operator, precision) if fits else 1
         operators += [operator] if pixels == 1 else _grouped(graph, operator, pixels)
         count += pixels > 1
     graph.operators = operators

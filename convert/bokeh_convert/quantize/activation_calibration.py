@@ -1,12 +1,14 @@
-"""Calibration: measures the ranges of a network's activations on photos.
+"""Calibration: measures the activations of a network on photos.
 
-REDUCE_MIN and REDUCE_MAX operators, added to the graph, compute the range of each tensor. So no
-activation has to be kept or copied, and calibration needs no more memory than inference.
+Operators added to the graph reduce each large activation to the range of each channel, and to a
+sample of its pixels. So no activation has to be kept or copied, and calibration needs little more
+memory than inference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,117 +18,145 @@ from ai_edge_litert.interpreter import Interpreter
 
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, Operator, TensorType
+from bokeh_convert.quantize.activation_statistics import ActivationStatistics, TensorStatistics
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
+MAX_SAMPLES = 16_384
+"""Values of an activation that are kept per photo."""
+
 
 @dataclass(frozen=True)
-class ActivationRanges:
-    """Ranges of all float activations, per photo.
+class _Probe:
+    """The outputs of the graph from which the statistics of an activation are computed.
 
     Attributes:
-        names: Names of the tensors.
-        input, output: Which of these are the network input and the network output.
-        minima, maxima: float32 [photos, tensors].
-        images: Value ranges of the network's input and output.
+        minimum, maximum: Range of each channel, from all pixels; None if `sample` has all.
+        sample: Some or all pixels.
     """
 
-    names: tuple[str, ...]
-    input: str
-    output: str
-    minima: npt.NDArray[np.float32]
-    maxima: npt.NDArray[np.float32]
-    images: ImageRanges = UNIT_RANGES
-
-    def averaged(self) -> dict[str, tuple[float, float]]:
-        """Returns (minimum, maximum) of each tensor, averaged over the photos.
-
-        An outlier in one photo then costs less precision in the others.
-        """
-        return self._by_name(self.minima.mean(axis=0), self.maxima.mean(axis=0))
-
-    def min_max(self) -> dict[str, tuple[float, float]]:
-        """Returns (minimum, maximum) of each tensor over all photos."""
-        return self._by_name(self.minima.min(axis=0), self.maxima.max(axis=0))
-
-    def _by_name(
-        self, minima: npt.NDArray[np.float32], maxima: npt.NDArray[np.float32]
-    ) -> dict[str, tuple[float, float]]:
-        ranges = {
-            name: (float(low), float(high))
-            for name, low, high in zip(self.names, minima, maxima, strict=True)
-        }
-        # Images are in their value ranges, whatever was measured; overshoot is clipped.
-        ends = ((self.input, self.images.input), (self.output, self.images.output))
-        return {**ranges, **{name: (own.low, own.high) for name, own in ends}}
+    name: str
+    minimum: int | None
+    maximum: int | None
+    sample: int
 
 
-def measure_ranges(
+def measure_activations(
     float32: bytes,
     photos: Iterable[FloatImage],
     images: ImageRanges = UNIT_RANGES,
     *,
+    names: Collection[str] | None = None,
     threads: int,
-) -> ActivationRanges:
-    """Runs a float32 .tflite file on photos and measures the range of each activation.
+) -> ActivationStatistics:
+    """Runs a float32 .tflite file on photos and measures its activations.
 
     Args:
         float32: The file, with one subgraph.
         photos: Network inputs, float [height, width, channels] in [0, 1]; read one at a time.
         images: Value ranges of the network's input and output.
+        names: Names of the activations to measure; None for all that are float.
         threads: CPU threads.
 
     Raises:
         ValueError: If there are no photos.
     """
-    content, names, (input_name, output_name) = _with_ranges(float32)
+    content, probes, (input_name, output_name) = _with_probes(float32, names)
     interpreter = Interpreter(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
-    scalars = [detail["index"] for detail in interpreter.get_output_details()]
-    rows = []
+    outputs = [detail["index"] for detail in interpreter.get_output_details()]
+    minima: dict[str, list[npt.NDArray[np.float32]]] = {probe.name: [] for probe in probes}
+    maxima: dict[str, list[npt.NDArray[np.float32]]] = {probe.name: [] for probe in probes}
+    samples: dict[str, list[npt.NDArray[np.float32]]] = {probe.name: [] for probe in probes}
     for photo in photos:
         interpreter.set_tensor(source, images.input.from_unit(photo)[None])
         interpreter.invoke()
-        rows.append([float(interpreter.get_tensor(scalar)) for scalar in scalars])
-    if not rows:
-        raise ValueError("no photos to measure the activation ranges on")
-    values = np.array(rows, np.float32)
-    split = len(names)
-    return ActivationRanges(
-        tuple(names), input_name, output_name, values[:, :split], values[:, split:], images
-    )
+        values = [interpreter.get_tensor(index) for index in outputs]
+        for probe in probes:
+            sample = values[probe.sample]
+            sample = sample.reshape(-1, sample.shape[-1] if sample.ndim else 1)
+            samples[probe.name].append(sample)
+            for found, index, reduce in (
+                (minima, probe.minimum, np.min),
+                (maxima, probe.maximum, np.max),
+            ):
+                exact = reduce(sample, axis=0) if index is None else values[index].reshape(-1)
+                found[probe.name].append(exact)
+    if not any(minima.values()):
+        raise ValueError("no photos to measure the activations on")
+    tensors: Mapping[str, TensorStatistics] = {
+        name: TensorStatistics(np.stack(minima[name]), np.stack(maxima[name]), np.stack(found))
+        for name, found in samples.items()
+    }
+    return ActivationStatistics(tensors, input_name, output_name, images)
 
 
-def _with_ranges(float32: bytes) -> tuple[bytes, list[str], tuple[str, str]]:
-    """Returns the file with all minima and then all maxima of the activations as its outputs.
+def _with_probes(
+    float32: bytes, wanted: Collection[str] | None
+) -> tuple[bytes, list[_Probe], tuple[str, str]]:
+    """Returns the file with the probes' tensors as its outputs.
 
-    Also the names of the activations, and those of the network's input and output.
+    Also the probes, and the names of the network's input and output.
     """
     graph = Graph(float32)
-    names: list[str] = []
-    minima: list[int] = []
-    maxima: list[int] = []
+    probes: list[_Probe] = []
+    outputs: list[int] = []
 
-    def reductions(index: int) -> list[Operator]:
-        """Returns the operators that compute the range of a tensor; none if it is not float."""
-        tensor = graph.tensors[index]
-        if tensor.type != TensorType.FLOAT32:
+    def output(tensor: int) -> int:
+        outputs.append(tensor)
+        return len(outputs) - 1
+
+    def probe(tensor: int) -> list[Operator]:
+        """Adds the probe of a tensor and returns its operators; none if it is not float."""
+        described, name = graph.tensors[tensor], graph.name(tensor)
+        if described.type != TensorType.FLOAT32 or (wanted is not None and name not in wanted):
             return []
-        rank = len(tensor.shape)
-        added = []
-        for kind, results in ((Op.REDUCE_MIN, minima), (Op.REDUCE_MAX, maxima)):
-            results.append(graph.add_tensor(f"range_{kind}_{index}", TensorType.FLOAT32, []))
-            sources = [index, graph.axes_constant(*range(rank))]
-            added.append(graph.new_operator(kind, sources, [results[-1]], schema.ReducerOptionsT()))
-        names.append(graph.name(index))
+        if math.prod(described.shape) <= MAX_SAMPLES and tensor not in graph.inputs:
+            probes.append(_Probe(name, None, None, output(tensor)))
+            return []
+        added, found = [], []
+        channels = list(described.shape[-1:])
+        for kind in (Op.REDUCE_MIN, Op.REDUCE_MAX):
+            result = graph.add_tensor(f"range_{kind}_{tensor}", TensorType.FLOAT32, channels)
+            axes = graph.axes_constant(*range(len(described.shape) - 1))
+            added.append(
+                graph.new_operator(kind, [tensor, axes], [result], schema.ReducerOptionsT())
+            )
+            found.append(output(result))
+        added.append(_sampling(graph, tensor))
+        sample = output(added[-1].outputs[0])
+        probes.append(_Probe(name, found[0], found[1], sample))
         return added
 
     ends = (graph.name(graph.inputs[0]), graph.name(graph.outputs[0]))
-    operators = reductions(graph.inputs[0])
+    operators = probe(graph.inputs[0])
     for operator in graph.operators:
         # Right after the operator, so that the memory of its output is freed as early as before.
-        operators += [operator, *(op for i in operator.outputs for op in reductions(int(i)))]
+        operators += [operator, *(op for i in operator.outputs for op in probe(int(i)))]
     graph.operators = operators
-    graph.set_inputs_outputs(graph.inputs, [*minima, *maxima])
-    return graph.to_bytes(), names, ends
+    graph.set_inputs_outputs(graph.inputs, outputs)
+    return graph.to_bytes(), probes, ends
+
+
+def _sampling(graph: Graph, tensor: int) -> Operator:
+    """Returns a STRIDED_SLICE that keeps every nth row and column."""
+    shape = list(graph.tensors[tensor].shape)
+    strides = [1] * len(shape)
+    sides = range(1, len(shape) - 1)
+
+    def kept() -> list[int]:
+        return [math.ceil(size / step) for size, step in zip(shape, strides, strict=True)]
+
+    while math.prod(kept()) > MAX_SAMPLES and any(kept()[side] > 1 for side in sides):
+        largest = max(sides, key=lambda side: kept()[side])
+        strides[largest] += 1
+    name = f"sample_{tensor}"
+    result = graph.add_tensor(name, TensorType.FLOAT32, kept())
+    begin, end, step = (
+        graph.add_constant(f"{name}_{part}", np.array(values, np.int32))
+        for part, values in (("begin", [0] * len(shape)), ("end", shape), ("strides", strides))
+    )
+    return graph.new_operator(
+        Op.STRIDED_SLICE, [tensor, begin, end, step], [result], schema.StridedSliceOptionsT()
+    )

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from litert_quantizer import qtyping, quantizer
 
 from bokeh_convert.process_state import without_absl_messages, without_warnings
-from bokeh_convert.quantize.activation_calibration import ActivationRanges
+from bokeh_convert.quantize.activation_statistics import Range
 from bokeh_convert.quantize.full_integer import make_full_integer
 from bokeh_convert.quantize.schemes import DYNAMIC_CONVOLUTION, Rule, Scheme
 
-_SELECT_RANGES = {"averaged": ActivationRanges.averaged, "min_max": ActivationRanges.min_max}
 
-
-def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None = None) -> bytes:
+def quantize(float32: bytes, scheme: Scheme, ranges: Mapping[str, Range] | None = None) -> bytes:
     """Applies a scheme to a float32 .tflite file.
 
     Args:
         float32: The file, as `bokeh_convert.graph.to_tflite.lower` returns it.
         scheme: One of `SCHEMES` without `mixed_precision`.
-        measured: Activation ranges; required if the scheme needs calibration.
+        ranges: (minimum, maximum) of the activations; required if the scheme needs calibration.
 
     Returns:
         The .tflite file.
@@ -37,17 +35,16 @@ def quantize(float32: bytes, scheme: Scheme, measured: ActivationRanges | None =
         raise ValueError(f"{scheme.name} needs a mixed-precision search")
     if not scheme.rules:
         return float32
-    ranges = None
+    selected = None
     if scheme.calibration is not None:
-        if measured is None:
+        if ranges is None:
             raise ValueError(f"{scheme.name} needs measured ranges")
-        selected = _SELECT_RANGES[scheme.calibration](measured)
-        ranges = {name: _quantizer_range(*limits) for name, limits in selected.items()}
+        selected = {name: _quantizer_range(*limits) for name, limits in ranges.items()}
     with without_warnings(), without_absl_messages():
         engine = quantizer.Quantizer(float32)
         for rule in scheme.rules:
             _add_rule(engine, rule)
-        result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        result = engine.quantize(selected, enable_progress_bar=False, enable_progress_report=False)
     content = bytes(result.quantized_model)
     return make_full_integer(content) if scheme.full_integer else content
 

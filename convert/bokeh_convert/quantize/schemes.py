@@ -68,13 +68,14 @@ class Scheme:
         name: Value of the option `--quant`.
         summary: What it stands for, in a few words for the help.
         rules: How operators are quantized; later rules win. Operators without a rule stay float32.
-        mixed_precision: Whether `bokeh_convert.quantize.mixed_precision_search` decides, from the
-            output, which operators are quantized.
-        calibration: How the range of each activation follows from those of the photos: a method
-            of `bokeh_convert.quantize.activation_calibration.ActivationRanges`. None if the scheme
-            needs no calibration. Calibrated schemes start from the graph without rewrites: the
-            form of instance norm that is safe in float16 loses more to 8 bits (full-integer, a
-            quarter-width PyNET: 38.6 dB instead of 41.9).
+        mixed_precision: How `bokeh_convert.quantize.mixed_precision_search` makes the files among
+            which it chooses: "dynamic" or "static" range quantization of the convolutions, see
+            `bokeh_convert.quantize.mixed_precision_files`. None if the scheme needs no search.
+        calibration: How the range of each activation follows from the photos: a method of
+            `bokeh_convert.quantize.activation_statistics.ActivationStatistics`. None if the rules
+            need no ranges. Schemes with rules and calibration start from the graph without
+            rewrites, which has fewer operators.
+        equalize: Whether the ranges of channels are equalized before.
         full_integer: Whether no float operator may remain, and input and output become uint8; see
             `bokeh_convert.quantize.full_integer`.
         int16_emulation: Whether large files are verified with
@@ -86,8 +87,9 @@ class Scheme:
     name: str
     summary: str
     rules: Sequence[Rule] = ()
-    mixed_precision: bool = False
-    calibration: Literal["averaged", "min_max"] | None = None
+    mixed_precision: Literal["dynamic", "static"] | None = None
+    calibration: Literal["smallest_error", "min_max"] | None = None
+    equalize: bool = False
     full_integer: bool = False
     int16_emulation: bool = False
     fp16_arithmetic: bool = False
@@ -95,12 +97,12 @@ class Scheme:
     @property
     def needs_calibration(self) -> bool:
         """Whether activation ranges must be measured on photos."""
-        return self.calibration is not None
+        return self.calibration is not None or self.equalize
 
     @property
     def quantizes(self) -> bool:
         """Whether the scheme changes the float32 file at all."""
-        return bool(self.rules) or self.mixed_precision
+        return bool(self.rules) or self.mixed_precision is not None
 
 
 DYNAMIC_CONVOLUTION = Rule(("CONV_2D",), Weights(8))
@@ -117,11 +119,18 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
                 (Rule(EVERY_OPERATOR, Weights(16, "float")),),
                 fp16_arithmetic=True,
             ),
-            Scheme("dynamic", "int8 weights", (DYNAMIC_CONVOLUTION,)),
+            Scheme(
+                "dynamic",
+                "int8 weights, float activations that are rounded at inference",
+                mixed_precision="dynamic",
+                equalize=True,
+            ),
             Scheme(
                 "int8",
-                "mixed precision: int8 where the PSNR allows, else float32",
-                mixed_precision=True,
+                "int8 weights and activations; float16 where the image needs it",
+                mixed_precision="static",
+                equalize=True,
+                fp16_arithmetic=True,
             ),
             # 16 bits are fine enough for the full range, outliers included.
             Scheme(
@@ -135,7 +144,8 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
                 "full-integer",
                 "int8 throughout, uint8 input and output",
                 (Rule(EVERY_OPERATOR, Weights(8), Activations(8, symmetric=False)),),
-                calibration="averaged",
+                calibration="smallest_error",
+                equalize=True,
                 full_integer=True,
             ),
         )

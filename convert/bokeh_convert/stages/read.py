@@ -58,9 +58,8 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     )
     schemes = [SCHEMES[name] for name in options.schemes]
     calibrates = any(scheme.needs_calibration for scheme in schemes)
-    searches = any(scheme.mixed_precision for scheme in schemes)
     steps.begin("reading the photos")
-    dataset = skip_unreadable(dataset, needs_calibration=calibrates or searches)
+    dataset = skip_unreadable(dataset, needs_calibration=calibrates)
     verified = len(dataset.verification)
     steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified)
     sized, found = find_ranges(model.at(*_input_size(model, options)), dataset, options)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.passes import FOR_EVERY_SCHEME, OPTIONAL
 from bokeh_convert.passes.apply import PassResult, apply_passes
 from bokeh_convert.passes.space_to_depth import rearranged_inputs
-from bokeh_convert.quantize.activation_calibration import ActivationRanges
 from bokeh_convert.stages.lower import Lowered
 
 
@@ -37,7 +34,7 @@ class Rewritten:
 
 
 def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
-    """Applies the rewrites on request, then all others except those in `options.skip_passes`."""
+    """Applies the rewrites on request, then all others except those in `options.left_out_passes`."""
     requested = [each for each in OPTIONAL if each.name in options.requested_passes]
     requested_passes: list[PassResult] = []
     input_copies: list[str] = []
@@ -45,24 +42,5 @@ def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
         input_copies = rearranged_inputs(Graph(lowered.content))
         content, requested_passes = apply_passes(lowered.content, requested)
         lowered = replace(lowered, content=content)
-    content, passes = apply_passes(lowered.content, FOR_EVERY_SCHEME, options.skip_passes)
+    content, passes = apply_passes(lowered.content, FOR_EVERY_SCHEME, options.left_out_passes)
     return Rewritten(lowered, content, passes, requested_passes, input_copies)
-
-
-def with_ranges_of_copies(
-    ranges: ActivationRanges | None, rewritten: Rewritten
-) -> ActivationRanges | None:
-    """Gives the copies of the network's input its value range.
-
-    That range is known, so that bright values which no calibration photo has are not clipped. The
-    copies would be clipped if they kept the range that was measured.
-    """
-    if ranges is None:
-        return None
-    copies = np.isin(ranges.names, list(rewritten.input_copies))
-    low, high = np.float32(ranges.images.input.low), np.float32(ranges.images.input.high)
-    return replace(
-        ranges,
-        minima=np.where(copies, low, ranges.minima),
-        maxima=np.where(copies, high, ranges.maxima),
-    )

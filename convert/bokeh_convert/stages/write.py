@@ -8,19 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bokeh_convert.data.calibration_data import DatasetSplit
 from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
 from bokeh_convert.graph.model_metadata import write_metadata
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.graph.target_support import target_support
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
-from bokeh_convert.quantize.mixed_precision_search import (
-    SEARCH_PHOTOS,
-    SearchConstraints,
-    SearchResult,
-)
+from bokeh_convert.quantize.mixed_precision_search import SEARCH_PHOTOS, SearchResult
 from bokeh_convert.quantize.schemes import Scheme
+from bokeh_convert.quantize.search_constraints import SearchConstraints
 from bokeh_convert.report import (
     ConversionReport,
     fidelity_summary,
@@ -28,10 +24,10 @@ from bokeh_convert.report import (
     tool_versions,
 )
 from bokeh_convert.result import Conversion
+from bokeh_convert.stages.calibrate import Calibrated
 from bokeh_convert.stages.judge import Judged
 from bokeh_convert.stages.quantize import search_constraints
 from bokeh_convert.stages.read import Source
-from bokeh_convert.stages.rewrite import Rewritten
 from bokeh_convert.targets import targets
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
@@ -42,7 +38,7 @@ from bokeh_runtime.tflite.reference_pack import save_reference
 
 def write_files(
     files: Sequence[Judged],
-    rewritten: Rewritten,
+    calibrated: Calibrated,
     options: ConvertOptions,
     staging: AtomicOutput,
     steps: Steps,
@@ -52,12 +48,12 @@ def write_files(
     Raises:
         InputError: If writing fails; no file is changed then.
     """
-    source = rewritten.lowered.source
+    source = calibrated.rewritten.lowered.source
     names, folder = source.names, options.output_dir
     pack = _write_reference(staging.path(names.reference), source)
     conversions = []
     for file in files:
-        content, report = _describe(file, rewritten, pack, options)
+        content, report = _describe(file, calibrated, pack, options)
         quantized = file.verified.quantized
         scheme, result = quantized.scheme.name, quantized.search_result
         report_name = names.report(scheme, passed=file.passed)
@@ -98,10 +94,11 @@ def _write_reference(path: Path, source: Source) -> dict[str, Any]:
 
 
 def _describe(
-    file: Judged, rewritten: Rewritten, pack: dict[str, Any], options: ConvertOptions
+    file: Judged, calibrated: Calibrated, pack: dict[str, Any], options: ConvertOptions
 ) -> tuple[bytes, ConversionReport]:
     """Returns the file with its metadata, and its report."""
     verified, quantized = file.verified, file.verified.quantized
+    rewritten = calibrated.rewritten
     source = rewritten.lowered.source
     sized, scheme = source.sized, quantized.scheme
     metadata = _metadata(file, source)
@@ -126,7 +123,7 @@ def _describe(
             "channels": metadata.input_channels,
         },
         output={"name": sized.output_name, **_output_size(source)},
-        calibration=_calibration(source.dataset, scheme, options),
+        calibration=_calibration(calibrated, scheme, options),
         mixed_precision=_mixed_precision(quantized.search_result, search_constraints(options)),
         reference=pack,
         skipped_photos=[
@@ -140,7 +137,7 @@ def _describe(
         delegate_compatibility=[asdict(row) for row in rows],
         targets=[asdict(support) for support in target_support(content, judged_for)],
         tools=tool_versions(),
-        notes=list(source.notes),
+        notes=[*source.notes, *_calibration_notes(calibrated, scheme)],
     )
     return content, report
 
@@ -189,17 +186,35 @@ def _mixed_precision(
 
 
 def _calibration(
-    dataset: DatasetSplit, scheme: Scheme, options: ConvertOptions
+    calibrated: Calibrated, scheme: Scheme, options: ConvertOptions
 ) -> dict[str, Any] | None:
-    """Returns which photos the calibration or the mixed-precision search used."""
-    if not scheme.needs_calibration and not scheme.mixed_precision:
+    """Returns which photos the calibration used, and how far its ranges depend on them."""
+    if not scheme.needs_calibration:
         return None
-    samples = dataset.calibration[:SEARCH_PHOTOS] if scheme.mixed_precision else dataset.calibration
+    dataset, stability = calibrated.rewritten.lowered.source.dataset, calibrated.stability
+    assert stability is not None
+    samples = dataset.calibration
     return {
         "dataset": dataset.origin,
         "depth": dataset.depth,
         "count": len(samples),
+        "search_count": min(SEARCH_PHOTOS, len(samples)) if scheme.mixed_precision else 0,
         "seed": options.seed,
         "photos": [sample.photo.name for sample in samples],
         "photos_sha256": [sample.sha256 for sample in samples],
+        "ranges": {
+            "halves_differ": _rounded(stability.halves_differ),
+            "photos_differ": _rounded(stability.photos_differ),
+        },
     }
+
+
+def _calibration_notes(calibrated: Calibrated, scheme: Scheme) -> list[str]:
+    stability = calibrated.stability
+    if stability is None or stability.warning is None or not scheme.needs_calibration:
+        return []
+    return [stability.warning]
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

@@ -79,6 +79,8 @@ class Target:
         splits: Into how many parts it takes a file that has operators which it refuses: "any"
             number, "one", or "none" if it takes whole files only.
         passes: Optional graph rewrites that it needs.
+        without_passes: Graph rewrites that only cost something there. They are left out if no
+            other target is asked for that has them.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Target:
     rules: Sequence[Rule]
     splits: Literal["any", "one", "none"] = "any"
     passes: Sequence[str] = ()
+    without_passes: Sequence[str] = ()
 
     def rule_for(self, operator: OperatorSummary) -> Rule:
         """Returns what the target does with an operator; `UNKNOWN` if no rule is about it."""

@@ -23,6 +23,8 @@ _MAX_RANK = 4
 
 TARGET = Target(
     name="gpu",
+    # Both fill the channel tiles of CPU kernels, with more multiplications than needed.
+    without_passes=("group-pixels", "merge-convolutions"),
     summary="a GPU with TensorFlow Lite's or LiteRT's delegate",
     schemes=("float16", "float32", "int8", "full-integer", "dynamic"),
     rules=(

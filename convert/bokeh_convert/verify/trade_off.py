@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from bokeh_convert.quantize.mixed_precision_search import SearchConstraints, SearchResult
+from bokeh_convert.quantize.mixed_precision_search import SearchResult
+from bokeh_convert.quantize.search_constraints import SearchConstraints
 
 _MAX_DB = 150.0
 """Where an infinite PSNR is plotted; above what float32 rounding allows otherwise."""

@@ -12,7 +12,8 @@ from bokeh_convert.graph.op_inventory import count_operators, read_operators
 from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes.merge_convolutions import merge_convolutions
-from bokeh_convert.quantize.mixed_precision_search import SearchConstraints, search_mixed_precision
+from bokeh_convert.quantize.mixed_precision_search import search_mixed_precision
+from bokeh_convert.quantize.search_constraints import SearchConstraints
 from bokeh_convert.sources import read_model
 from bokeh_runtime import TfliteModel
 

@@ -1,0 +1,84 @@
+"""Decides whether ARM CPUs may compute what is float in a file in float16."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bokeh_convert.options import ConvertOptions
+from bokeh_convert.progress import Steps
+from bokeh_convert.quantize.fp16_arithmetic import MIN_PSNR_DB, emulate_fp16_arithmetic
+from bokeh_convert.report import empty_psnr_summary, psnr_summary
+from bokeh_convert.stages.read import Source
+from bokeh_convert.verify.verification import FidelityLimits, InvalidOutputError, verify
+
+LOSS_DB = 0.5
+"""PSNR that float16 arithmetic may cost a quantized file, mean and worst photo."""
+GRAIN_GAIN = 0.05
+"""Grain that it may add to the worst photo of a quantized file."""
+
+
+@dataclass(frozen=True)
+class HalfPrecision:
+    """The decision.
+
+    Attributes:
+        allowed: Whether CPUs may compute in float16.
+        summary: The decision as JSON data; see `bokeh_convert.report.ConversionReport`.
+    """
+
+    allowed: bool
+    summary: dict[str, Any]
+
+
+def decide_half_precision(
+    content: bytes, source: Source, options: ConvertOptions, steps: Steps, *, quantized: bool
+) -> HalfPrecision:
+    """Allows float16 arithmetic if the image of its emulation is good enough.
+
+    Args:
+        content: The file.
+        source: The verification photos.
+        options: Arguments of the conversion.
+        steps: Progress.
+        quantized: Whether the file is quantized: it has an error of its own then, to which float16
+            may add little. Any other file has to be within `MIN_PSNR_DB` of the full model.
+    """
+    steps.begin("emulating float16 arithmetic")
+    limits = _limits_of(content, source, options) if quantized else _FLOAT_LIMITS
+    summary: dict[str, Any] = {**empty_psnr_summary(), "failure": None}
+    allowed = False
+    try:
+        fidelity, _ = verify(
+            emulate_fp16_arithmetic(content),
+            source.reference,
+            source.sized.ranges,
+            threads=options.threads,
+            on_photo=lambda: None,
+        )
+        allowed = limits.shortfall(fidelity) is None
+        summary |= psnr_summary(fidelity.psnr)
+    except InvalidOutputError as error:
+        summary["failure"] = str(error)
+    summary |= {"allowed": allowed, "min_psnr_db": limits.psnr_db_worst}
+    return HalfPrecision(allowed, summary)
+
+
+_FLOAT_LIMITS = FidelityLimits(psnr_db_worst=MIN_PSNR_DB)
+
+
+def _limits_of(content: bytes, source: Source, options: ConvertOptions) -> FidelityLimits:
+    """Returns limits just below the fidelity of a file."""
+    fidelity, _ = verify(
+        content,
+        source.reference,
+        source.sized.ranges,
+        threads=options.threads,
+        on_photo=lambda: None,
+    )
+    grain = max((i.values["grain"] or 0.0 for i in fidelity.images), default=0.0)
+    return FidelityLimits(
+        psnr_db=fidelity.psnr_db_pooled - LOSS_DB,
+        psnr_db_worst=fidelity.psnr_db_worst - LOSS_DB,
+        worst={"grain": grain + GRAIN_GAIN} if grain else {},
+    )
