@@ -34,7 +34,7 @@ class Rewritten:
 
 
 def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
-    """Applies the rewrites on request, then all others except those in `options.left_out_passes`."""
+    """Applies the rewrites on request, then all others but those in `options.left_out_passes`."""
     requested = [each for each in OPTIONAL if each.name in options.requested_passes]
     requested_passes: list[PassResult] = []
     input_copies: list[str] = []
