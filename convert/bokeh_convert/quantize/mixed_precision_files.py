@@ -23,8 +23,8 @@ from bokeh_convert.quantize.static_int8 import (
     write_static_int8,
 )
 
-_STARTS = (0.0, 0.015, 0.03, 0.03, 0.03, 0.03)
-_ENDS = (0.0, 0.03, 0.06, 0.1, 0.16, 0.22)
+_START = 0.03
+_ENDS = (0.0, 0.03, 0.06, 0.1, 0.13, 0.16, 0.19, 0.22)
 """Shares of the convolutions, in execution order, that stay in float at the start and the end."""
 
 
@@ -98,7 +98,7 @@ class DynamicRange:
         return MixedPrecisionFile(quantize_convolutions(graph.to_bytes(), in_float), cost, passes)
 
     def first_sets(self) -> Sequence[frozenset[str]]:
-        return [frozenset()]
+        return _start_and_end(self.convolutions)
 
 
 @dataclass(frozen=True)
@@ -144,17 +144,21 @@ class StaticRange:
         return MixedPrecisionFile(graph.to_bytes(), file_cost(graph, half=self.half), passes)
 
     def first_sets(self) -> Sequence[frozenset[str]]:
-        """Returns growing parts of the start and the end.
+        return _start_and_end(self.convolutions)
 
-        An error at the end is not averaged any more by what follows, and one at the start goes
-        through all of the network.
-        """
-        names, sets = self.convolutions, list[frozenset[str]]()
-        for start, end in zip(_STARTS, _ENDS, strict=True):
-            first, last = (math.ceil(share * len(names)) for share in (start, end))
-            if first + last < len(names):
-                sets.append(frozenset({*names[:first], *names[len(names) - last :]}))
-        return list(dict.fromkeys(sets))
+
+def _start_and_end(names: Sequence[str]) -> list[frozenset[str]]:
+    """Returns growing sets of convolutions at the start and the end, none first.
+
+    An error at the end is not averaged by what follows, and one at the start goes through all of
+    the network.
+    """
+    sets = []
+    for end in _ENDS:
+        first, last = math.ceil(min(_START, end) * len(names)), math.ceil(end * len(names))
+        if first + last < len(names):
+            sets.append(frozenset({*names[:first], *names[len(names) - last :]}))
+    return list(dict.fromkeys(sets))
 
 
 def _fill_tiles(

@@ -15,7 +15,7 @@ DEFAULT_MAX_GRAIN = 0.8
 """Default limit on the grain of the worst photo; see `bokeh_runtime.metrics.grain`."""
 SEARCH_MARGIN_DB = 1.0
 """Added to all limits on PSNR during the search, because other photos may be harder than these."""
-SEARCH_MARGIN_GRAIN = 0.8
+SEARCH_MARGIN_GRAIN = 0.9
 """Factor of the limit on grain during the search, for the same reason."""
 
 
