@@ -11,7 +11,7 @@ DEFAULT_MIN_PSNR_DB = 42.0
 megapixels needs."""
 DEFAULT_WORST_MARGIN_DB = 3.0
 """By default, the limit on the worst photo is this much below `min_psnr_db`."""
-DEFAULT_MAX_GRAIN = 0.8
+DEFAULT_MAX_GRAIN = 0.9
 """Default limit on the grain of the worst photo; see `bokeh_runtime.metrics.grain`."""
 SEARCH_MARGIN_DB = 1.0
 """Added to all limits on PSNR during the search, because other photos may be harder than these."""
@@ -49,10 +49,11 @@ class Trial(PsnrStatistics):
         return max(self.grain, default=None)
 
     def error(self, constraints: SearchConstraints) -> float:
-        """Returns the mean squared error, and that of grain, in units of their limits."""
+        """Returns the mean squared error, and the mean square of grain, in units of the limits."""
         error = 10 ** ((constraints.min_psnr_db - self.psnr_db_pooled) / 10)
         if constraints.max_grain is not None and self.grain:
-            error += (max(self.grain) / constraints.max_grain) ** 2
+            squares = [(grain / constraints.max_grain) ** 2 for grain in self.grain]
+            error += sum(squares) / len(squares)
         return error
 
 
