@@ -35,7 +35,7 @@ _MAX_MACS = 2e13
 """Multiply-accumulates of all trials together, from which on there are no further trials: about
 five minutes on two cores."""
 _MIN_SAVING = 0.01
-"""Share of the float32 file's instructions from which on a smaller set is looked for."""
+"""A difference in cost, as a share of the float32 file's instructions, that counts."""
 _SEGMENTS = 16
 _REFINEMENTS = 6
 _MIN_CURVE_POINTS = 6
@@ -47,7 +47,8 @@ class SearchResult:
 
     Attributes:
         file: The file of the chosen assignment.
-        chosen: The cheapest trial that meets the constraints. If there is none, the trial with the
+        chosen: The cheapest trial that meets the constraints, or one that costs hardly more and
+            has half the error. If there is none, the trial with the
             smallest error that meets the limit on the cost; failing that, the cheapest trial.
         trials: All trials, cheapest first.
         constraints_met: Whether `chosen` meets the constraints.
@@ -107,7 +108,7 @@ def search_mixed_precision(
     threads: int,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> SearchResult:
-    """Finds the cheapest mixed-precision assignment that meets the constraints.
+    """Finds a cheap mixed-precision assignment that meets the constraints.
 
     The search is greedy. It starts with the sets of the method, int8 everywhere first. If one meets
     the limits, it looks for the part of the set that does, too: each of its convolutions is tried
@@ -132,10 +133,11 @@ def search_mixed_precision(
     found = None
     for in_float in method.first_sets():
         trial = trials.attempt(in_float)
-        if found is None and constraints.met_by(trial):
-            found = trial
+        # One set more than needed is tried: it may be much better for hardly more.
         if (found is not None and not full_curve) or trials.exhausted:
             break
+        if found is None and constraints.met_by(trial):
+            found = trial
     if found is not None:
         _try_parts_of(found, trials, constraints)
     if full_curve or found is None:
@@ -256,7 +258,11 @@ def _choose(trials: Sequence[Trial], constraints: SearchConstraints) -> tuple[Tr
     """Returns the chosen one of the trials, sorted by cost, and whether it meets the limits."""
     fitting = [trial for trial in trials if constraints.met_by(trial)]
     if fitting:
-        return fitting[0], True
+        cheapest = fitting[0]
+        close = [t for t in fitting if t.cost_ratio <= cheapest.cost_ratio + _MIN_SAVING]
+        best = min(close, key=lambda trial: trial.error(constraints))
+        worth_it = best.error(constraints) <= cheapest.error(constraints) / 2
+        return best if worth_it else cheapest, True
     affordable = [trial for trial in trials if constraints.cost_met_by(trial)]
     if affordable:
         return min(affordable, key=lambda trial: trial.error(constraints)), False
