@@ -32,6 +32,9 @@ from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.tflite.reference_pack import Reference, load_reference
 
 BASELINE = f"{BOKEH_CONVERT} float32"
+_NO_FIDELITY = dict.fromkeys(
+    ("psnr_db_mean", "psnr_db_pooled", "psnr_db_worst", "ssim_mean", "grain_mean", "grain_worst")
+)
 SLOW = (f"{BOKEH_CONVERT} int16x8", f"{TFLITE_CONVERTER} int16x8")
 """Their instructions are not counted: without optimized kernels QEMU would take an hour."""
 
@@ -48,8 +51,9 @@ class Row:
             bokeh-convert) verification.
         peak_rss_bytes: Peak resident memory of that process.
         psnr_db_mean, psnr_db_pooled, psnr_db_worst: PSNR vs full model in dB, no border crop, peak
-            1.0; see `bokeh_runtime.metrics.psnr.PsnrSummary`. None if all outputs are identical.
-        ssim_mean: Mean SSIM vs full model.
+            1.0; see `bokeh_runtime.metrics.psnr.PsnrSummary`. None if all outputs are identical,
+            or the file does not run.
+        ssim_mean: Mean SSIM vs full model; None if the file does not run.
         latency_ratio: Median run time divided by that of "bokeh-convert float32"; None if it was
             not measured.
         instructions_ratios: Instructions on a phone's CPU kernels divided by those of
@@ -61,6 +65,7 @@ class Row:
             there.
         held_out_photos: Number of held-out photos that PSNR, SSIM and grain are of; None if they
             are of the conversion's verification photos.
+        failure: Why LiteRT does not run the file; None if it does.
     """
 
     made_by: str
@@ -71,7 +76,7 @@ class Row:
     psnr_db_mean: float | None
     psnr_db_pooled: float | None
     psnr_db_worst: float | None
-    ssim_mean: float
+    ssim_mean: float | None
     latency_ratio: float | None
     instructions_ratios: dict[str, float]
     grain_mean: float | None = None
@@ -79,6 +84,7 @@ class Row:
     other_interpreter: str | None = None
     other_latency_ratio: float | None = None
     held_out_photos: int | None = None
+    failure: str | None = None
 
 
 def measure(
@@ -119,7 +125,10 @@ def measure(
     reference = load_reference(next(folder.glob("**/*.reference.npz")))
     progress("latency")
     threads = settings.threads
-    files = {method: content for method, (content, _) in made.items()}
+    failures = {
+        method: failure for method, (content, _) in made.items() if (failure := _failure(content))
+    }
+    files = {method: content for method, (content, _) in made.items() if method not in failures}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
     other_ratios = {}
     if python is not None:
@@ -134,8 +143,9 @@ def measure(
     rows = []
     for method, (content, figures) in made.items():
         progress(f"fidelity of {method}")
-        known = figures.get("fidelity") if held_out is None else None
-        fidelity = known or _fidelity(path, method, content, held_out or reference, threads)
+        fidelity = figures.get("fidelity") if held_out is None else None
+        if fidelity is None and method not in failures:
+            fidelity = _fidelity(path, method, content, held_out or reference, threads)
         measured = {
             "latency_ratio": ratios.get(method),
             "instructions_ratios": {
@@ -146,6 +156,7 @@ def measure(
             "other_interpreter": other,
             "other_latency_ratio": other_ratios.get(method),
             "held_out_photos": None if held_out is None else len(held_out.names),
+            "failure": failures.get(method),
         }
         rows.append(_row(method, content, {**figures, "fidelity": fidelity}, measured))
     return rows
@@ -153,7 +164,7 @@ def measure(
 
 def _row(method: str, content: bytes, figures: dict[str, Any], measured: dict[str, Any]) -> Row:
     """Returns a row of the figures of the conversion and of what was measured afterwards."""
-    fidelity = figures["fidelity"]
+    fidelity = figures["fidelity"] or _NO_FIDELITY
     return Row(
         made_by=method,
         size_bytes=len(content),
@@ -163,7 +174,7 @@ def _row(method: str, content: bytes, figures: dict[str, Any], measured: dict[st
         psnr_db_mean=_rounded(fidelity["psnr_db_mean"]),
         psnr_db_pooled=_rounded(fidelity["psnr_db_pooled"]),
         psnr_db_worst=_rounded(fidelity["psnr_db_worst"]),
-        ssim_mean=round(fidelity["ssim_mean"], 4),
+        ssim_mean=_rounded(fidelity["ssim_mean"], 4),
         grain_mean=fidelity["grain_mean"],
         grain_worst=fidelity["grain_worst"],
         **measured,
@@ -225,8 +236,17 @@ def _fidelity(
     return fidelity_summary(fidelity)
 
 
-def _rounded(psnr_db: float | None) -> float | None:
-    return None if psnr_db is None else round(psnr_db, 1)
+def _failure(content: bytes) -> str | None:
+    """Returns why LiteRT does not run a file, in a line; None if it does."""
+    try:
+        TfliteModel(content, threads=1)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def interleaved_medians(
@@ -277,10 +297,7 @@ def _table(rows: Sequence[Row]) -> str:
             (
                 row.made_by,
                 f"{row.size_bytes / 1e6:.2f} MB",
-                psnr_text(row.psnr_db_mean),
-                psnr_text(row.psnr_db_pooled),
-                psnr_text(row.psnr_db_worst),
-                f"{row.ssim_mean:.4f}",
+                *_quality_cells(row),
                 *grain_cells(row.grain_mean, row.grain_worst),
                 *(_ratio(row.instructions_ratios.get(cpu)) for cpu in cpus),
                 _ratio(row.latency_ratio),
@@ -291,6 +308,17 @@ def _table(rows: Sequence[Row]) -> str:
             )
             for row in rows
         ],
+    )
+
+
+def _quality_cells(row: Row) -> tuple[str, ...]:
+    if row.failure is not None or row.ssim_mean is None:
+        return "does not run", "", "", ""
+    return (
+        psnr_text(row.psnr_db_mean),
+        psnr_text(row.psnr_db_pooled),
+        psnr_text(row.psnr_db_worst),
+        f"{row.ssim_mean:.4f}",
     )
 
 
