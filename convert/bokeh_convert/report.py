@@ -54,7 +54,8 @@ class ConversionReport:
         fidelity: See `fidelity_summary`; None if the output is invalid.
         fp16_arithmetic: For float16 and int8: whether ARM CPUs may compute what is float in
             float16; None for other schemes. `allowed`, `min_psnr_db` (limit on the worst photo),
-            and the PSNR of the emulation that decided it (see `psnr_summary`), or `failure` if its output is invalid.
+            and the PSNR of the emulation that decided it (see `psnr_summary`), or `failure` if its
+            output is invalid.
         passes: Graph rewrites: `name`, `changes` (what is counted) and `count`.
         operators: Number of operators in the file, by name.
         gpu_unsupported_ops: Operators that the GPU delegate does not support, one line each.
