@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast lint setup lock models test-lowest docs tables figures figures-slow arm64 test-environment android \
+.PHONY: demo test test-fast lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -114,12 +114,16 @@ tables: .venv/ready  ## Write the tables in README.md and docs/ from docs/figure
 
 OUTPUT = docs/figures/$*.json
 STUDY = $(BIN)/bokeh-bench study
-# QUARTER_PHOTOS: a folder of photos that the quarter-width model was not trained on.
+# QUARTER_PHOTOS: a folder of photos with depth maps to calibrate the quarter-width model on, which it was not trained
+# on; without it, the bundled photos with a synthetic depth map. HELD_OUT: photos with depth maps that neither training
+# nor calibration has seen.
 QUARTER ?= build/quarter/model.h5
 QUARTER_PHOTOS ?=
 QUARTER_OPTIONS = $(QUARTER) $(if $(QUARTER_PHOTOS),--representative-dataset $(QUARTER_PHOTOS))
+HELD_OUT ?= $(wildcard $(PAIRS))
+HELD_OUT_OPTIONS = $(if $(HELD_OUT),--photos $(HELD_OUT))
 ARM64_OPTIONS = --size 128x192 --runs 0 --arm64 --profile cortex-a76 --profile neoverse-n2 \
-    $(foreach scheme,float16 int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
+    $(foreach scheme,float16 dynamic int8 full-integer,--only "bokeh-convert $(scheme)" --only "TFLiteConverter $(scheme)") \
     --only "litert-quantizer static_wi8_ai8" --only "litert-quantizer dynamic_wi8_afp32"
 OTHER_INTERPRETER = $(addprefix --interpreter-python ,$(wildcard .venv-tensorflow-2.16/bin/python))
 SHIPPED = runtime/bokeh_runtime/models/demo_pynet
@@ -136,11 +140,12 @@ MEASURE_shipped-models = $(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --o
     cp build/figures/$*/report.json $(OUTPUT)
 MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
 MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)
-MEASURE_conversion = $(STUDY) conversion $(OTHER_INTERPRETER) --output $(OUTPUT)
-MEASURE_conversion-arm64 = $(MAKE) arm64 && $(STUDY) conversion $(ARM64_OPTIONS) --output $(OUTPUT)
-MEASURE_conversion-quarter = $(STUDY) conversion $(QUARTER_OPTIONS) --output $(OUTPUT)
+MEASURE_conversion = $(STUDY) conversion $(HELD_OUT_OPTIONS) $(OTHER_INTERPRETER) --output $(OUTPUT)
+MEASURE_conversion-arm64 = $(MAKE) arm64 && $(STUDY) conversion $(HELD_OUT_OPTIONS) $(ARM64_OPTIONS) --output $(OUTPUT)
+MEASURE_conversion-quarter = $(STUDY) conversion $(QUARTER_OPTIONS) $(HELD_OUT_OPTIONS) $(OTHER_INTERPRETER) \
+    --output $(OUTPUT)
 MEASURE_conversion-quarter-arm64 = $(MAKE) arm64 && \
-    $(STUDY) conversion $(QUARTER_OPTIONS) $(ARM64_OPTIONS) --output $(OUTPUT)
+    $(STUDY) conversion $(QUARTER_OPTIONS) $(HELD_OUT_OPTIONS) $(ARM64_OPTIONS) --output $(OUTPUT)
 MEASURE_conversion-full = $(STUDY) conversion --untrained 1.0 --size 512x768 --runs 0 --output $(OUTPUT) \
     $(foreach scheme,float16 dynamic int8 int16x8 full-integer,--only "bokeh-convert $(scheme)") \
     --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
@@ -155,10 +160,16 @@ docs/figures/%.json: | .venv/ready
 	mkdir -p docs/figures
 	$(MEASURE)
 
+figures-demo: figures/conversion figures/conversion-arm64  ## int8 beside other schemes and converters: the demo model
+figures-quarter: figures/conversion-quarter figures/conversion-quarter-arm64  ## The same: the model of train-quarter
+
 figures/%: .venv/ready
 	mkdir -p docs/figures
 	$(MEASURE)
 	$(MAKE) tables
+
+crop: .venv/ready  ## The picture of a blurred background in README.md: docs/crop.png
+	$(STUDY) crop --picture docs/crop.png
 
 train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODEL_CARD.md)
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/train --width 0.125 --no-depth --residual \
@@ -167,7 +178,7 @@ train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODE
 	$(BIN)/bokeh-train evaluate build/train/model.h5 $(PAIRS) --short-side 256 \
 	    --sheet build/train/heldout.png
 
-train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, trained briefly, to measure int8 on
+train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to measure int8 on: 2600 steps, an hour
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 2600 --batch 4 \
 	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 

@@ -80,18 +80,20 @@ def convert(
         size: Input (height, width) in pixels; required if the model does not fix its input size.
         min_psnr_db: Limit on the mean PSNR against the full model, and on the PSNR of the pooled
             error. A file below the limit does not pass. Photos whose output is identical to the
-            full model's do not count for the mean. Also the target of the mixed-precision search
-            of int8, there 40 dB by default.
+            full model's do not count for the mean. Also a target of the mixed-precision search
+            of int8 and dynamic, there 42 dB by default.
         min_psnr_db_worst: Limit on the PSNR of the worst verification photo; None for 3 dB below
             `min_psnr_db`. Also a target of the mixed-precision search.
         max_grain: Limit on the grain of the worst verification photo against the full model, in
-            units of 1/255; None for no limit. Grain is fine noise in smooth areas, not visible from
-            about 0.5 down (see `bokeh_runtime.metrics.grain`). Photos without smooth areas do not
-            count; a file does not pass if no photo has any.
-        max_latency: For int8: limit on the estimated CPU cost, as a ratio to the float32 file's
-            (instructions on a phone; see `bokeh_convert.graph.cost_model`).
-        trade_off: For int8: continue the mixed-precision search after its target is met, and plot
-            PSNR against cost.
+            units of 1/255; None for no limit. Grain is fine noise in smooth areas: rounding to 8
+            bits gives 0.2 to 0.3, and about 0.5 is no longer seen (see
+            `bokeh_runtime.metrics.grain`). Photos without smooth areas do not count; a file does
+            not pass if no photo has any. Also a target of the mixed-precision search, there 0.8 by
+            default.
+        max_latency: For int8 and dynamic: limit on the estimated CPU cost, as a ratio to the
+            float32 file's (instructions on a phone; see `bokeh_convert.graph.cost_model`).
+        trade_off: For int8 and dynamic: continue the mixed-precision search after its targets are
+            met, and plot PSNR against cost.
         level: If the model has several outputs, use the one of this level's size, from `LEVELS`.
             If neither `level` nor `output_name` is given, the largest output is used; there must be
             only one of that size.

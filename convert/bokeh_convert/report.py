@@ -44,16 +44,18 @@ class ConversionReport:
         calibration: Photos that calibration or the mixed-precision search used; None if the scheme
             needs none. `dataset` (folder, or "bundled photos"), `depth` ("none", "files" or
             "ramp"), `count`, `seed`, `photos` (file names) and `photos_sha256`.
-        mixed_precision: For int8: the result of the mixed-precision search; None for other
-            schemes. `constraints` (`min_psnr_db`, `min_psnr_db_worst`, `max_cost_ratio`), and the
-            keys of `bokeh_convert.quantize.mixed_precision_search.SearchResult.summary`.
+        mixed_precision: For int8 and dynamic: the result of the mixed-precision search; None for
+            other schemes. `constraints` (`min_psnr_db`, `min_psnr_db_worst`, `max_grain`,
+            `max_cost_ratio`), and the keys of
+            `bokeh_convert.quantize.mixed_precision_search.SearchResult.summary`.
         reference: Reference pack that the fidelity was measured with: `file`, `sha256`, and
             `photos_sha256` of the verification photos.
         skipped_photos: Unreadable photos: `photo` (file name) and `cause`.
         fidelity: See `fidelity_summary`; None if the output is invalid.
-        fp16_arithmetic: For float16: whether ARM CPUs may compute in float16; None for other
-            schemes. `allowed`, `min_psnr_db` (limit on the worst photo), and the PSNR of the
-            emulation that decided it (see `psnr_summary`), or `failure` if its output is invalid.
+        fp16_arithmetic: For float16 and int8: whether ARM CPUs may compute what is float in
+            float16; None for other schemes. `allowed`, `min_psnr_db` (limit on the worst photo),
+            and the PSNR of the emulation that decided it (see `psnr_summary`), or `failure` if its
+            output is invalid.
         passes: Graph rewrites: `name`, `changes` (what is counted) and `count`.
         operators: Number of operators in the file, by name.
         gpu_unsupported_ops: Operators that the GPU delegate does not support, one line each.

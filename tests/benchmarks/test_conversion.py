@@ -3,11 +3,36 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from bokeh_bench.cli import main
+from bokeh_bench.studies.held_out import held_out_reference
+from bokeh_convert.data.calibration_data import Sample
+from bokeh_runtime.errors import InputError
 from helpers.models import small_model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trained") / "small.keras"
+    small_model().save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path, rng: np.random.Generator) -> list[Path]:
+    """Three photos in a folder."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    paths = [folder / f"{name}.png" for name in "abc"]
+    for path in paths:
+        cv2.imwrite(
+            str(path), cv2.resize(rng.integers(0, 255, (8, 12, 3)).astype(np.uint8), (96, 64))
+        )
+    return paths
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +72,31 @@ def test_figures_are_measured_on_the_files(rows: dict[str, dict]) -> None:
         assert row["size_bytes"] > 1000
         assert row["process_s"] > row["convert_s"] > 0
         assert row["peak_rss_bytes"] > 100e6  # TensorFlow alone takes that
+
+
+@pytest.mark.slow
+def test_quality_is_measured_on_held_out_photos(trained: Path, photos: list[Path]) -> None:
+    words = ["study", "conversion", str(trained), "--photos", str(photos[0].parent)]
+    options = ["--size", "64x96", "--runs", "0", "--only", "bokeh-convert float16", "--json"]
+    done = CliRunner().invoke(main, [*words, *options])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["held_out_photos"] for row in rows] == [3, 3]
+    assert all(row["psnr_db_mean"] is None or row["psnr_db_mean"] > 60 for row in rows)
+
+
+@pytest.mark.slow
+def test_held_out_photos_are_run_by_the_full_model(trained: Path, photos: list[Path]) -> None:
+    found = held_out_reference(trained, photos[0].parent, [], (64, 96), lambda: None)
+    assert list(found.names) == ["a", "b", "c"]
+    assert found.inputs[0].shape == (64, 96, 3)
+
+
+@pytest.mark.slow
+def test_a_calibration_photo_is_not_held_out(trained: Path, photos: list[Path]) -> None:
+    calibrated = [Sample(photos[1], None)]
+    with pytest.raises(InputError, match=r"b\.png: was used for calibration"):
+        held_out_reference(trained, photos[0].parent, calibrated, (64, 96), lambda: None)
 
 
 @pytest.mark.slow

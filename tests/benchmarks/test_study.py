@@ -18,7 +18,16 @@ from bokeh_bench.studies.cli import study
 from bokeh_runtime.errors import Argument, InputError
 from helpers import commands
 
-STUDIES = {"conversion", "arm64", "arm64-costs", "render", "detail-fusion", "gpu", "agreement"}
+STUDIES = {
+    "conversion",
+    "crop",
+    "arm64",
+    "arm64-costs",
+    "render",
+    "detail-fusion",
+    "gpu",
+    "agreement",
+}
 QUICK = ("-dcpu", "--runs=5", "--seconds=0", "--no-operators")
 
 

@@ -33,7 +33,12 @@ ROWS: dict[str, dict[str, Any]] = {
             conversion.Row(
                 "a float16", 10**6, 1, 2, 10**9, 40.1, 40, None, 0.99, 0.5, {"cortex-a76": 0.6}
             ),
-            conversion.Row("a int8", 10**6, 1, 2, 10**9, 30.1, 30, 29, 0.9, None, {}),
+            conversion.Row(
+                "a int8", 10**6, 1, 2, 10**9, 30.1, 30, 29, 0.9, None, {}, held_out_photos=16
+            ),
+            conversion.Row(
+                "a int16x8", 10**6, 1, 2, 10**9, *[None] * 5, {}, failure="INT16 != FLOAT32"
+            ),
         ]
     },
     "gpu": {"rows": [gpu.GpuRow("int8", "a GPU", 5, 5, 44.0, math.inf, 45.0)]},
@@ -87,6 +92,12 @@ def test_a_study_becomes_the_same_table_by_way_of_its_file(name: str, tmp_path: 
     shown = render(name, tmp_path)
     assert all(table in shown for table in tables(name, ROWS[name]))
     assert f"`docs/figures/{name}.json`" in shown
+
+
+def test_a_conversion_table_names_held_out_photos_and_files_that_do_not_run() -> None:
+    shown = conversion.table(ROWS["conversion"]["rows"])
+    assert "Quality over 16 photos that neither calibration nor search has seen." in shown
+    assert "| a int16x8 | 1.00 MB | does not run |" in shown
 
 
 def test_a_benchmark_report_becomes_a_table(data: Path, tmp_path: Path) -> None:

@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from bokeh_bench.command_line import HELP_OPTIONS, PATH, verbose_option
-from bokeh_bench.devices.arm64.profiles import DEFAULT_PROFILE, PROFILES
-from bokeh_bench.devices.arm64.runner import FOLDER, ArmRunner
+from bokeh_bench.devices.arm64.runner import FOLDER
+from bokeh_bench.studies.options import ENVIRONMENT, MODEL, PROFILES, SIZE, THREADS, runners
 from bokeh_bench.studies.session import json_options, print_result, study_session
 from bokeh_bench.workers.conversion import METHODS
-from bokeh_convert.api import DEMO_SIZE, demo_model
-from bokeh_convert.cli import Size
+from bokeh_convert.api import demo_model
 from bokeh_runtime.errors import InputError
-
-_MODEL = click.argument("model", required=False, type=PATH)
-_SIZE = click.option(
-    "--size",
-    type=Size(),
-    default=f"{DEMO_SIZE[0]}x{DEMO_SIZE[1]}",
-    show_default=True,
-    help="Input size of the converted files in pixels, height x width.",
-)
-_THREADS = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="Number of CPU threads.",
-)
-_PROFILES = click.option(
-    "--profile",
-    "profiles",
-    multiple=True,
-    type=click.Choice(list(PROFILES)),
-    help=f"CPU to emulate; may be repeated. Default: {DEFAULT_PROFILE.name}.",
-)
-_ENVIRONMENT = click.option(
-    "--environment",
-    metavar="DIR",
-    type=PATH,
-    default=FOLDER,
-    show_default=True,
-    help="Folder that `make arm64` sets up in a checkout of bokeh-tflite.",
-)
-
-
-def _runners(environment: Path, names: Sequence[str]) -> list[ArmRunner]:
-    profiles = [PROFILES[name] for name in names] or [DEFAULT_PROFILE]
-    return [ArmRunner(environment, profile) for profile in profiles]
 
 
 @click.group(context_settings=HELP_OPTIONS)
@@ -64,8 +26,8 @@ def study() -> None:
 
 
 @study.command("conversion")
-@_MODEL
-@_SIZE
+@MODEL
+@SIZE
 @click.option(
     "--untrained",
     metavar="WIDTH",
@@ -81,12 +43,21 @@ def study() -> None:
     help="Folder of photos for calibration and verification, as for bokeh-convert.",
 )
 @click.option(
+    "--photos",
+    "held_out",
+    metavar="DIR",
+    type=PATH,
+    help="Measure the quality of every file on these photos, which neither calibration nor search "
+    "has seen: a folder of photos, with depth maps for a model that takes them, or the held-out "
+    "part of a data set. Default: the conversion's verification photos.",
+)
+@click.option(
     "--arm64",
     is_flag=True,
     help=f"Also count instructions on a phone's CPU kernels. Needs {FOLDER} (`make arm64` in a "
     "checkout of bokeh-tflite) and takes a minute for each file and CPU.",
 )
-@_PROFILES
+@PROFILES
 @click.option(
     "--only",
     multiple=True,
@@ -107,13 +78,14 @@ def study() -> None:
     help="Python of an environment with another TensorFlow: also measure the latency in its "
     "interpreter.",
 )
-@_THREADS
+@THREADS
 @json_options
 @verbose_option
 def conversion(
     model: Path | None,
     untrained: float | None,
     photos: Path | None,
+    held_out: Path | None,
     arm64: bool,
     profiles: tuple[str, ...],
     only: tuple[str, ...],
@@ -129,17 +101,12 @@ def conversion(
     Without MODEL, the demo model is converted.
     """
     with study_session(verbose) as progress, tempfile.TemporaryDirectory() as folder:
-        from bokeh_bench.studies.conversion import (
-            BASELINE,
-            Settings,
-            measure,
-            save_untrained,
-            table,
-        )
+        from bokeh_bench.studies.conversion import BASELINE, measure, table
+        from bokeh_bench.studies.converters import Settings, save_untrained
 
         if profiles and not arm64:
             raise InputError("--profile needs --arm64, which counts instructions")
-        runners = _runners(FOLDER, profiles) if arm64 else ()
+        arm_runners = runners(FOLDER, profiles) if arm64 else ()
         # Latency is relative to the baseline, which also computes the reference outputs.
         methods = METHODS if not only else dict.fromkeys((BASELINE, *only))
         path = model or demo_model()
@@ -147,13 +114,56 @@ def conversion(
             path = save_untrained(untrained, Path(folder))
         rows = measure(
             path,
-            Settings(size, photos, threads, interpreter_python),
+            Settings(size, photos, threads, interpreter_python, held_out),
             Path(folder),
             methods=tuple(methods),
             runs=runs,
-            runners=runners,
+            runners=arm_runners,
             progress=progress,
         )
+    print_result(as_json, table(rows), [path], rows=rows)
+
+
+@study.command("crop")
+@MODEL
+@THREADS
+@click.option(
+    "--picture",
+    metavar="FILE",
+    type=PATH,
+    default=Path("crop.png"),
+    show_default=True,
+    help="The picture to write, .png or .jpg.",
+)
+@click.option(
+    "--contrast",
+    type=click.FloatRange(min=1),
+    default=3.0,
+    show_default=True,
+    help="Strengthen the contrast of all crops by this factor.",
+)
+@click.option("--photo", metavar="FILE", type=PATH, help="Default: a bundled photo.")
+@json_options
+def crop(
+    model: Path | None,
+    threads: int,
+    picture: Path,
+    contrast: float,
+    photo: Path | None,
+    as_json: bool,
+) -> None:
+    """Render a photo with 12 megapixels and show a crop of its smoothest part at full size.
+
+    Writes the crops of the full model, float16, int8 and TFLiteConverter's int8 side by side.
+    MODEL takes RGB without depth; without it, the demo model is converted.
+    """
+    with study_session() as progress, tempfile.TemporaryDirectory() as folder:
+        from bokeh_bench.studies.crop import DEFAULT_PHOTO, render_crops, save_crops, table
+
+        path = model or demo_model()
+        source = photo or DEFAULT_PHOTO
+        rows, crops = render_crops(path, source, Path(folder), threads, progress)
+        save_crops(picture, crops, contrast)
     print_result(as_json, table(rows), [path], rows=rows)
 
 
@@ -166,8 +176,8 @@ def conversion(
     required=True,
     help="Reference pack of the conversion: photos and the full model's outputs.",
 )
-@_ENVIRONMENT
-@_PROFILES
+@ENVIRONMENT
+@PROFILES
 @json_options
 def arm64(
     files: tuple[Path, ...],
@@ -191,15 +201,15 @@ def arm64(
             read_tflite(file)
         rows = [
             row
-            for runner in _runners(environment, profiles)
+            for runner in runners(environment, profiles)
             for row in measure(files, reference, runner, progress)
         ]
     print_result(as_json, table(rows), files, rows=rows)
 
 
 @study.command("arm64-costs")
-@_ENVIRONMENT
-@_PROFILES
+@ENVIRONMENT
+@PROFILES
 @json_options
 def arm64_costs(environment: Path, profiles: tuple[str, ...], as_json: bool) -> None:
     """Count the instructions of operators under QEMU and compare them with the cost model.
@@ -214,10 +224,10 @@ def arm64_costs(environment: Path, profiles: tuple[str, ...], as_json: bool) -> 
             table,
         )
 
-        runners = _runners(environment, profiles)
+        arm_runners = runners(environment, profiles)
         try:
-            rows = [row for runner in runners for row in measure_costs(runner, progress)]
-            others = [row for runner in runners for row in measure_operators(runner, progress)]
+            rows = [row for runner in arm_runners for row in measure_costs(runner, progress)]
+            others = [row for runner in arm_runners for row in measure_operators(runner, progress)]
         except RuntimeError as error:
             raise InputError(str(error)) from error
     tables = f"{table(rows)}\n\n{operator_table(others)}"
@@ -286,8 +296,8 @@ def detail_fusion(pairs: Path, as_json: bool) -> None:
 
 
 @study.command("gpu")
-@_MODEL
-@_SIZE
+@MODEL
+@SIZE
 @json_options
 def gpu(model: Path | None, size: tuple[int, int], as_json: bool) -> None:
     """Convert the trained MODEL with every scheme and compare the GPU's and the CPU's outputs.
@@ -303,8 +313,8 @@ def gpu(model: Path | None, size: tuple[int, int], as_json: bool) -> None:
 
 
 @study.command("agreement")
-@_MODEL
-@_THREADS
+@MODEL
+@THREADS
 @click.option(
     "--turns",
     "runs",

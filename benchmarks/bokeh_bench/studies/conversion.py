@@ -1,16 +1,15 @@
 """Compares bokeh-convert's files with those of TFLiteConverter and of litert-quantizer's recipes.
 
 Each conversion runs in a process of its own, whose time and peak memory are measured. All files are
-compared with the same full model on the same photos, none of which was used for calibration.
+compared with the same full model on the same photos, none of which was used for calibration; of
+`Settings.held_out`, the search has seen none either.
 Latency is relative to the float32 file on this machine's CPU; the files' runs are interleaved. It
 can be measured in the interpreter of another TensorFlow too.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.report.tables import grain_cells, markdown_table
+from bokeh_bench.studies.converters import Settings, convert_in_process
 from bokeh_bench.studies.other_interpreter import interpreter_name, latency_ratios
-from bokeh_bench.workers.conversion import BOKEH_CONVERT
+from bokeh_bench.workers.conversion import BOKEH_CONVERT, TFLITE_CONVERTER, calibration_photos
 from bokeh_convert.report import fidelity_summary
 from bokeh_convert.verify.verification import InvalidOutputError, verify
 from bokeh_runtime.backends.interpreter import TfliteModel
@@ -33,10 +32,11 @@ from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.tflite.reference_pack import Reference, load_reference
 
 BASELINE = f"{BOKEH_CONVERT} float32"
-SLOW = (f"{BOKEH_CONVERT} int16x8",)
+_NO_FIDELITY = dict.fromkeys(
+    ("psnr_db_mean", "psnr_db_pooled", "psnr_db_worst", "ssim_mean", "grain_mean", "grain_worst")
+)
+SLOW = (f"{BOKEH_CONVERT} int16x8", f"{TFLITE_CONVERTER} int16x8")
 """Their instructions are not counted: without optimized kernels QEMU would take an hour."""
-CONVERSION_SECONDS = 2 * 3600.0
-"""Time limit of a conversion. Mixed-precision search of the full network takes almost an hour."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Row:
             bokeh-convert) verification.
         peak_rss_bytes: Peak resident memory of that process.
         psnr_db_mean, psnr_db_pooled, psnr_db_worst: PSNR vs full model in dB, no border crop, peak
-            1.0; see `bokeh_runtime.metrics.psnr.PsnrSummary`. None if all outputs are identical.
-        ssim_mean: Mean SSIM vs full model.
+            1.0; see `bokeh_runtime.metrics.psnr.PsnrSummary`. None if all outputs are identical,
+            or the file does not run.
+        ssim_mean: Mean SSIM vs full model; None if the file does not run.
         latency_ratio: Median run time divided by that of "bokeh-convert float32"; None if it was
             not measured.
         instructions_ratios: Instructions on a phone's CPU kernels divided by those of
@@ -62,6 +63,9 @@ class Row:
         other_interpreter: Name and version of a second interpreter; None if there was none.
         other_latency_ratio: As `latency_ratio`, in that interpreter; None if the file does not run
             there.
+        held_out_photos: Number of held-out photos that PSNR, SSIM and grain are of; None if they
+            are of the conversion's verification photos.
+        failure: Why LiteRT does not run the file; None if it does.
     """
 
     made_by: str
@@ -72,31 +76,15 @@ class Row:
     psnr_db_mean: float | None
     psnr_db_pooled: float | None
     psnr_db_worst: float | None
-    ssim_mean: float
+    ssim_mean: float | None
     latency_ratio: float | None
     instructions_ratios: dict[str, float]
     grain_mean: float | None = None
     grain_worst: float | None = None
     other_interpreter: str | None = None
     other_latency_ratio: float | None = None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How every file is converted and run.
-
-    Attributes:
-        size: Height and width of the input, in pixels.
-        photos: Folder of photos for calibration and verification; None uses the bundled ones.
-        threads: Number of CPU threads.
-        interpreter_python: Python of an environment with another TensorFlow, whose interpreter's
-            latency is measured too; None leaves it out.
-    """
-
-    size: tuple[int, int]
-    photos: Path | None
-    threads: int
-    interpreter_python: Path | None = None
+    held_out_photos: int | None = None
+    failure: str | None = None
 
 
 def measure(
@@ -133,11 +121,14 @@ def measure(
     made: dict[str, tuple[bytes, dict[str, Any]]] = {}
     for method in methods:
         progress(method)
-        made[method] = _convert(path, method, settings, folder)
+        made[method] = convert_in_process(path, method, settings, folder)
     reference = load_reference(next(folder.glob("**/*.reference.npz")))
     progress("latency")
     threads = settings.threads
-    files = {method: content for method, (content, _) in made.items()}
+    failures = {
+        method: failure for method, (content, _) in made.items() if (failure := _failure(content))
+    }
+    files = {method: content for method, (content, _) in made.items() if method not in failures}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
     other_ratios = {}
     if python is not None:
@@ -148,34 +139,66 @@ def measure(
         runner.profile.name: _instructions(path, files, reference, runner, progress)
         for runner in runners
     }
+    held_out = _held_out(path, settings, reference, progress)
     rows = []
     for method, (content, figures) in made.items():
         progress(f"fidelity of {method}")
-        fidelity = figures.get("fidelity") or _fidelity(path, method, content, reference, threads)
-        rows.append(
-            Row(
-                method,
-                len(content),
-                round(figures["convert_s"], 1),
-                round(figures["process_s"], 1),
-                figures["peak_rss_bytes"],
-                _rounded(fidelity["psnr_db_mean"]),
-                _rounded(fidelity["psnr_db_pooled"]),
-                _rounded(fidelity["psnr_db_worst"]),
-                round(fidelity["ssim_mean"], 4),
-                ratios.get(method),
-                {
-                    cpu: round(counted[method] / counted[BASELINE], 2)
-                    for cpu, counted in instructions.items()
-                    if method in counted
-                },
-                fidelity["grain_mean"],
-                fidelity["grain_worst"],
-                other,
-                other_ratios.get(method),
-            )
-        )
+        fidelity = figures.get("fidelity") if held_out is None else None
+        if fidelity is None and method not in failures:
+            fidelity = _fidelity(path, method, content, held_out or reference, threads)
+        measured = {
+            "latency_ratio": ratios.get(method),
+            "instructions_ratios": {
+                cpu: round(counted[method] / counted[BASELINE], 2)
+                for cpu, counted in instructions.items()
+                if method in counted
+            },
+            "other_interpreter": other,
+            "other_latency_ratio": other_ratios.get(method),
+            "held_out_photos": None if held_out is None else len(held_out.names),
+            "failure": failures.get(method),
+        }
+        rows.append(_row(method, content, {**figures, "fidelity": fidelity}, measured))
     return rows
+
+
+def _row(method: str, content: bytes, figures: dict[str, Any], measured: dict[str, Any]) -> Row:
+    """Returns a row of the figures of the conversion and of what was measured afterwards."""
+    fidelity = figures["fidelity"] or _NO_FIDELITY
+    return Row(
+        made_by=method,
+        size_bytes=len(content),
+        convert_s=round(figures["convert_s"], 1),
+        process_s=round(figures["process_s"], 1),
+        peak_rss_bytes=figures["peak_rss_bytes"],
+        psnr_db_mean=_rounded(fidelity["psnr_db_mean"]),
+        psnr_db_pooled=_rounded(fidelity["psnr_db_pooled"]),
+        psnr_db_worst=_rounded(fidelity["psnr_db_worst"]),
+        ssim_mean=_rounded(fidelity["ssim_mean"], 4),
+        grain_mean=fidelity["grain_mean"],
+        grain_worst=fidelity["grain_worst"],
+        **measured,
+    )
+
+
+def _held_out(
+    path: Path, settings: Settings, reference: Reference, progress: Callable[[str], None]
+) -> Reference | None:
+    """Returns the full model's outputs on the held-out photos; None if there are none.
+
+    After the latency, because TensorFlow is loaded into this process.
+    """
+    if settings.held_out is None:
+        return None
+    from bokeh_bench.studies.held_out import held_out_reference
+
+    channels = reference.inputs[0].shape[2]
+    calibrated = calibration_photos(settings.photos, channels)
+    step = f"full model on {settings.held_out.name}"
+    progress(step)
+    return held_out_reference(
+        path, settings.held_out, calibrated, settings.size, lambda: progress(step)
+    )
 
 
 def _instructions(
@@ -213,8 +236,17 @@ def _fidelity(
     return fidelity_summary(fidelity)
 
 
-def _rounded(psnr_db: float | None) -> float | None:
-    return None if psnr_db is None else round(psnr_db, 1)
+def _failure(content: bytes) -> str | None:
+    """Returns why LiteRT does not run a file, in a line; None if it does."""
+    try:
+        TfliteModel(content, threads=1)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def interleaved_medians(
@@ -238,17 +270,21 @@ def interleaved_medians(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def save_untrained(width: float, folder: Path) -> Path:
-    """Saves an RGBD PyNET of the given width with random weights, and returns its path."""
-    from bokeh_convert.pynet.network import pynet
-
-    path = folder / "untrained.keras"
-    pynet(width=width).save(path)
-    return path
-
-
 def table(rows: Sequence[Row]) -> str:
-    """Returns a Markdown table, with a column for each CPU whose instructions were counted."""
+    """Returns a Markdown table, with a column for each CPU whose instructions were counted.
+
+    A sentence below it says on how many held-out photos the quality was measured, if any.
+    """
+    held_out = next((row.held_out_photos for row in rows if row.held_out_photos), None)
+    if held_out is None:
+        return _table(rows)
+    return (
+        f"{_table(rows)}\n\nQuality over {held_out} photos that neither calibration nor search has "
+        "seen."
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
     cpus = list(dict.fromkeys(cpu for row in rows for cpu in row.instructions_ratios))
     other = next((row.other_interpreter for row in rows if row.other_interpreter), "")
     return markdown_table(
@@ -261,10 +297,7 @@ def table(rows: Sequence[Row]) -> str:
             (
                 row.made_by,
                 f"{row.size_bytes / 1e6:.2f} MB",
-                psnr_text(row.psnr_db_mean),
-                psnr_text(row.psnr_db_pooled),
-                psnr_text(row.psnr_db_worst),
-                f"{row.ssim_mean:.4f}",
+                *_quality_cells(row),
                 *grain_cells(row.grain_mean, row.grain_worst),
                 *(_ratio(row.instructions_ratios.get(cpu)) for cpu in cpus),
                 _ratio(row.latency_ratio),
@@ -278,6 +311,17 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
+def _quality_cells(row: Row) -> tuple[str, ...]:
+    if row.failure is not None or row.ssim_mean is None:
+        return "does not run", "", "", ""
+    return (
+        psnr_text(row.psnr_db_mean),
+        psnr_text(row.psnr_db_pooled),
+        psnr_text(row.psnr_db_worst),
+        f"{row.ssim_mean:.4f}",
+    )
+
+
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
@@ -286,33 +330,6 @@ def _other_cell(row: Row) -> str:
     if row.other_interpreter is None:
         return ""
     return "does not run" if row.other_latency_ratio is None else f"{row.other_latency_ratio:.2f}"
-
-
-def _convert(
-    path: Path, method: str, settings: Settings, folder: Path
-) -> tuple[bytes, dict[str, Any]]:
-    began = time.monotonic()
-    out = folder / method.replace(" ", "-")
-    out.mkdir()
-    module = [sys.executable, "-m", "bokeh_bench.workers.conversion"]
-    request = {
-        "path": str(path),
-        "method": method,
-        "size": settings.size,
-        "photos": None if settings.photos is None else str(settings.photos),
-        "out": str(out),
-        "threads": settings.threads,
-    }
-    try:
-        done = child_process.run([*module, json.dumps(request)], seconds=CONVERSION_SECONDS)
-    except child_process.TimeLimitError as error:
-        raise InputError(f"{path}: {method} {error}; leave it out with --only") from error
-    if done.returncode:
-        last = done.stderr.strip().splitlines() or ["killed"]
-        raise InputError(f"{path}: {method} failed ({last[-1]})")
-    figures = json.loads(done.stdout.splitlines()[-1])
-    figures["process_s"] = time.monotonic() - began
-    return Path(figures["file"]).read_bytes(), figures
 
 
 def _latency_ratios(

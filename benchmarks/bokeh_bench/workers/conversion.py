@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from bokeh_bench.machine import peak_rss_bytes
 from bokeh_convert.api import SCHEME_NAMES
 
 if TYPE_CHECKING:
+    from bokeh_convert.data.calibration_data import Sample
     from bokeh_convert.sources.float_model import SizedModel
 
 BOKEH_CONVERT, TFLITE_CONVERTER, LITERT_QUANTIZER = (
@@ -27,9 +28,10 @@ BOKEH_CONVERT, TFLITE_CONVERTER, LITERT_QUANTIZER = (
     "TFLiteConverter",
     "litert-quantizer",
 )
+_KINDS = ("float16", "dynamic", "int8", "int16x8", "full-integer")
 METHODS = (
     *(f"{BOKEH_CONVERT} {scheme}" for scheme in SCHEME_NAMES),
-    *(f"{TFLITE_CONVERTER} {kind}" for kind in ("float16", "dynamic", "int8", "full-integer")),
+    *(f"{TFLITE_CONVERTER} {kind}" for kind in _KINDS),
     *(f"{LITERT_QUANTIZER} {recipe}" for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32")),
 )
 
@@ -73,8 +75,8 @@ def with_tflite_converter(
 ) -> dict[str, Any]:
     """Converts as TensorFlow's guides describe.
 
-    "int8" may fall back to float operators, which is the guides' default. "full-integer" may not,
-    and has uint8 input and output.
+    "int8" and "int16x8" may fall back to float operators, which is the guides' default.
+    "full-integer" may not, and has uint8 input and output.
     """
     import tensorflow as tf
 
@@ -87,10 +89,16 @@ def with_tflite_converter(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if kind in ("int8", "full-integer"):
+    if kind in ("int8", "int16x8", "full-integer"):
         converter.representative_dataset = lambda: ([x] for x in _inputs(sized, photos))
+    operators = tf.lite.OpsSet
+    if kind == "int16x8":
+        converter.target_spec.supported_ops = [
+            operators.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+            operators.TFLITE_BUILTINS,
+        ]
     if kind == "full-integer":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.target_spec.supported_ops = [operators.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
     file = out / f"plain_{kind}.tflite"
     file.write_bytes(converter.convert())
@@ -119,13 +127,24 @@ def with_litert_quantizer(
     return {"file": str(file), "convert_s": time.monotonic() - began}
 
 
+def calibration_photos(photos: Path | None, channels: int) -> Sequence[Sample]:
+    """Returns the photos that bokeh-convert calibrates on.
+
+    Args:
+        photos: Folder of photos; None for those that ship with the package.
+        channels: Channels of the network input.
+    """
+    from bokeh_convert.data.calibration_data import split_dataset
+
+    return split_dataset(photos, channels=channels, count=100, seed=0).calibration
+
+
 def _inputs(sized: SizedModel, photos: Path | None) -> Iterator[npt.NDArray[np.float32]]:
     """Yields bokeh-convert's calibration inputs, [1, height, width, channels] each."""
-    from bokeh_convert.data.calibration_data import split_dataset, to_network_input
+    from bokeh_convert.data.calibration_data import to_network_input
     from bokeh_convert.verify.verification import read_input_pixels
 
-    samples = split_dataset(photos, channels=sized.model.channels, count=100, seed=0)
-    for sample in samples.calibration:
+    for sample in calibration_photos(photos, sized.model.channels):
         pixels = read_input_pixels(sample, sized)
         yield np.expand_dims(to_network_input(pixels), 0)
 

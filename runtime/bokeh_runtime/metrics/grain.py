@@ -38,7 +38,7 @@ def grain(image: FloatImage, reference: FloatImage) -> float | None:
 
     Returns:
         The RMS in units of 1/255, 0 or more. Rounding to 8 bits gives 0.2 in colour images and 0.3
-        in grey ones; about 0.5 is not visible any more. None if fewer than `MIN_SMOOTH_PIXELS` are
+        in grey ones; about 0.5 is no longer seen. None if fewer than `MIN_SMOOTH_PIXELS` are
         in smooth areas.
 
     Raises:
@@ -84,11 +84,11 @@ METRIC = Metric(
     text_format="{:.2f}",
     has_worst=True,
     order=3,
-    # A tenth of what is about visible. The noise itself is the same in each run of a file.
+    # A tenth of what is about no longer seen. The noise itself is the same in each run of a file.
     example_tolerance=0.05,
     undefined_for=f"fewer than {MIN_SMOOTH_PIXELS} pixels in smooth areas",
     explanation=(
-        "Grain is fine noise in smooth areas, in 1/255 of the luminance: from about 0.5 down it is "
-        "not visible, and rounding to 8 bits gives 0.2 to 0.3"
+        "Grain is fine noise in smooth areas, in 1/255 of the luminance: rounding to 8 bits gives "
+        "0.2 to 0.3, and about 0.5 is no longer seen"
     ),
 )
