@@ -71,7 +71,7 @@ def test_a_python_that_is_missing_is_told_before_the_conversions(tmp_path: Path)
 
 
 def test_the_table_has_its_column_only_if_it_was_measured() -> None:
-    row = conversion.Row("a float32", 10**6, 1, 2, 10**9, 40, 40, 40, 0.99, 1.0, None)
+    row = conversion.Row("a float32", 10**6, 1, 2, 10**9, 40, 40, 40, 0.99, 1.0, {})
     assert "TensorFlow Lite" not in conversion.table([row])
     other = "TensorFlow Lite 2.16.1"
     rows = [

@@ -20,7 +20,7 @@ import pytest
 from bokeh_bench import child_process
 from bokeh_bench.devices.arm64.runner import ArmRunner
 from bokeh_bench.measure.operator_times import measure_operator_times
-from bokeh_bench.studies import agreement, conversion, rendering
+from bokeh_bench.studies import agreement, converters, rendering
 from bokeh_bench.workers.process import Worker
 from bokeh_runtime import HardwareError, InputError
 from bokeh_runtime.tflite.file import read_tflite
@@ -196,11 +196,14 @@ def test_other_programs_that_hang_are_reported(
 ) -> None:
     model = data / "small_int8.tflite"
     monkeypatch.setattr(child_process, "TIMEOUT_SECONDS", SHORT / 10)
-    monkeypatch.setattr(conversion, "CONVERSION_SECONDS", SHORT)
+    monkeypatch.setattr(converters, "CONVERSION_SECONDS", SHORT)
     monkeypatch.setattr(agreement, "_LITERT_SECONDS", SHORT)
-    settings = conversion.Settings((64, 96), None, threads=1)
+    settings = converters.Settings((64, 96), None, threads=1)
     calls: list[tuple[Any, str]] = [
-        (lambda: conversion._convert(model, "a b", settings, tmp_path), "a b did not end"),
+        (
+            lambda: converters.convert_in_process(model, "a b", settings, tmp_path),
+            "a b did not end",
+        ),
         (lambda: agreement._litert_ms(model, 1), "LiteRT's benchmark did not end within"),
         (
             lambda: rendering._time_stages(model, Path("a.jpg"), tmp_path, 1),

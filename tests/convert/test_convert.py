@@ -89,7 +89,7 @@ def test_the_report_on_disk_is_the_report(demo_conversions: dict[str, Conversion
         assert on_disk["size_bytes"] == conversion.path.stat().st_size
 
 
-@pytest.mark.parametrize(("scheme", "used"), [("int16x8", 5), ("int8", 4)])
+@pytest.mark.parametrize(("scheme", "used"), [("int16x8", 5), ("int8", 5)])
 def test_no_photo_both_calibrates_and_verifies(
     scheme: str, used: int, small_keras: Path, photos: Path, tmp_path: Path
 ) -> None:

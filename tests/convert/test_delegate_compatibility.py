@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
 from bokeh_convert.graph.to_tflite import lower
-from bokeh_convert.quantize.activation_calibration import measure_ranges
-from bokeh_convert.quantize.engine import quantize
-from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.sources import read_model
+from helpers.quantization import quantized
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +16,9 @@ def float32(small_keras: Path) -> bytes:
     return lower(read_model(small_keras).at(32, 64))
 
 
-@pytest.fixture(scope="module")
-def measured(float32: bytes):
-    import numpy as np
-
+def _quantized(float32: bytes, scheme: str) -> bytes:
     photo = np.random.default_rng(3).random((32, 64, 3), dtype=np.float32)
-    return measure_ranges(float32, [photo], threads=1)
+    return quantized(float32, scheme, [photo])
 
 
 def _levels(content: bytes) -> dict[tuple[str, str], int | None]:
@@ -47,18 +43,18 @@ def test_nnapi_levels_of_a_float_file(float32: bytes) -> None:
     assert levels["SQUARED_DIFFERENCE", "float32"] is None
 
 
-def test_nnapi_levels_of_quantized_files(float32: bytes, measured) -> None:
-    integer = _levels(quantize(float32, SCHEMES["full-integer"], measured))
+def test_nnapi_levels_of_quantized_files(float32: bytes) -> None:
+    integer = _levels(_quantized(float32, "full-integer"))
     assert integer["CONV_2D", "int8"] == 29
     assert integer["QUANTIZE", "uint8 -> int8"] == 30
-    dynamic = _levels(quantize(float32, SCHEMES["dynamic"]))
+    dynamic = _levels(_quantized(float32, "dynamic"))
     assert dynamic["CONV_2D", "float32"] == 29
-    float16 = _levels(quantize(float32, SCHEMES["float16"]))
+    float16 = _levels(_quantized(float32, "float16"))
     assert float16["DEQUANTIZE", "float16 -> float32"] is None
 
 
-def test_int16_runs_on_no_delegate(float32: bytes, measured) -> None:
-    rows = operator_compatibility(quantize(float32, SCHEMES["int16x8"], measured))
+def test_int16_runs_on_no_delegate(float32: bytes) -> None:
+    rows = operator_compatibility(_quantized(float32, "int16x8"))
     (convolution,) = [row for row in rows if row.operator == "CONV_2D"]
     assert convolution.nnapi_level is None
     assert convolution.gpu == "works on int16, the GPU delegate on float and 8 bits"

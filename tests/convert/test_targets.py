@@ -20,13 +20,13 @@ from bokeh_convert.graph.target_support import TargetSupport, target_support
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES
 from bokeh_convert.passes.space_to_depth import write_space_to_depth_as_convolution
-from bokeh_convert.quantize.activation_calibration import measure_ranges
-from bokeh_convert.quantize.engine import quantize
+from bokeh_convert.quantize.engine import quantize_convolutions
 from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.sources import read_model
 from bokeh_convert.targets import Rule, Target, best_schemes, find_targets, targets
 from bokeh_runtime import InputError
 from helpers.commands import command
+from helpers.quantization import quantized
 
 NUMBERS = {"float32", "float16", "dynamic-range", "int8", "uint8", "int16", "other"}
 
@@ -145,10 +145,10 @@ def float32(small_keras: Path) -> bytes:
 @pytest.fixture(scope="module")
 def files(float32: bytes) -> dict[str, bytes]:
     photo = np.random.default_rng(3).random((32, 64, 3), dtype=np.float32)
-    measured = measure_ranges(float32, [photo], threads=1)
-    made = ("float16", "dynamic", "int16x8", "full-integer")
-    quantized = {name: quantize(float32, SCHEMES[name], measured) for name in made}
-    return {"float32": float32, **quantized}
+    made = {
+        name: quantized(float32, name, [photo]) for name in ("float16", "int16x8", "full-integer")
+    }
+    return {"float32": float32, "dynamic": quantize_convolutions(float32, ()), **made}
 
 
 def support(content: bytes, name: str) -> TargetSupport:
