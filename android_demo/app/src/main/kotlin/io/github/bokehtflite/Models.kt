@@ -19,7 +19,7 @@ import org.json.JSONObject
 class Models(private val context: Context) {
     /** Name on the screen, and asset; the first is chosen unless another is. */
     val bundled: Map<String, String> = linkedMapOf(
-        // On the CPU the faster of the two with this interpreter, whose XNNPACK knows no int8 weights beside floats.
+        // float16 first: the GPU, which is chosen first too, computes in floats. On the CPU int8 is the faster one.
         "float16" to "models/demo_pynet_float16.tflite",
         "int8" to "models/demo_pynet_int8.tflite",
     )
