@@ -194,10 +194,17 @@ def absorbs(graph: Graph, operator: Operator) -> bool:
     """Whether the filters of an operator can absorb factors of its input and output."""
     if graph.opcode(operator) not in (Op.CONV_2D, Op.TRANSPOSE_CONV):
         return False
-    filters, bias, _ = _convolution_slots(graph, operator)
+    filters, bias, source = _convolution_slots(graph, operator)
     constants = [operator.inputs[slot] for slot in (filters, bias) if slot is not None]
-    return _activation(operator) in _HOMOGENEOUS_ACTIVATIONS and all(
-        graph.is_constant(i) and graph.tensors[i].type == TensorType.FLOAT32 for i in constants
+    return (
+        _activation(operator) in _HOMOGENEOUS_ACTIVATIONS
+        and all(
+            graph.is_constant(i) and graph.tensors[i].type == TensorType.FLOAT32 for i in constants
+        )
+        and not graph.is_constant(operator.inputs[source])
+        # Filters of a grouped convolution see some of the channels.
+        and graph.tensors[operator.inputs[filters]].shape[-1]
+        == graph.tensors[operator.inputs[source]].shape[-1]
     )
 
 

@@ -70,13 +70,13 @@ class TensorStatistics:
         counts, edges = np.histogram(self.samples, _BINS, (low, high))
         centres = (edges[:-1] + edges[1:]) / 2
         weights = counts * np.where(centres < 0, negative_weight, 1.0)
-        lows, highs = (np.unique(end * _SHARES) for end in (low, high))
+        # The widest first, which is taken of equal errors.
+        lows, highs = np.unique(low * _SHARES), np.unique(high * _SHARES)[::-1]
         clipped_low = [np.sum(weights * np.minimum(centres - end, 0) ** 2) for end in lows]
         clipped_high = [np.sum(weights * np.maximum(centres - end, 0) ** 2) for end in highs]
         step = (highs[None, :] - lows[:, None]) / LEVELS
         rounding = weights.sum() * step**2 / 12
         errors = rounding + np.array(clipped_low)[:, None] + np.array(clipped_high)[None, :]
-        # Of equal errors, the widest range: a black photo tells nothing.
         row, column = np.unravel_index(np.argmin(errors), errors.shape)
         return float(lows[row]), float(highs[column])
 

@@ -126,7 +126,7 @@ class StaticRange:
     @property
     def excluded(self) -> Mapping[str, str]:
         names = _names(Graph(self.float32), QUANTIZABLE)
-        why = "its filters are not float32 constants"
+        why = "its filters are not float32 constants, or int8 has no such convolution"
         return {name: why for name in names if name not in set(self.convolutions)}
 
     def build(self, in_float: Collection[str]) -> MixedPrecisionFile:

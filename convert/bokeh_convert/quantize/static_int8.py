@@ -32,6 +32,13 @@ QUANTIZABLE: Mapping[int, _Slots] = {
     Op.DEPTHWISE_CONV_2D: _Slots(0, 1, 2, 3),
     Op.TRANSPOSE_CONV: _Slots(2, 1, 3, 0),
 }
+_ACTIVATIONS = (
+    schema.ActivationFunctionType.NONE,
+    schema.ActivationFunctionType.RELU,
+    schema.ActivationFunctionType.RELU6,
+    schema.ActivationFunctionType.RELU_N1_TO_1,
+)
+"""Fused activation functions that the int8 kernels have."""
 LOWEST, HIGHEST = -128, 127
 _WEIGHT_LEVELS = 127
 _MAX_BIAS = 2.0**30
@@ -150,7 +157,8 @@ class _Writer:
         if _has_bias(operator, slots):
             constants.append(operator.inputs[slots.bias])
         return (
-            all(graph.is_constant(i) for i in constants)
+            _activation(operator) in _ACTIVATIONS
+            and all(graph.is_constant(i) for i in constants)
             and all(graph.tensors[i].type == TensorType.FLOAT32 for i in (source, *constants))
             and graph.name(source) in self._ranges
             and self._output_range(operator) is not None
@@ -236,6 +244,11 @@ class _Writer:
         self._int8[tensor] = self._graph.add_tensor(name, TensorType.INT8, shape, quantization)
         self._only_int8.add(tensor)
         return self._int8[tensor]
+
+
+def _activation(operator: Operator) -> int:
+    none = schema.ActivationFunctionType.NONE
+    return int(getattr(operator.builtinOptions, "fusedActivationFunction", none))
 
 
 def _has_bias(operator: Operator, slots: _Slots) -> bool:

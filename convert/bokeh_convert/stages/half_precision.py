@@ -11,6 +11,7 @@ from bokeh_convert.quantize.fp16_arithmetic import MIN_PSNR_DB, emulate_fp16_ari
 from bokeh_convert.report import empty_psnr_summary, psnr_summary
 from bokeh_convert.stages.read import Source
 from bokeh_convert.verify.verification import FidelityLimits, InvalidOutputError, verify
+from bokeh_runtime.metrics import grain
 
 LOSS_DB = 0.5
 """PSNR that float16 arithmetic may cost a quantized file, mean and worst photo."""
@@ -45,10 +46,11 @@ def decide_half_precision(
             may add little. Any other file has to be within `MIN_PSNR_DB` of the full model.
     """
     steps.begin("emulating float16 arithmetic")
-    limits = _limits_of(content, source, options) if quantized else _FLOAT_LIMITS
+    limits, allowed = _FLOAT_LIMITS, False
     summary: dict[str, Any] = {**empty_psnr_summary(), "failure": None}
-    allowed = False
     try:
+        if quantized:
+            limits = _limits_of(content, source, options)
         fidelity, _ = verify(
             emulate_fp16_arithmetic(content),
             source.reference,
@@ -76,9 +78,10 @@ def _limits_of(content: bytes, source: Source, options: ConvertOptions) -> Fidel
         threads=options.threads,
         on_photo=lambda: None,
     )
-    grain = max((i.values["grain"] or 0.0 for i in fidelity.images), default=0.0)
+    grains = [image.values[grain.METRIC.key] for image in fidelity.images]
+    worst = max((value for value in grains if value is not None), default=None)
     return FidelityLimits(
         psnr_db=fidelity.psnr_db_pooled - LOSS_DB,
         psnr_db_worst=fidelity.psnr_db_worst - LOSS_DB,
-        worst={"grain": grain + GRAIN_GAIN} if grain else {},
+        worst={} if worst is None else {grain.METRIC.key: worst + GRAIN_GAIN},
     )

@@ -7,8 +7,8 @@ from bokeh_convert.targets import EIGHT_BITS, Rule, Target
 # Its compiler is Qualcomm's own; what is known is what was compiled, nothing more.
 _SOURCE = "compiled for SM8650 with LiteRT 2.3.0 and QNN of onnxruntime-qnn 2.7.0: the demo model, "
 _IN_BOTH = {
-    "ADD", "CONCATENATION", "CONV_2D", "LEAKY_RELU", "MAX_POOL_2D", "MEAN", "MUL", "RSQRT",
-    "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUB", "TANH", "TRANSPOSE_CONV",
+    "ADD", "CONCATENATION", "CONV_2D", "LEAKY_RELU", "MAX_POOL_2D", "MEAN", "MUL", "RESHAPE",
+    "RSQRT", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUB", "TANH", "TRANSPOSE_CONV",
 }  # fmt: skip
 
 TARGET = Target(
