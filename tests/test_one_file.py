@@ -157,7 +157,7 @@ def test_a_target(tmp_path: Path) -> None:
     (report,) = json.loads(done.stdout)["conversions"]
     check_format(report)
     assert report["scheme"] == "full-integer"
-    assert [each["name"] for each in report["passes"]] == ["space-to-depth"]
+    assert [each["name"] for each in report["passes"]] == ["space-to-depth", "equalize-channels"]
     (row,) = report["targets"]
     assert (row["target"], row["runs"], row["why"]) == ("toaster", "part", "1 TANH: burns")
     refused = run()

@@ -36,12 +36,13 @@ def test_json_alone_on_stdout_and_no_noise_on_stderr(small_keras: Path, tmp_path
     assert lines[4].split() == ["runs", "on", "float16", "int8"]
     assert [line.split()[0] for line in lines[5:11]] == [*targets()]
     assert lines[11].startswith("small_float16.tflite: float16 arithmetic on ARM CPUs allowed")
-    assert lines[12].startswith("small_int8.tflite: 2 convolutions in int8, 0 in float32; about 0.")
-    assert lines[13].startswith("note: value range 0..1 is assumed")
+    assert lines[12].startswith("small_int8.tflite: 3 convolutions in int8, 0 in float; about 0.")
+    assert lines[13].startswith("small_int8.tflite: float16 arithmetic on ARM CPUs allowed")
+    assert lines[14].startswith("note: value range 0..1 is assumed")
     # The photos are tiny.
     grain = "note: grain: 4 of 4 images are not counted (fewer than 289 pixels in smooth areas)"
-    assert lines[14] == grain
-    assert len(lines) == 18, done.stderr
+    assert lines[15] == grain
+    assert len(lines) == 19, done.stderr
     assert (tmp_path / "small.comparison.png").is_file()
 
 

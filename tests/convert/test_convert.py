@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from bokeh_convert import Conversion, convert
+from bokeh_convert.quantize.engine import quantize_convolutions
+from bokeh_convert.verify.verification import verify
 from bokeh_runtime import InputError, TfliteModel, read_metadata
+from bokeh_runtime.metrics import grain
 from bokeh_runtime.metrics.psnr import psnr
+from bokeh_runtime.tflite.reference_pack import load_reference
 from helpers.commands import command
 from helpers.models import constant_model, small_model
 
@@ -23,32 +27,35 @@ def test_demo_float16_has_the_full_models_output(demo_conversions) -> None:
 @pytest.mark.slow
 def test_demo_int8_has_nearly_the_full_models_output(demo_conversions) -> None:
     fidelity = demo_conversions["int8"].report.fidelity
-    assert fidelity["psnr_db_mean"] >= 40
-    assert fidelity["psnr_db_worst"] >= 37
+    assert fidelity["psnr_db_mean"] >= 44
+    assert fidelity["psnr_db_worst"] >= 42
     search = demo_conversions["int8"].report.mixed_precision
     assert search["constraints_met"]
-    assert search["cost_ratio"] <= 0.5
+    assert search["cost_ratio"] <= 0.48
 
 
 @pytest.mark.slow
 def test_grain_sees_what_psnr_does_not(demo_conversions: dict[str, Conversion]) -> None:
-    # Scaled up, the blurred background of this file is visibly grainy.
-    fidelity = demo_conversions["dynamic"].report.fidelity
-    assert fidelity["psnr_db_mean"] > 43
-    assert fidelity["grain_mean"] > 0.8
+    # What int8 was: scaled up, its blurred background is visibly grainy.
+    before = quantize_convolutions(demo_conversions["float32"].path.read_bytes(), ())
+    reference = load_reference(demo_conversions["float32"].reference_path)
+    grainy, _ = verify(before, reference, threads=2, on_photo=lambda: None)
+    assert grainy.psnr_db_mean > 43
+    fidelity = demo_conversions["int8"].report.fidelity
+    assert grainy.mean(grain.METRIC) > 0.8 > fidelity["grain_mean"]
+    assert grainy.worst(grain.METRIC) > 1.0 > fidelity["grain_worst"]
     assert fidelity["grain_worst"] > fidelity["grain_mean"]
     assert fidelity["grain_worst"] == round(max(one["grain"] for one in fidelity["images"]), 6)
     assert demo_conversions["float16"].report.fidelity["grain_worst"] < 0.01
-    assert not any(
-        "grain" in key for key in read_metadata(demo_conversions["dynamic"].path).fidelity
-    )
+    assert not any("grain" in key for key in read_metadata(demo_conversions["int8"].path).fidelity)
 
 
 @pytest.mark.slow
-def test_demo_files_are_a_half_and_two_fifths_of_the_float_file(demo_conversions) -> None:
+def test_demo_files_are_smaller_than_the_float_file(demo_conversions) -> None:
     size = {name: c.path.stat().st_size for name, c in demo_conversions.items()}
-    assert size["float16"] < 0.55 * size["float32"]
-    assert size["int8"] < 0.4 * size["float32"]
+    # Filters of grouped pixels are stored once for each pixel.
+    assert size["float16"] < 0.85 * size["float32"]
+    assert size["int8"] < 0.55 * size["float32"]
 
 
 @pytest.mark.slow
@@ -165,7 +172,7 @@ def test_under_the_asked_psnr_nothing_good_is_replaced(small_keras: Path, tmp_pa
 def test_pooled_error_and_worst_photo_are_held_to_the_asked_psnr(
     small_keras: Path, tmp_path: Path
 ) -> None:
-    asked = {"quant": ["dynamic"], "size": (32, 64), "output_dir": tmp_path}
+    asked = {"quant": ["full-integer"], "size": (32, 64), "output_dir": tmp_path}
     (made,) = convert(small_keras, **asked)
     fidelity = made.report.fidelity
     assert fidelity["psnr_db_worst"] < fidelity["psnr_db_pooled"] < fidelity["psnr_db_mean"]

@@ -323,7 +323,7 @@ def test_the_command_shows_what_runs_where(small_keras: Path, tmp_path: Path) ->
     assert ["litert-cpu", "whole", "whole", "whole,", "slow"] in table
     assert ["qualcomm", "whole", "whole", "whole"] in table
     (openvino,) = [words for words in table if words[0] == "openvino"]
-    assert openvino[1:6] == ["19/20", "in", "1", "part", "no"]
+    assert openvino[1:6] == ["21/22", "in", "1", "part", "no"]
     assert not any("qualcomm: " in line for line in lines)
     # With targets, only those, and the reasons too.
     lines = shown("--target=qualcomm,nnapi", "--quant=dynamic")

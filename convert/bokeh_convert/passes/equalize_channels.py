@@ -14,7 +14,7 @@ channel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol, cast
 
 import numpy as np
@@ -45,18 +45,21 @@ class ChannelStatistics(Protocol):
 
 
 def equalize_channels(
-    graph: Graph, statistics: Mapping[str, ChannelStatistics]
+    graph: Graph,
+    statistics: Mapping[str, ChannelStatistics],
+    pinned: Collection[str] = (),
 ) -> dict[str, Vector]:
     """Scales channels in place.
 
     Args:
         graph: A float32 graph.
         statistics: Of the tensors that will be quantized, by name; others do not count.
+        pinned: Names of tensors that are not scaled, like the network's input and output.
 
     Returns:
         The factor of each channel of the tensors that changed, by name, float64 [channels].
     """
-    classes = _ScaleClasses(graph)
+    classes = _ScaleClasses(graph, pinned)
     logarithms = _solve(graph, classes, statistics)
     scales = {
         tensor: np.exp(logarithms[classes.roots(tensor)])
@@ -83,7 +86,7 @@ class _ScaleClasses:
     PINNED = 0
     """Class of the channels whose factor is 1."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, pinned: Collection[str]) -> None:
         self._graph = graph
         self._parents = [0]
         self._offsets: dict[int, int] = {}
@@ -97,7 +100,8 @@ class _ScaleClasses:
         for operator in graph.operators:
             if id(operator) not in inside:
                 self._connect(operator)
-        for tensor in (*graph.inputs, *graph.outputs):
+        named = [tensor for tensor in self._offsets if graph.name(tensor) in pinned]
+        for tensor in (*graph.inputs, *graph.outputs, *named):
             self._pin(tensor)
 
     @property

@@ -41,7 +41,7 @@ def equalize(
         skip: Only choose the ranges.
     """
     graph = Graph(float32)
-    factors = {} if skip else equalize_channels(graph, statistics.tensors)
+    factors = {} if skip else equalize_channels(graph, statistics.tensors, statistics.input_copies)
     ranges = statistics.scaled(factors).smallest_error(_negative_weights(graph))
     return EqualizedFile(graph.to_bytes() if factors else float32, ranges, len(factors))
 

@@ -33,7 +33,7 @@ def grain(image: FloatImage, reference: FloatImage) -> float | None:
     (sigma 2 px) takes away from the error, so a shift or a slow drift of the tone does not count.
 
     Args:
-        image: float [height, width, 3] in [0, 1].
+        image: float [height, width, 3] in [0, 1], or luminance [height, width, 1].
         reference: The reference, of the same shape and range.
 
     Returns:
@@ -73,7 +73,8 @@ def smooth_areas(image: FloatImage) -> npt.NDArray[np.bool_]:
 
 
 def _luminance_255(image: FloatImage) -> npt.NDArray[np.float64]:
-    return np.asarray(luminance(image)[..., 0], np.float64) * 255
+    levels = image if image.shape[2] == 1 else luminance(image)
+    return np.asarray(levels[..., 0], np.float64) * 255
 
 
 METRIC = Metric(
