@@ -117,15 +117,16 @@ def test_profiles_without_instructions_to_count_are_refused() -> None:
 
 @needs_arm64
 def test_with_i8mm_an_int8_convolution_takes_fewer_instructions(rng) -> None:
-    content = probes.made(Precision.STATIC, probes.convolution(3, 64, 64, (16, 24)))
-    inputs = rng.integers(0, 256, (4, 16, 24, 64), dtype=np.uint8)
+    content = probes.made(Precision.STATIC, probes.convolution(3, 128, 128, (16, 24)))
+    inputs = rng.integers(0, 256, (4, 16, 24, 128), dtype=np.uint8)
 
     def instructions(profile: Profile) -> int:
         runner = ArmRunner(ENVIRONMENT, profile)
         one, more = (runner.run(content, part).instructions for part in (inputs[:1], inputs))
         return more - one
 
-    assert instructions(NEOVERSE_N2) < 0.75 * instructions(CORTEX_A76)
+    # 0.64 without what the rest of the process does, which varies.
+    assert instructions(NEOVERSE_N2) < 0.85 * instructions(CORTEX_A76)
 
 
 @needs_arm64

@@ -39,7 +39,9 @@ def convolutions(graph: Graph) -> list[Operator]:
 
 def types(graph: Graph, operator: Operator) -> list[int]:
     slots = QUANTIZABLE[graph.opcode(operator)]
-    inputs = [operator.inputs[slot] for slot in (slots.source, slots.filters, slots.bias)]
+    used = (slots.source, slots.filters, slots.bias)
+    # A convolution without a bias may have one input less.
+    inputs = [operator.inputs[slot] for slot in used if slot < len(operator.inputs)]
     return [graph.tensors[tensor].type for tensor in (*inputs, operator.outputs[0])]
 
 
