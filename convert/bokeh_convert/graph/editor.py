@@ -105,8 +105,13 @@ class Graph:
 
     def has_fused_activation(self, operator: Operator) -> bool:
         """Returns whether the operator also applies an activation function, such as RELU."""
+        none: int = schema.ActivationFunctionType.NONE
+        return self.fused_activation(operator) != none
+
+    def fused_activation(self, operator: Operator) -> int:
+        """Returns the activation function that the operator also applies, NONE if it has none."""
         none = schema.ActivationFunctionType.NONE
-        return bool(getattr(operator.builtinOptions, "fusedActivationFunction", none) != none)
+        return int(getattr(operator.builtinOptions, "fusedActivationFunction", none))
 
     def is_constant(self, tensor: int) -> bool:
         """Returns whether a tensor has values in the file; -1, an input left out, has none."""

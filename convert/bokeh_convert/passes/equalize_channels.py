@@ -126,7 +126,7 @@ class _ScaleClasses:
                 self._slot(tensor)
         elif (
             opcode in _HOMOGENEOUS
-            and _activation(operator) in _HOMOGENEOUS_ACTIVATIONS
+            and graph.fused_activation(operator) in _HOMOGENEOUS_ACTIVATIONS
             and self._same_channels(variable, target)
         ):
             self._tie(variable[0], target)
@@ -137,7 +137,7 @@ class _ScaleClasses:
                 begin += self._channels(tensor)
         elif (
             opcode in (Op.ADD, Op.SUB)
-            and _activation(operator) in _HOMOGENEOUS_ACTIVATIONS
+            and graph.fused_activation(operator) in _HOMOGENEOUS_ACTIVATIONS
             and self._same_channels(variable, target)
         ):
             for tensor in variable:
@@ -201,7 +201,7 @@ def absorbs(graph: Graph, operator: Operator) -> bool:
     filters, bias, source = _convolution_slots(graph, operator)
     constants = [operator.inputs[slot] for slot in (filters, bias) if slot is not None]
     return (
-        _activation(operator) in _HOMOGENEOUS_ACTIVATIONS
+        graph.fused_activation(operator) in _HOMOGENEOUS_ACTIVATIONS
         and all(
             graph.is_constant(i) and graph.tensors[i].type == TensorType.FLOAT32 for i in constants
         )
@@ -218,11 +218,6 @@ def _convolution_slots(graph: Graph, operator: Operator) -> tuple[int, int | Non
     bias, source = (3, 2) if transposed else (2, 0)
     has_bias = len(operator.inputs) > bias and operator.inputs[bias] >= 0
     return 1, bias if has_bias else None, source
-
-
-def _activation(operator: Operator) -> int:
-    none = schema.ActivationFunctionType.NONE
-    return int(getattr(operator.builtinOptions, "fusedActivationFunction", none))
 
 
 def _plain(graph: Graph, operator: Operator) -> bool:

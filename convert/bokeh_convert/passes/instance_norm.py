@@ -120,7 +120,7 @@ def _find_from(graph: Graph, source: int) -> InstanceNorm | None:
     for target in reversed([op.outputs[0] for op in region]):
         if graph.tensors[target].shape != described.shape:
             continue
-        norm = _fit(graph, _slice(region, target), source, target)
+        norm = _fit(graph, needed_for(region, target), source, target)
         if norm is not None:
             return norm
     return None
@@ -146,7 +146,7 @@ def _region(graph: Graph, source: int) -> list[Operator]:
     return region
 
 
-def _slice(region: Sequence[Operator], target: int) -> list[Operator]:
+def needed_for(region: Sequence[Operator], target: int) -> list[Operator]:
     """Returns those of the operators that a tensor depends on."""
     needed, kept = {target}, []
     for operator in reversed(region):

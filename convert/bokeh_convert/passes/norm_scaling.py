@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, Operator
+from bokeh_convert.passes.instance_norm import needed_for
 
 MAX_OPERATORS = 32
 """Operators of one normalization at most."""
@@ -96,7 +97,7 @@ def _find_from(
     )
     if target is None:
         return None
-    operators = _slice(region, target)
+    operators = needed_for(region, target)
     ids = {id(operator) for operator in operators}
     inner = {operator.outputs[0] for operator in operators} - {target}
     if inner & set(graph.outputs) or any(id(r) not in ids for i in inner for r in readers[i]):
@@ -132,15 +133,6 @@ def _region(graph: Graph, readers: Mapping[int, Sequence[Operator]], source: int
             if len(region) == MAX_OPERATORS:
                 break
     return region
-
-
-def _slice(region: Sequence[Operator], target: int) -> list[Operator]:
-    needed, kept = {target}, []
-    for operator in reversed(region):
-        if operator.outputs[0] in needed:
-            needed |= set(operator.inputs)
-            kept.append(operator)
-    return kept[::-1]
 
 
 def _constants(graph: Graph, operator: Operator) -> list[int]:

@@ -157,7 +157,7 @@ class _Writer:
         if _has_bias(operator, slots):
             constants.append(operator.inputs[slots.bias])
         return (
-            _activation(operator) in _ACTIVATIONS
+            graph.fused_activation(operator) in _ACTIVATIONS
             and all(graph.is_constant(i) for i in constants)
             and all(graph.tensors[i].type == TensorType.FLOAT32 for i in (source, *constants))
             and graph.name(source) in self._ranges
@@ -244,11 +244,6 @@ class _Writer:
         self._int8[tensor] = self._graph.add_tensor(name, TensorType.INT8, shape, quantization)
         self._only_int8.add(tensor)
         return self._int8[tensor]
-
-
-def _activation(operator: Operator) -> int:
-    none = schema.ActivationFunctionType.NONE
-    return int(getattr(operator.builtinOptions, "fusedActivationFunction", none))
 
 
 def _has_bias(operator: Operator, slots: _Slots) -> bool:
