@@ -1,11 +1,11 @@
 """Computes adjacent pixels of a convolution as channels, to fill the channel tiles of CPU kernels.
 
 The int8 and half-precision kernels of phones compute 16 output channels at once; at small widths
-most convolutions of PyNET have 8, and half of the work is wasted. A convolution with stride 2 along a
-row, whose filters are there twice, one of them shifted by a pixel, computes two adjacent pixels of
-8 channels as one of 16. Its output has the same order in memory, so a RESHAPE takes it back. The
-kernel is one column wider: a 9 x 9 convolution of 8 filters costs 90 taps for two pixels instead
-of 162.
+most convolutions of PyNET have 8, and half of the work is wasted. A convolution with stride 2 along
+a row, whose filters are there twice, one of them shifted by a pixel, computes two adjacent pixels
+of 8 channels as one of 16. Its output has the same order in memory, so a RESHAPE takes it back. The
+kernel is one column wider: a 9 x 9 convolution of 8 filters costs 90 taps for two pixels instead of
+162.
 """
 
 from __future__ import annotations
