@@ -119,7 +119,11 @@ def _core(downloads: Path, work: Path) -> tuple[Path, int]:
     )  # fmt: skip
     golden = work / "golden"
     run("golden.py", [sys.executable, ANDROID / "golden.py", golden])
-    properties = {"bokeh.repository": str(REPOSITORY), "bokeh.golden": str(golden)}
+    properties = {
+        "bokeh.repository": str(REPOSITORY),
+        "bokeh.golden": str(golden),
+        "bokeh.assets": str(work / "assets"),
+    }
     classpath = [core, stdlib, org_json]
     passed = kotlin.run_tests(downloads, tests, classpath, properties)
     return core, passed + _real_interpreter(downloads, work, source, properties)

@@ -61,7 +61,8 @@ class GpuCheck:
 
     Attributes:
         version: Counted up when the rule changes, so that older verdicts do not hold any more.
-        same_picture_db: PSNR between GPU and CPU from which both have the same picture.
+        same_picture_db: PSNR between GPU and CPU from which both have the same picture. The
+            app's int8 model must reach it against the full model to be the CPU's first choice.
         full_model_margin_db: How much further from the full model than the CPU a GPU may be.
         full_model_floor_db: PSNR to the full model under which that proves nothing.
         image_period_px: Of the test image's waves, for models without a reference: channel `i` is

@@ -23,6 +23,7 @@ import java.io.IOException
 /** The one screen: a photo, its result, and where and how fast it was computed. */
 class MainActivity : Activity() {
     private lateinit var studio: Studio
+    private val names by lazy { studio.models.bundled.keys.toList() }
     private val delegates = Delegate.entries.filter { it != Delegate.NNAPI || Build.VERSION.SDK_INT <= Contract.Nnapi.LAST_API_LEVEL }
     private var photo: Uri? = null
     private var camera: Uri? = null
@@ -37,7 +38,7 @@ class MainActivity : Activity() {
         studio = Studio.of(this)
         photo = state?.getString(PHOTO)?.let(Uri::parse)
         camera = state?.getString(CAMERA)?.let(Uri::parse)
-        choices(model, studio.models.bundled.keys.toList(), state?.getInt(MODEL) ?: 0)
+        choices(model, listOf(getString(R.string.automatic)) + names, state?.getInt(MODEL) ?: 0)
         choices(delegate, delegates.map { it.label.uppercase() }, state?.getInt(DELEGATE) ?: delegates.indexOf(Delegate.GPU))
         view<Button>(R.id.pick).setOnClickListener { pick() }
         view<Button>(R.id.take).setOnClickListener { take() }
@@ -110,8 +111,8 @@ class MainActivity : Activity() {
 
     private fun render() {
         val uri = photo ?: return
-        val name = studio.models.bundled.keys.elementAt(model.selectedItemPosition)
-        studio.start(Order(uri, name, delegates[delegate.selectedItemPosition]))
+        val chosen = names.getOrNull(model.selectedItemPosition - 1) // the first entry is the automatic choice
+        studio.start(Order(uri, chosen, delegates[delegate.selectedItemPosition]))
     }
 
     private fun pick() {

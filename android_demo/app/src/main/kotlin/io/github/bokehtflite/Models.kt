@@ -4,24 +4,21 @@ import android.content.Context
 import android.content.res.AssetManager
 import android.os.Build
 import io.github.bokehtflite.core.DelegatePolicy
-import io.github.bokehtflite.core.FloatImage
+import io.github.bokehtflite.core.ModelPolicy
 import io.github.bokehtflite.core.Reference
 import io.github.bokehtflite.core.RunnerFactory
 import io.github.bokehtflite.core.TfliteFile
 import io.github.bokehtflite.core.VerdictStore
 import java.io.FileInputStream
 import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import java.nio.channels.FileChannel
-import org.json.JSONObject
 
 /** The bundled models, the reference they are checked against, and what is known of this phone. */
 class Models(private val context: Context) {
-    /** Name on the screen, and asset; the first is chosen unless another is. */
+    /** Name on the screen, and asset. */
     val bundled: Map<String, String> = linkedMapOf(
-        // float16 first: the GPU, which is chosen first too, computes in floats. On the CPU int8 is the faster one.
-        "float16" to "models/demo_pynet_float16.tflite",
-        "int8" to "models/demo_pynet_int8.tflite",
+        ModelPolicy.FLOAT16 to "models/demo_pynet_float16.tflite",
+        ModelPolicy.INT8 to "models/demo_pynet_int8.tflite",
     )
 
     val policy: DelegatePolicy by lazy {
@@ -30,8 +27,11 @@ class Models(private val context: Context) {
         DelegatePolicy(runners, reference(), Verdicts(context), Build.VERSION.SDK_INT, "${Build.FINGERPRINT} app $version")
     }
 
-    /** Opens a bundled model; assets of models are stored as they are, so the file is mapped and not copied. */
-    fun open(name: String): TfliteFile {
+    /** Chooses and opens a bundled model. */
+    val choice: ModelPolicy by lazy { ModelPolicy(policy, bundled.keys, ::read) }
+
+    /** Reads a bundled model; assets of models are stored as they are, so the file is mapped and not copied. */
+    private fun read(name: String): TfliteFile {
         val asset = bundled.getValue(name)
         return TfliteFile.read(asset.substringAfterLast('/'), content(context.assets, asset))
     }
@@ -51,19 +51,8 @@ class Models(private val context: Context) {
     }
 
     private fun reference(): Reference {
-        val json = JSONObject(context.assets.open("models/reference.json").use { it.readBytes().decodeToString() })
-        val bytes = ByteBuffer.wrap(context.assets.open("models/reference.bin").use { it.readBytes() })
-            .order(ByteOrder.LITTLE_ENDIAN)
-        val input = shaped(json, "input_shape")
-        for (i in input.values.indices) input.values[i] = (bytes.get().toInt() and 0xff) / 255f
-        val fullModel = shaped(json, "output_shape")
-        bytes.asFloatBuffer().get(fullModel.values)
-        return Reference(input, fullModel, json.getString("source_sha256"))
-    }
-
-    private fun shaped(json: JSONObject, name: String): FloatImage {
-        val shape = json.getJSONArray(name)
-        return FloatImage(shape.getInt(0), shape.getInt(1), shape.getInt(2))
+        fun asset(name: String) = context.assets.open("models/$name").use { it.readBytes() }
+        return Reference.read(asset("reference.json").decodeToString(), asset("reference.bin"))
     }
 
     private class Verdicts(context: Context) : VerdictStore {

@@ -6,20 +6,19 @@ import android.net.Uri
 import android.os.Handler
 import android.os.Looper
 import io.github.bokehtflite.core.CancelledException
-import io.github.bokehtflite.core.CheckedRunner
 import io.github.bokehtflite.core.Delegate
 import io.github.bokehtflite.core.DelegateException
 import io.github.bokehtflite.core.InputException
+import io.github.bokehtflite.core.OpenedModel
 import io.github.bokehtflite.core.Pipeline
-import io.github.bokehtflite.core.TfliteFile
 import java.io.File
 import java.io.IOException
 import java.util.Locale
 import java.util.concurrent.Executors
 import java.util.concurrent.atomic.AtomicInteger
 
-/** What is requested: a photo, a model of [Models.bundled], and where to run it. */
-data class Order(val uri: Uri, val model: String, val delegate: Delegate)
+/** What is requested: a photo, a model of [Models.bundled] (null for the automatic choice), and where to run it. */
+data class Order(val uri: Uri, val model: String?, val delegate: Delegate)
 
 /** What is on the screen. */
 data class Shown(
@@ -46,7 +45,8 @@ class Studio private constructor(private val context: Context) {
     private val latest = AtomicInteger()
     private var open: Opened? = null
 
-    private class Opened(val model: String, val delegate: Delegate, val file: TfliteFile, val runner: CheckedRunner)
+    /** An open model, and the order's choices that led to it. */
+    private class Opened(val chosen: String?, val delegate: Delegate, val model: OpenedModel)
 
     fun start(order: Order) {
         val number = latest.incrementAndGet()
@@ -105,20 +105,17 @@ class Studio private constructor(private val context: Context) {
         val timings = linkedMapOf("decode" to decodedMs)
         stages.forEach { (name, ms) -> timings[name.removeSuffix("_ms")] = ms }
         timings["encode"] = encodeMs
-        return Shown(before, after, result, describe(order, decoded, opened, pipeline, timings))
+        return Shown(before, after, result, describe(decoded, opened, pipeline, timings))
     }
 
-    private fun opened(order: Order): Opened {
-        open?.let { if (it.model == order.model && it.delegate == order.delegate) return it }
-        open?.runner?.close()
+    private fun opened(order: Order): OpenedModel {
+        open?.let { if (it.chosen == order.model && it.delegate == order.delegate) return it.model }
+        open?.model?.runner?.close()
         open = null
-        val file = models.open(order.model)
-        return Opened(order.model, order.delegate, file, models.policy.open(file, order.delegate)).also { open = it }
+        return models.choice.open(order.model, order.delegate).also { open = Opened(order.model, order.delegate, it) }
     }
 
-    private fun describe(
-        order: Order, decoded: Decoded, opened: Opened, pipeline: Pipeline, timings: Map<String, Double>,
-    ): String {
+    private fun describe(decoded: Decoded, opened: OpenedModel, pipeline: Pipeline, timings: Map<String, Double>): String {
         val place = opened.runner.placement
         val lines = mutableListOf(
             context.getString(
@@ -135,7 +132,7 @@ class Studio private constructor(private val context: Context) {
         lines += timings.entries.joinToString { (stage, ms) -> "$stage ${ms.toInt()} ms" }
         val network = pipeline.metadata
         lines += context.getString(
-            R.string.sizes, decoded.bitmap.width, decoded.bitmap.height, network.inputWidth, network.inputHeight, order.model,
+            R.string.sizes, decoded.bitmap.width, decoded.bitmap.height, network.inputWidth, network.inputHeight, opened.name,
         )
         if (decoded.reduced) lines += context.getString(R.string.reduced, decoded.fullWidth, decoded.fullHeight)
         return lines.joinToString("\n")

@@ -17,6 +17,7 @@ import io.github.bokehtflite.core.Delegate
 import io.github.bokehtflite.core.DelegateException
 import io.github.bokehtflite.core.FloatImage
 import io.github.bokehtflite.core.Placement
+import io.github.bokehtflite.core.Reference
 import io.github.bokehtflite.core.Runner
 import io.github.bokehtflite.core.RunnerFactory
 import java.io.File
@@ -58,6 +59,21 @@ class MainActivityTest {
     fun end() {
         hold.countDown()
         Models.runners = TfliteRunners
+    }
+
+    /** The full model's output for the photo that models are checked with. */
+    private val fullModel by lazy {
+        val (description, values) = listOf("json", "bin").map { end -> context.assets.open("models/reference.$end").use { it.readBytes() } }
+        Reference.read(description.decodeToString(), values).fullModel
+    }
+
+    /** A phone whose CPU gives the full model's output instead of grey, and whose GPU is close to it. */
+    private fun right(gpu: Boolean) = RunnerFactory { file, options ->
+        val grey = phone(gpu).open(file, options)
+        val error = if (options.delegate == Delegate.CPU) 0f else 0.001f
+        object : Runner by grey {
+            override fun run(input: FloatImage) = fullModel.run { FloatImage(height, width, channels, FloatArray(values.size) { values[it] + error }) }
+        }
     }
 
     private fun phone(gpu: Boolean = false, waits: Boolean = false) = RunnerFactory { file, options ->
@@ -119,13 +135,42 @@ class MainActivityTest {
     fun `a rotation keeps the result and the choices`() {
         val controller = open(photo(64, 48))
         waitFor(controller.get(), "Ran on CPU")
-        controller.get().findViewById<Spinner>(R.id.model)!!.setSelection(1)
+        controller.get().findViewById<Spinner>(R.id.model)!!.setSelection(2)
         waitFor(controller.get(), "(int8)")
         controller.recreate()
         shadowOf(Looper.getMainLooper()).idle()
         assertTrue("(int8)" in said(controller.get()))
-        assertEquals(1, controller.get().findViewById<Spinner>(R.id.model)!!.selectedItemPosition)
+        assertEquals(2, controller.get().findViewById<Spinner>(R.id.model)!!.selectedItemPosition)
         assertTrue(canSave(controller.get()))
+    }
+
+    @Test
+    fun `the CPU runs int8 where its check holds`() {
+        Models.runners = right(gpu = false)
+        val text = waitFor(open(photo(64, 48)).get(), "Ran on CPU")
+        assertTrue(text, "network 384 × 256 (int8)" in text)
+        assertFalse(text, "instead of" in text)
+    }
+
+    @Test
+    fun `the GPU runs float16`() {
+        Models.runners = right(gpu = true)
+        val text = waitFor(open(photo(64, 48)).get(), "Ran on GPU")
+        assertTrue(text, "network 384 × 256 (float16)" in text)
+        assertFalse(text, "instead of" in text)
+    }
+
+    @Test
+    fun `a failed check of int8 is shown, and a choice by hand overrules it`() {
+        val activity = open(photo(64, 48)).get() // grey is no full model's output
+        val text = waitFor(activity, "Ran on CPU")
+        assertTrue(text, "network 384 × 256 (float16)" in text)
+        val note = Regex("float16 instead of int8: int8 is \\d+\\.\\d\\d dB from the full model on this phone, and 40 dB is the limit")
+        assertTrue(text, note.containsMatchIn(text))
+        activity.findViewById<Spinner>(R.id.model)!!.setSelection(2)
+        assertFalse("instead of" in waitFor(activity, "(int8)"))
+        activity.findViewById<Spinner>(R.id.model)!!.setSelection(0)
+        assertTrue(note.containsMatchIn(waitFor(activity, "(float16)")))
     }
 
     @Test

@@ -1,5 +1,9 @@
 package io.github.bokehtflite.core
 
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import org.json.JSONObject
+
 /** What can run a model; `label` is what the JSON and the command line call it. */
 enum class Delegate(val label: String) {
     CPU("cpu"), GPU("gpu"), NNAPI("nnapi");
@@ -52,7 +56,26 @@ fun interface RunnerFactory {
  *
  * @property sourceSha256 of the full model's files.
  */
-class Reference(val input: FloatImage, val fullModel: FloatImage, val sourceSha256: String)
+class Reference(val input: FloatImage, val fullModel: FloatImage, val sourceSha256: String) {
+    companion object {
+        /**
+         * Reads what the build writes.
+         *
+         * @param description of `reference.json`: the shapes, and the hash of the full model's files.
+         * @param values of `reference.bin`: the input as bytes, then the output as floats, little-endian.
+         */
+        fun read(description: String, values: ByteArray): Reference {
+            val json = JSONObject(description)
+            val bytes = ByteBuffer.wrap(values).order(ByteOrder.LITTLE_ENDIAN)
+            fun shaped(name: String) = json.getJSONArray(name).let { FloatImage(it.getInt(0), it.getInt(1), it.getInt(2)) }
+            val input = shaped("input_shape")
+            for (i in input.values.indices) input.values[i] = (bytes.get().toInt() and 0xff) / 255f
+            val fullModel = shaped("output_shape")
+            bytes.asFloatBuffer().get(fullModel.values)
+            return Reference(input, fullModel, json.getString("source_sha256"))
+        }
+    }
+}
 
 /** Remembers what was found of a delegate, by model and device. */
 interface VerdictStore {

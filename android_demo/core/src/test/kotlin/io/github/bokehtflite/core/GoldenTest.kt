@@ -1,5 +1,6 @@
 package io.github.bokehtflite.core
 
+import java.io.File
 import org.json.JSONObject
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -46,6 +47,17 @@ class GoldenTest {
         val tensors = Golden.entries("renderings").map { Golden.floats(it, "tensor") }
         assertTrue(tensors.any { tensor -> tensor.min() < -0.1f }, "none of -1 to 1")
         assertTrue(tensors.count { tensor -> tensor.max() > 100f } == 2, "none of 0 to 255")
+    }
+
+    @org.junit.jupiter.api.Test
+    fun `the golden data has each bundled model, as it is listed`() {
+        val listed = File(Golden.repository, "android_demo/offline/models.sha256").readLines().associate { line ->
+            line.substringAfterLast(' ') to line.substringBefore(' ')
+        }
+        val rendered = Golden.entries("renderings").map { it.getString("model") }.toSet()
+            .map { it.substringAfterLast('/') to Golden.tflite(it) }.filter { (name, _) -> name in listed }
+        assertEquals(listed, rendered.associate { (name, file) -> name to file.sha256 })
+        assertEquals(setOf("float16", "int8"), rendered.map { (_, file) -> ModelMetadata.of(file).scheme }.toSet())
     }
 
     @org.junit.jupiter.api.Test
