@@ -165,7 +165,7 @@ class MainActivityTest {
         val activity = open(photo(64, 48)).get() // grey is no full model's output
         val text = waitFor(activity, "Ran on CPU")
         assertTrue(text, "network 384 × 256 (float16)" in text)
-        val note = Regex("float16 instead of int8: int8 is \\d+\\.\\d\\d dB from the full model on this phone, and 40 dB is the limit")
+        val note = Regex("float16 instead of int8: its PSNR to the full model is \\d+\\.\\d\\d dB on this phone, the limit is 40 dB")
         assertTrue(text, note.containsMatchIn(text))
         activity.findViewById<Spinner>(R.id.model)!!.setSelection(2)
         assertFalse("instead of" in waitFor(activity, "(int8)"))

@@ -8,8 +8,8 @@ class OpenedModel(val name: String, val file: TfliteFile, val runner: CheckedRun
 /**
  * Chooses which bundled model runs, where the user has chosen none.
  *
- * On the GPU and on NNAPI it is float16. On the CPU it is int8, the faster one there, if its output on this phone is at
- * least [Contract.GpuCheck.SAME_PICTURE_DB] from the full model's; else float16, with a note that says why.
+ * On the GPU and on NNAPI it is float16. On the CPU it is int8, the faster one there, if its output on this phone has a PSNR
+ * of at least [Contract.GpuCheck.SAME_PICTURE_DB] to the full model's; else float16, with a note that says why.
  *
  * @param policy opens a model on a delegate, and checks its output.
  * @param bundled names of the models; [FLOAT16] is among them.
@@ -71,8 +71,8 @@ class ModelPolicy(
     }
 
     private fun failure(psnr: Double?): String =
-        if (psnr == null || psnr.isNaN()) "int8's output cannot be compared with the full model's"
-        else "int8 is %.2f dB from the full model on this phone, and %.0f dB is the limit".format(Locale.ROOT, psnr, LIMIT_DB)
+        if (psnr == null || psnr.isNaN()) "its output cannot be compared with the full model's"
+        else "its PSNR to the full model is %.2f dB on this phone, the limit is %.0f dB".format(Locale.ROOT, psnr, LIMIT_DB)
 
     companion object {
         const val FLOAT16 = "float16"

@@ -94,7 +94,7 @@ class ModelPolicyTest {
             assertTrue(found.file === files["float16"])
             assertEquals(80.0, found.runner.psnr!!, 0.1)
             assertEquals(requested.label, found.placement().requested)
-            val note = "float16 instead of int8: int8 is 13.98 dB from the full model on this phone, and 40 dB is the limit"
+            val note = "float16 instead of int8: its PSNR to the full model is 13.98 dB on this phone, the limit is 40 dB"
             assertEquals(note, found.placement().notes.first())
             assertEquals(if (requested == Delegate.GPU) 2 else 1, found.placement().notes.size)
             assertEquals(listOf("float16 on cpu"), open, "int8 is closed")
