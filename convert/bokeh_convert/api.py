@@ -88,7 +88,7 @@ def convert(
             units of 1/255; None for no limit. Grain is fine noise in smooth areas: rounding to 8
             bits gives 0.2 to 0.3, and about 0.5 is no longer seen (see
             `bokeh_runtime.metrics.grain`). Photos without smooth areas do not count; a file does
-            not pass if no photo has any. Also a target of the mixed-precision search, there 0.8 by
+            not pass if no photo has any. Also a target of the mixed-precision search, there 0.75 by
             default.
         max_latency: For int8 and dynamic: limit on the estimated CPU cost, as a ratio to the
             float32 file's (instructions on a phone; see `bokeh_convert.graph.cost_model`).

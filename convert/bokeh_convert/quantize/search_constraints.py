@@ -11,7 +11,7 @@ DEFAULT_MIN_PSNR_DB = 42.0
 megapixels needs."""
 DEFAULT_WORST_MARGIN_DB = 3.0
 """By default, the limit on the worst photo is this much below `min_psnr_db`."""
-DEFAULT_MAX_GRAIN = 0.9
+DEFAULT_MAX_GRAIN = 0.75
 """Default limit on the grain of the worst photo; see `bokeh_runtime.metrics.grain`."""
 SEARCH_MARGIN_DB = 1.0
 """Added to all limits on PSNR during the search, because other photos may be harder than these."""
