@@ -25,7 +25,7 @@ def quantized(float32: bytes, name: str, photos: Iterable[np.ndarray] = ()) -> b
         return quantize(float32, scheme)
     measured = measure_activations(float32, photos, threads=1)
     if scheme.equalize:
-        prepared = equalize(float32, measured)
+        prepared = equalize(float32, measured, {})
         return quantize(prepared.content, scheme, prepared.ranges)
     return quantize(float32, scheme, measured.min_max())
 
@@ -33,5 +33,5 @@ def quantized(float32: bytes, name: str, photos: Iterable[np.ndarray] = ()) -> b
 def static_range(float32: bytes, photos: Iterable[np.ndarray]) -> StaticRange:
     """Returns how the files of int8 are made, after calibration on photos."""
     names = convolution_activations(Graph(float32))
-    prepared = equalize(float32, measure_activations(float32, photos, names=names, threads=1))
+    prepared = equalize(float32, measure_activations(float32, photos, names=names, threads=1), {})
     return StaticRange(prepared.content, prepared.ranges)

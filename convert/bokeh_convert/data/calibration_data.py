@@ -104,11 +104,11 @@ def split_dataset(
         return _bundled_photos(channels, count)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    photos, notes, depths = _list_dataset(folder, channels, part)
+    photos, notes, depths = list_dataset(folder, channels, part)
     random.Random(seed).shuffle(photos)
     verified = min(MAX_VERIFICATION_PHOTOS, max(1, len(photos) // 5))
     # Copies of a photo under other names are left out: they could end up in both lists.
-    different = itertools.islice(_without_duplicates(photos), verified + count)
+    different = itertools.islice(without_duplicates(photos), verified + count)
     chosen = [Sample(photo, depths.get(photo)) for photo in different]
     if len(chosen) < 2:
         raise InputError(
@@ -193,13 +193,57 @@ def read_sample(
     if channels == 1:
         image = luminance(image)
     elif channels == 4:
-        image = np.concatenate([image, _depth_plane(sample, photo, height, width)], axis=-1)
+        image = np.concatenate([image, read_depth_plane(sample, photo, height, width)], axis=-1)
     return np.round(image * 255).astype(np.uint8)
 
 
 def to_network_input(pixels: npt.NDArray[np.uint8]) -> FloatImage:
     """Scales 8-bit pixels to float in [0, 1], same shape."""
     return (pixels / np.float32(255)).astype(np.float32)
+
+
+def read_depth_plane(sample: Sample, photo: Photo, height: int, width: int) -> FloatImage:
+    """Returns the depth of a photo, resized as the photo is; far at the top if it has none.
+
+    Args:
+        sample: The paths of both.
+        photo: The photo, as read.
+        height: Height of the result, in pixels.
+        width: Width of the result, in pixels.
+
+    Returns:
+        float [height, width, 1] in [0, 1]; near is bright.
+
+    Raises:
+        InputError: If the depth map cannot be read.
+    """
+    if sample.depth is not None:
+        depth = _read_depth(sample.photo, sample.depth, photo)
+        return fit(stretch_to_photo(depth, photo), height, width)
+    return _ramp(height, width)
+
+
+def synthetic_depth(height: int, width: int, rng: np.random.Generator) -> FloatImage:
+    """Returns the depth of a scene that does not exist: a ground, and an object before it.
+
+    Args:
+        height: Height of the result, in pixels.
+        width: Width of the result, in pixels.
+        rng: Where the object is, and how near.
+
+    Returns:
+        float [height, width, 1] in [0, 1]; near is bright.
+    """
+    depth = _ramp(height, width) * np.float32(rng.uniform(0.2, 1.0))
+    centre, radii = rng.uniform(0.2, 0.8, size=2), rng.uniform(0.1, 0.4, size=2)
+    y, x = np.ogrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    inside = ((y - centre[0]) / radii[0]) ** 2 + ((x - centre[1]) / radii[1]) ** 2 < 1
+    return np.where(inside[..., None], np.float32(rng.uniform(0.5, 1.0)), depth)
+
+
+def _ramp(height: int, width: int) -> FloatImage:
+    rows = np.linspace(0.1, 0.9, height, dtype=np.float32)
+    return np.broadcast_to(rows[:, None, None], (height, width, 1))
 
 
 def _bundled_photos(channels: int, count: int) -> DatasetSplit:
@@ -211,16 +255,7 @@ def _bundled_photos(channels: int, count: int) -> DatasetSplit:
     return DatasetSplit("bundled photos", depth, calibration[:count], verification)
 
 
-def _depth_plane(sample: Sample, photo: Photo, height: int, width: int) -> FloatImage:
-    """Returns float [height, width, 1] in [0, 1]; near is bright."""
-    if sample.depth is not None:
-        depth = _read_depth(sample.photo, sample.depth, photo)
-        return fit(stretch_to_photo(depth, photo), height, width)
-    rows = np.linspace(0.1, 0.9, height, dtype=np.float32)
-    return np.broadcast_to(rows[:, None, None], (height, width, 1))
-
-
-def _without_duplicates(photos: Sequence[Path]) -> Iterator[Path]:
+def without_duplicates(photos: Sequence[Path]) -> Iterator[Path]:
     """Yields the photos whose file content differs from that of all photos before."""
     digests: set[str] = set()
     for photo in photos:
@@ -258,10 +293,15 @@ def _depth_of(photo: Path) -> Path | None:
     return photo if depth is None and find_embedded_depth(photo) else depth
 
 
-def _list_dataset(
+def list_dataset(
     folder: Path, channels: int, part: str
 ) -> tuple[list[Path], list[str], dict[Path, Path]]:
     """Lists the photos of a data set.
+
+    Args:
+        folder: See `split_dataset`.
+        channels: Channels of the network input.
+        part: See `split_dataset`.
 
     Returns:
         The photos, notes on what was left out, and the depth map of each photo that has one if

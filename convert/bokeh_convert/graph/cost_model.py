@@ -152,6 +152,17 @@ def file_cost(graph: Graph, *, half: bool) -> float:
     return cost + (_half_conversions(graph) if half else 0)
 
 
+def convolutions(graph: Graph) -> tuple[int, float]:
+    """Returns the multiplications of all convolutions, and their instructions in static int8."""
+    count, cost = 0, 0.0
+    for operator in graph.operators:
+        if graph.opcode(operator) in (Op.CONV_2D, Op.TRANSPOSE_CONV):
+            pixels, taps, depth, filters = _convolution_size(graph, operator)
+            count += pixels * taps * depth * filters
+            cost += kernel_cost(Precision.STATIC, pixels, taps, depth, filters)
+    return count, cost
+
+
 def elementwise_cost(values: int, precision: Precision = Precision.FLOAT32) -> float:
     """Returns the instructions of one pass over values of a precision."""
     return _ELEMENTWISE[precision] * values
@@ -192,12 +203,17 @@ def _operator_cost(graph: Graph, operator: Operator, precision: Precision) -> fl
 
 
 def _stored_convolution_cost(graph: Graph, operator: Operator, precision: Precision) -> float:
+    cost = kernel_cost(precision, *_convolution_size(graph, operator))
+    if precision == Precision.DYNAMIC:
+        cost += _QUANTIZE_INPUT * math.prod(graph.tensors[operator.inputs[0]].shape)
+    return cost
+
+
+def _convolution_size(graph: Graph, operator: Operator) -> tuple[int, int, int, int]:
+    """Returns output pixels, taps, input and output channels of a convolution."""
     filters, rows, columns, depth = graph.tensors[operator.inputs[1]].shape
     # A transposed convolution costs by its input: stride 2 spreads the kernel over four outputs.
     transposed = graph.opcode(operator) == Op.TRANSPOSE_CONV
     source, channels = (operator.inputs[2], depth) if transposed else (operator.outputs[0], filters)
     pixels = math.prod(graph.tensors[source].shape) // channels
-    cost = kernel_cost(precision, pixels, rows * columns, depth, filters)
-    if precision == Precision.DYNAMIC:
-        cost += _QUANTIZE_INPUT * math.prod(graph.tensors[operator.inputs[0]].shape)
-    return cost
+    return pixels, rows * columns, depth, filters

@@ -8,7 +8,8 @@ level N + 2 of the paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import keras
 from keras import layers
@@ -21,6 +22,33 @@ HEADS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
 SIZE_MULTIPLE = 32
 LEAKY_SLOPE = 0.2
 MIN_CHANNELS = 8
+WIDEST_WHOLE_KERNEL = 3
+"""Wider kernels are written as `Form.kernels` says."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a PyNET is built from convolutions. The defaults are the authors' form.
+
+    Attributes:
+        kernels: How kernels wider than 3 x 3 are written. "whole": as one convolution.
+            "factorized": as a k x 1 convolution, then a 1 x k one, which take 2 / k of the
+            multiplications if both have the same number of channels. "stacked": as (k - 1) / 2
+            convolutions of 3 x 3. Between the parts there is neither a bias nor an activation.
+        rank: For "factorized": the channels between both, as a fraction of the output channels.
+        residual_blocks: Blocks that add their input, per level, from 0 to 3.
+    """
+
+    kernels: Literal["whole", "factorized", "stacked"] = "whole"
+    rank: float = 1.0
+    residual_blocks: int = 3
+
+    def channels_between(self, filters: int) -> int:
+        """Returns the channels between a k x 1 and a 1 x k convolution."""
+        return max(1, round(filters * self.rank))
+
+
+AUTHORS_FORM = Form()
 
 
 def channels(authors: int, width: float) -> int:
@@ -43,6 +71,7 @@ def pynet(
     size: tuple[int, int] | None = None,
     heads: Sequence[str] = ("l_up",),
     residual: bool = False,
+    form: Form = AUTHORS_FORM,
 ) -> keras.Model:
     """Builds a PyNET with random initial weights.
 
@@ -56,6 +85,7 @@ def pynet(
         residual: If False, a head is `0.58 * tanh(x) + 0.5`, as the authors'. If True, it is
             `0.58 * tanh(x)` plus the input photo, resized to the head's size. This needs far fewer
             training photos.
+        form: How the network is built from convolutions.
 
     Returns:
         A model from float [batch, height, width, input_channels] to one float
@@ -65,7 +95,12 @@ def pynet(
         ValueError: If an argument is outside of its range.
     """
     return pynet_in_order(
-        width=width, input_channels=input_channels, size=size, heads=heads, residual=residual
+        width=width,
+        input_channels=input_channels,
+        size=size,
+        heads=heads,
+        residual=residual,
+        form=form,
     )[0]
 
 
@@ -76,6 +111,7 @@ def pynet_in_order(
     size: tuple[int, int] | None = None,
     heads: Sequence[str] = ("l_up",),
     residual: bool = False,
+    form: Form = AUTHORS_FORM,
 ) -> tuple[keras.Model, list[Any]]:
     """Builds a PyNET, and returns the order of its layers in the authors' code.
 
@@ -85,6 +121,7 @@ def pynet_in_order(
         size: See `pynet`.
         heads: See `pynet`.
         residual: See `pynet`.
+        form: See `pynet`.
 
     Returns:
         The model, and its layers with variables in the order in which the authors' code creates
@@ -106,7 +143,7 @@ def pynet_in_order(
         raise ValueError(f"size is {size}; both sides must be multiples of {SIZE_MULTIPLE}")
 
     photo = keras.Input((*(size or (None, None)), input_channels), name="photo")
-    graph = _Graph(width, photo, residual)
+    graph = _Graph(width, photo, residual, form)
     outputs = graph.outputs()
     chosen = [outputs[head] for head in heads]
     model = keras.Model(photo, chosen[0] if len(chosen) == 1 else chosen, name="pynet")
@@ -117,10 +154,11 @@ def pynet_in_order(
 class _Graph:
     """Creates the layers in the order in which the authors' code creates its variables."""
 
-    def __init__(self, width: float, photo: Any, residual: bool) -> None:
+    def __init__(self, width: float, photo: Any, residual: bool, form: Form) -> None:
         self.width = width
         self.photo = photo
         self.residual = residual
+        self.form = form
         self.created: list[Any] = []
 
     def outputs(self) -> dict[str, Any]:
@@ -134,31 +172,27 @@ class _Graph:
         l3_d1 = multi("l3_d1", 3, 128, _pool("l3_pool", l2_d1))
         l4_d1 = multi("l4_d1", 3, 256, _pool("l4_pool", l3_d1))
         l5_d1 = multi("l5_d1", 3, 512, _pool("l5_pool", l4_d1))
-        l5_d2 = multi("l5_d2", 3, 512, l5_d1, add=True)
-        l5_d3 = multi("l5_d3", 3, 512, l5_d2, add=True)
-        l5_d4 = multi("l5_d4", 3, 512, l5_d3)
+        x = self.residual_blocks(("l5_d2", "l5_d3"), 3, 512, l5_d1)
+        l5_d4 = multi("l5_d4", 3, 512, x)
 
         t4a, t4b = up("t4a", 256, l5_d4), up("t4b", 256, l5_d4)
         out["l5"] = self.head("l5", self.head_conv("l5", l5_d4))
         x = multi("l4_d3", 3, 256, cat("l4_d2", l4_d1, t4a))
-        x = multi("l4_d4", 3, 256, x, add=True)
-        x = multi("l4_d5", 3, 256, x, add=True)
+        x = self.residual_blocks(("l4_d4", "l4_d5"), 3, 256, x)
         x = cat("l4_d6", multi("l4_d6", 3, 256, x), t4b)
         l4_d7 = multi("l4_d7", 3, 256, x)
 
         t3a, t3b = up("t3a", 128, l4_d7), up("t3b", 128, l4_d7)
         out["l4"] = self.head("l4", self.head_conv("l4", l4_d7))
         x = cat("l3_d2", l3_d1, t3a)
-        for step in ("l3_d3", "l3_d4", "l3_d5"):
-            x = multi(step, 5, 128, x, add=True)
+        x = self.residual_blocks(("l3_d3", "l3_d4", "l3_d5"), 5, 128, x)
         x = cat("l3_d7", multi("l3_d6", 5, 128, x), l3_d1, t3b)
         l3_d8 = multi("l3_d8", 3, 128, x)
 
         t2a, t2b = up("t2a", 64, l3_d8), up("t2b", 64, l3_d8)
         out["l3"] = self.head("l3", self.head_conv("l3", l3_d8))
         x = cat("l2_d3", multi("l2_d3", 5, 64, cat("l2_d2", l2_d1, t2a)), l2_d1)
-        for step in ("l2_d4", "l2_d5", "l2_d6"):
-            x = multi(step, 7, 64, x, add=True)
+        x = self.residual_blocks(("l2_d4", "l2_d5", "l2_d6"), 7, 64, x)
         x = cat("l2_d7", multi("l2_d7", 7, 64, x), l2_d1)
         x = cat("l2_d8", multi("l2_d8", 5, 64, x), t2b)
         l2_d9 = multi("l2_d9", 3, 64, x)
@@ -168,8 +202,7 @@ class _Graph:
         x = cat("l1_d3", multi("l1_d3", 5, 32, cat("l1_d2", l1_d1, t1a), norm=False), l1_d1)
         x = multi("l1_d4", 7, 32, x, norm=False)
         x = multi("l1_d5", 9, 32, x, norm=False)
-        for step in ("l1_d6", "l1_d7", "l1_d8"):
-            x = multi(step, 9, 32, x, norm=False, add=True)
+        x = self.residual_blocks(("l1_d6", "l1_d7", "l1_d8"), 9, 32, x, norm=False)
         x = cat("l1_d9", multi("l1_d9", 7, 32, x, norm=False), l1_d1)
         x = cat("l1_d11", multi("l1_d10", 5, 32, x, norm=False), t1b, l1_d1)
         l1_d12 = multi("l1_d12", 3, 32, x, norm=False)
@@ -193,12 +226,33 @@ class _Graph:
         joined = branches[0] if len(branches) == 1 else _cat(f"{name}_multi", *branches)
         return layers.Add(name=f"{name}_add")([joined, x]) if add else joined
 
+    def residual_blocks(
+        self, names: Sequence[str], largest: int, n: int, x: Any, *, norm: bool = True
+    ) -> Any:
+        """Adds the first of these blocks, as many as the form has."""
+        for name in names[: self.form.residual_blocks]:
+            x = self.multi(name, largest, n, x, norm=norm, add=True)
+        return x
+
     def conv(self, name: str, kernel: int, n: int, x: Any, norm: bool) -> Any:
         filters = channels(n, self.width)
-        x = self._made(layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv"))(x)
+        shape: int | tuple[int, int] = kernel
+        if kernel > WIDEST_WHOLE_KERNEL and self.form.kernels == "factorized":
+            between = self.form.channels_between(filters)
+            x = self._linear(f"{name}_column", between, (kernel, 1), x)
+            shape = (1, kernel)
+        elif kernel > WIDEST_WHOLE_KERNEL and self.form.kernels == "stacked":
+            for number in range(1, kernel // 2):
+                x = self._linear(f"{name}_stack{number}", filters, 3, x)
+            shape = 3
+        x = self._made(layers.Conv2D(filters, shape, padding="same", name=f"{name}_conv"))(x)
         if norm:
             x = self._made(InstanceNormalization(name=f"{name}_norm"))(x)
         return _leaky(name, x)
+
+    def _linear(self, name: str, filters: int, shape: int | tuple[int, int], x: Any) -> Any:
+        layer = layers.Conv2D(filters, shape, padding="same", use_bias=False, name=name)
+        return self._made(layer)(x)
 
     def up(self, name: str, n: int, x: Any) -> Any:
         return self._up(name, channels(n, self.width), x)

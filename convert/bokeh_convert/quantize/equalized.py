@@ -31,19 +31,25 @@ class EqualizedFile:
 
 
 def equalize(
-    float32: bytes, statistics: ActivationStatistics, *, skip: bool = False
+    float32: bytes,
+    statistics: ActivationStatistics,
+    trained: Mapping[str, Range],
+    *,
+    skip: bool = False,
 ) -> EqualizedFile:
     """Equalizes the channels of the activations that were measured.
 
     Args:
         float32: The file.
         statistics: Of the activations that will be quantized.
+        trained: Ranges that training chose, by the name of the activation.
         skip: Only choose the ranges.
     """
     graph = Graph(float32)
     factors = {} if skip else equalize_channels(graph, statistics.tensors, statistics.input_copies)
     ranges = statistics.scaled(factors).smallest_error(_negative_weights(graph))
-    return EqualizedFile(graph.to_bytes() if factors else float32, ranges, len(factors))
+    content = graph.to_bytes() if factors else float32
+    return EqualizedFile(content, {**ranges, **trained}, len(factors))
 
 
 def convolution_activations(graph: Graph) -> set[str]:

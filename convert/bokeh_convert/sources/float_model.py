@@ -27,6 +27,7 @@ from bokeh_convert.sources.tracing import (
     sizes_that_fit,
     trace,
 )
+from bokeh_convert.sources.without_rounding import without_rounding
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
@@ -51,6 +52,7 @@ class FloatModel:
         network: Function from the inputs that `layout` describes to the model's outputs by name.
         layout: What the model takes as input.
         options: How the model was read, and which output to use.
+        keras_model: The model of Keras 3 that `network` calls; None for other formats.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class FloatModel:
     network: Callable[[Sequence[Tensor]], Mapping[str, Tensor]]
     layout: InputLayout
     options: SourceOptions
+    keras_model: KerasModel | None = None
 
     @property
     def height(self) -> int | None:
@@ -171,7 +174,7 @@ class SizedModel:
     ranges: ImageRanges = UNIT_RANGES
 
     def run(self, image: FloatImage) -> FloatImage:
-        """Runs the model.
+        """Runs the model in float; rounding for int8 that it was trained with is left out.
 
         Args:
             image: Network input, float [height, width, channels] in [0, 1].
@@ -183,8 +186,12 @@ class SizedModel:
 
     def run_raw(self, values: FloatImage) -> FloatImage:
         """Runs the model on values of its own input range; returns values of its output range."""
-        output = self.concrete(tf.constant(values[np.newaxis]))
+        output = self._float_function(tf.constant(values[np.newaxis]))
         return np.asarray(output[0], np.float32)
+
+    @cached_property
+    def _float_function(self) -> ConcreteFunction:
+        return without_rounding(self.concrete)
 
 
 def keras_model(
@@ -208,7 +215,9 @@ def keras_model(
         names = getattr(model, "output_names", None) or [model.layers[-1].name]
         return dict(zip(names, tf.nest.flatten(outputs), strict=True))
 
-    return FloatModel(path, (path,), file_format, network, layout_of(path, inputs), options)
+    layout = layout_of(path, inputs)
+    own = None if file_format == "keras2-h5" else model
+    return FloatModel(path, (path,), file_format, network, layout, options, own)
 
 
 def _choose(model: FloatModel, outputs: Mapping[str, Tensor], height: int) -> str:

@@ -8,7 +8,8 @@ from typing import cast
 
 import keras
 
-import bokeh_convert.pynet.layers  # noqa: F401  (registers our layers with Keras)
+import bokeh_convert.pynet.int8_aware
+import bokeh_convert.pynet.layers  # noqa: F401  (both register our layers with Keras)
 from bokeh_convert.sources.config_rewrites import rewritten_config
 from bokeh_convert.sources.custom_objects import load_custom_objects
 from bokeh_convert.sources.float_model import FloatModel, keras_model, loading_errors, suffixed

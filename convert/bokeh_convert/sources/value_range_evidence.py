@@ -31,6 +31,7 @@ _SAME_VALUES = {
     "MirrorPad",
     "DepthToSpace",
     "SpaceToDepth",
+    "FakeQuantWithMinMaxVars",
     "ResizeBilinear",
     "ResizeNearestNeighbor",
 }

@@ -46,20 +46,24 @@ def calibrate(rewritten: Rewritten, options: ConvertOptions, steps: Steps) -> Ca
         return Calibrated(rewritten)
     steps.begin("calibrating")
     equalized = equalized_lowered = statistics = stability = None
-    skip = EQUALIZE_CHANNELS in options.left_out_passes
+    trained = rewritten.lowered.trained_ranges
+    # Trained ranges are those of the channels as they are.
+    skip = EQUALIZE_CHANNELS in options.left_out_passes or bool(trained)
     with steps.timed("calibrate_s"):
         if any(scheme.mixed_precision for scheme in schemes):
             names = convolution_activations(Graph(rewritten.content))
             found = _measure(rewritten.content, names, rewritten, options)
             equalized, stability = (
-                equalize(rewritten.content, found, skip=skip),
+                equalize(rewritten.content, found, trained, skip=skip),
                 range_stability(found),
             )
         if any(scheme.calibration for scheme in schemes):
             statistics = _measure(rewritten.lowered.content, None, rewritten, options)
             stability = stability or range_stability(statistics)
             if any(scheme.calibration and scheme.equalize for scheme in schemes):
-                equalized_lowered = equalize(rewritten.lowered.content, statistics, skip=skip)
+                equalized_lowered = equalize(
+                    rewritten.lowered.content, statistics, trained, skip=skip
+                )
     steps.next()
     return Calibrated(rewritten, equalized, equalized_lowered, statistics, stability)
 

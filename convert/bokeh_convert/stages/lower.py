@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.passes.fake_quantization import Range, remove_fake_quantization
 from bokeh_convert.passes.integer_input import remove_integer_input
 from bokeh_convert.stages.read import Source
 
@@ -17,10 +19,13 @@ class Lowered:
     Attributes:
         source: The trained model, photos and reference.
         content: The bytes of the file.
+        trained_ranges: (minimum, maximum) of the activations that were rounded in training, by
+            name; their rounding is not in the file.
     """
 
     source: Source
     content: bytes
+    trained_ranges: Mapping[str, Range] = field(default_factory=dict)
 
 
 def lower_source(source: Source) -> Lowered:
@@ -29,9 +34,8 @@ def lower_source(source: Source) -> Lowered:
     Raises:
         InputError: If TFLite has no operator for one of the model's.
     """
-    content = lower(source.sized)
+    graph = Graph(lower(source.sized))
     if source.sized.model.layout.takes_integers:
-        graph = Graph(content)
         remove_integer_input(graph)
-        content = graph.to_bytes()
-    return Lowered(source, content)
+    ranges = remove_fake_quantization(graph)
+    return Lowered(source, graph.to_bytes(), ranges)

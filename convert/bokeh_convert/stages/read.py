@@ -62,7 +62,12 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     dataset = skip_unreadable(dataset, needs_calibration=calibrates)
     verified = len(dataset.verification)
     steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified)
-    sized, found = find_ranges(model.at(*_input_size(model, options)), dataset, options)
+    sized, found = find_ranges(
+        model.at(*_input_size(model, options)),
+        [*dataset.verification, *dataset.calibration],
+        input_range=options.input_range,
+        output_range=options.output_range,
+    )
     steps.next(f"running {options.source.name}")
     with steps.timed("reference_s"):
         reference = compute_reference(sized, dataset.verification, steps.next)

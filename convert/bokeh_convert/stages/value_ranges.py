@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from bokeh_convert.data.calibration_data import DatasetSplit, to_network_input
-from bokeh_convert.options import ConvertOptions
+from bokeh_convert.data.calibration_data import Sample, to_network_input
 from bokeh_convert.sources.float_model import SizedModel
 from bokeh_convert.sources.value_range_choice import FoundRanges, choose_ranges
 from bokeh_convert.sources.value_range_evidence import (
@@ -26,9 +26,19 @@ _PHOTOS = 2
 
 
 def find_ranges(
-    sized: SizedModel, dataset: DatasetSplit, options: ConvertOptions
+    sized: SizedModel,
+    samples: Sequence[Sample],
+    *,
+    input_range: str | None = None,
+    output_range: str | None = None,
 ) -> tuple[SizedModel, FoundRanges]:
     """Returns the model with its value ranges, and how they were found.
+
+    Args:
+        sized: The model.
+        samples: Photos to run it on; the first are used.
+        input_range: See `bokeh_convert.api.convert`.
+        output_range: Likewise.
 
     Raises:
         InputError: If no value range makes the output follow the photos, or several do.
@@ -40,13 +50,12 @@ def find_ranges(
         evidence = Evidence(BYTES, "its input is uint8")
     if evidence is None and sized.model.format in ("weights-h5", "tf1-checkpoint"):
         evidence = Evidence(UNIT, "it is a PyNET")
-    samples = [*dataset.verification, *dataset.calibration][:_PHOTOS]
     found = choose_ranges(
         str(sized.model.path),
         partial(_run, sized),
-        [to_network_input(read_input_pixels(sample, sized)) for sample in samples],
-        asked_input=_parsed(options.input_range),
-        asked_output=_parsed(options.output_range),
+        [to_network_input(read_input_pixels(sample, sized)) for sample in samples[:_PHOTOS]],
+        asked_input=_parsed(input_range),
+        asked_output=_parsed(output_range),
         input_evidence=evidence,
         output_evidence=output_evidence(graph),
     )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bokeh_convert.options import LEVELS
+from bokeh_convert.train.distill_cli import distill, finetune
 from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
 from bokeh_runtime.errors import InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
@@ -216,6 +217,10 @@ def evaluate(
         return
     for name, value in means.items():
         click.echo(f"{name:20} {value}")
+
+
+main.add_command(distill)
+main.add_command(finetune)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

@@ -36,6 +36,19 @@ def export(trained: keras.Model, config: TrainConfig, path: Path) -> None:
     )
     for layer in model.layers:
         layer.set_weights(trained.get_layer(layer.name).get_weights())
+    save_portable(model, path)
+
+
+def save_portable(model: keras.Model, path: Path) -> None:
+    """Writes a model so that any version of Keras 3 can read it.
+
+    Args:
+        model: The model.
+        path: An .h5 file; replaced atomically.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
     with AtomicOutput(path.parent) as staging, tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.h5"
         model.save(plain)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,14 +18,17 @@ from keras import ops
 from bokeh_convert.process_state import random_state
 from bokeh_convert.pynet.network import HEADS, pynet
 from bokeh_convert.train.batches import AugmentationConfig, batches, resize
+from bokeh_convert.train.checkpoint import (
+    CHECKPOINT,
+    read_checkpoint,
+    refuse_other_config,
+    write_checkpoint,
+)
+from bokeh_convert.train.losses import charbonnier
 from bokeh_convert.train.pairs import Pair
-from bokeh_runtime.atomic_output import AtomicOutput, folder_lock
+from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
-
-CHECKPOINT = "checkpoint.npz"
-LOG = "log.jsonl"
-_CONFIG_KEY = "plan"  # as in the checkpoints of older versions
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,6 @@ def head_scale(head: str) -> float:
     return 2.0 if head == "l_up" else 2.0 ** -int(head[1:])
 
 
-def charbonnier(target: Any, output: Any) -> Any:
-    """Returns the Charbonnier loss, mean(sqrt(error^2 + 0.05^2) - 0.05), of two equal shapes.
-
-    (Charbonnier et al., 1994, "Two deterministic half-quadratic regularization algorithms for
-    computed imaging".) It is quadratic for small errors, which favors PSNR, and linear for large
-    errors: where it is uncertain whether a pixel is sharp, a purely quadratic loss would give the
-    average, a half-blurred pixel.
-    """
-    return ops.mean(ops.sqrt(ops.square(target - output) + 0.05**2)) - 0.05
-
-
 def train(
     config: TrainConfig,
     pairs: Sequence[Pair],
@@ -144,8 +135,8 @@ def load_averaged(run: Path) -> keras.Model:
     """
     if not (run / CHECKPOINT).is_file():
         raise InputError(f"{run}: the folder has no {CHECKPOINT}; train first")
-    saved = _read(run / CHECKPOINT)
-    config = TrainConfig(**json.loads(str(saved[_CONFIG_KEY])))
+    stored, saved = read_checkpoint(run / CHECKPOINT)
+    config = TrainConfig(**stored)
     state = _State(config, run, str(saved.get("pairs", "")))
     stage = next(stage for stage in _stages(config) if state.step <= stage.last_step)
     model, optimizer = state.open(stage)
@@ -191,13 +182,9 @@ class _State:
         arrays = {f"w{i}": value for i, value in enumerate(self._network.get_weights())}
         for i, variable in enumerate(optimizer.variables):
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
-        arrays[_CONFIG_KEY] = np.array(json.dumps(asdict(self.config)))
-        with AtomicOutput(self.run) as staging:
-            with staging.path(CHECKPOINT).open("wb") as file:
-                np.savez(file, step=self.step, pairs=self.pairs, **arrays)
-            staging.commit()
-        with (self.run / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": self.step, "loss": round(loss, 6)}) + "\n")
+        arrays["pairs"] = np.array(self.pairs)
+        log = {"loss": round(loss, 6)}
+        write_checkpoint(self.run, asdict(self.config), self.step, arrays, log)
 
 
 def _stages(config: TrainConfig) -> list[_Stage]:
@@ -278,32 +265,12 @@ def _load(config: TrainConfig, run: Path, pairs: str) -> dict[str, Any] | None:
     path = run / CHECKPOINT
     if not path.is_file():
         return None
-    saved = _read(path)
-    stored = json.loads(str(saved[_CONFIG_KEY]))
-    differs = [name for name, value in asdict(config).items() if stored.get(name) != value]
-    if differs:
-        raise InputError(
-            f"{path}: was trained with another {', '.join(differs)}; "
-            "use the same configuration or another folder"
-        )
+    stored, saved = read_checkpoint(path)
+    refuse_other_config(path, stored, asdict(config))
     if str(saved.get("pairs", pairs)) != pairs:  # older checkpoints lack this
         raise InputError(
             f"{path}: was trained on other pairs; use the same pairs or another folder"
         )
-    return saved
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            saved = {name: arrays[name] for name in arrays.files}
-        if missing := {"step", _CONFIG_KEY} - saved.keys():
-            raise ValueError(f"has no {', '.join(sorted(missing))}")
-        json.loads(str(saved[_CONFIG_KEY]))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: is not a valid checkpoint ({error}); remove it, or use another folder"
-        ) from error
     return saved
 
 

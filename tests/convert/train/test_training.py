@@ -14,11 +14,12 @@ from click.testing import CliRunner
 
 from bokeh_convert.pynet.network import pynet
 from bokeh_convert.train.batches import AugmentationConfig, batches, make_example
+from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
 from bokeh_convert.train.cli import main
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.export import export
 from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
-from bokeh_convert.train.trainer import CHECKPOINT, LOG, TrainConfig, load_averaged, train
+from bokeh_convert.train.trainer import TrainConfig, load_averaged, train
 from bokeh_runtime.errors import InputError
 
 CONFIG = TrainConfig(

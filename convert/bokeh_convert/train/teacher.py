@@ -1,0 +1,358 @@
+"""The teacher of a distillation: any model that `bokeh-convert` reads, run as a black box.
+
+It is run once on views of photos, in a process with TensorFlow, and its outputs are stored in a
+folder. The training reads them from there, with any Keras backend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bokeh_convert.data.calibration_data import (
+    Sample,
+    list_dataset,
+    to_network_input,
+    without_duplicates,
+)
+from bokeh_convert.graph.cost_model import convolutions
+from bokeh_convert.graph.editor import Graph
+from bokeh_convert.options import LEVELS
+from bokeh_convert.pynet.network import SIZE_MULTIPLE
+from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.train.views import Pixels, ViewConfig, views
+from bokeh_runtime.atomic_output import folder_lock
+from bokeh_runtime.errors import Argument, InputError
+from bokeh_runtime.imaging.photo import read_photo
+
+CROPS, WHOLE, HELD_OUT = "crops", "whole", "heldout"
+"""Sets of views: crops, views of the size of the network, and photos that are not trained on."""
+_MOST_HELD_OUT = 12
+_DESCRIPTION, _WEIGHTS = "teacher.json", "weights.npz"
+_FLUSH = 16
+_DEFAULT_SIZE = (256, 384)
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """A teacher, and the views of which its outputs are needed.
+
+    Attributes:
+        path: The trained model.
+        photos: Folder of photos, without ground truth; an eighth, at most 12, are held out.
+        held_out: Folder of photos to hold out instead; None for none.
+        size: (height, width) of the network input, in pixels, multiples of 32; None for the
+            model's own, or 256 x 384 if it takes any.
+        crop: Side of the square crops, in pixels.
+        crops: Number of crops.
+        whole: Number of views of the size of the network.
+        seed: Random seed of the views.
+        source: How to read the model.
+        input_range, output_range: See `bokeh_convert.api.convert`.
+    """
+
+    path: Path
+    photos: Path
+    held_out: Path | None
+    size: tuple[int, int] | None
+    crop: int
+    crops: int
+    whole: int
+    seed: int
+    source: SourceOptions = field(default_factory=SourceOptions)
+    input_range: str | None = None
+    output_range: str | None = None
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What a student needs to know of its teacher.
+
+    Attributes:
+        name: File name of the trained model.
+        channels: Channels of the network input, 3 or 4.
+        heads: PyNET's names of the outputs, by their sizes, coarsest first.
+        resampling: One of `bokeh_runtime.imaging.resample.RESAMPLING`.
+        width: Its channel multiplier, if it is a PyNET; None for other networks.
+        residual: Whether it is a PyNET that adds its output to the photo.
+        size: (height, width) of the network input, in pixels.
+        multiplications: Of its convolutions, for one photo.
+        static_cost: Estimated instructions of its convolutions in static int8 on a phone's CPU,
+            for one photo; see `bokeh_convert.graph.cost_model`.
+    """
+
+    name: str
+    channels: int
+    heads: tuple[str, ...]
+    resampling: str
+    width: float | None
+    residual: bool
+    size: tuple[int, int]
+    multiplications: int
+    static_cost: float
+
+
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """Outputs of the teacher on one set of views.
+
+    Attributes:
+        inputs: The views, uint8 [views, height, width, channels].
+        outputs: By head, float16 [views, h, w, 3] in [0, 1].
+    """
+
+    inputs: Pixels
+    outputs: Mapping[str, npt.NDArray[np.float16]]
+
+
+def run_teacher(
+    config: TeacherConfig,
+    folder: Path,
+    on_view: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Runs the teacher on all views, and stores its outputs; what is stored already is kept.
+
+    Args:
+        config: Teacher and views.
+        folder: Output folder.
+        on_view: Called with the numbers of views done and of all views.
+
+    Raises:
+        InputError: If the model or the photos cannot be used, or the folder holds the outputs of
+            another teacher or of other views.
+    """
+    from bokeh_convert.sources import read_model  # imports TensorFlow
+
+    with folder_lock(folder, "teacher.lock"):
+        model = read_model(config.path, config.source)
+        if model.channels == 1:
+            raise InputError(
+                f"{config.path}: takes luminance alone, and a student takes RGB or RGB + depth; "
+                "give a teacher for colour photos"
+            )
+        kept, held_out = _samples(config, model.channels)
+        config = _sized(config, model.height, model.width)
+        sets = _sets(config, len(held_out), model.channels, model.resampling)
+        opened = {name: _heads(model, view, kept, config) for name, view in sets.items()}
+        heads = tuple(level for level in LEVELS if level in opened[HELD_OUT])
+        found = _teacher(model, heads, opened[HELD_OUT][heads[-1]])
+        _describe(folder, found, _digest(config, model.sha256, kept, held_out))
+        _save_weights(folder, model.keras_model)
+        done, total = 0, sum(view.count for view in sets.values())
+        for name, view in sets.items():
+            samples = held_out if name == HELD_OUT else kept
+            for _ in _run_set(folder, name, view, samples, opened[name]):
+                done += 1
+                on_view(done, total)
+
+
+def load_teacher(folder: Path) -> Teacher:
+    """Returns what the folder says of the teacher.
+
+    Raises:
+        InputError: If the folder holds no outputs of a teacher.
+    """
+    try:
+        stored = json.loads((folder / _DESCRIPTION).read_text())["teacher"]
+        lists = {"heads": tuple(stored["heads"]), "size": tuple(stored["size"])}
+        return Teacher(**{**stored, **lists})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder}: has no outputs of a teacher ({error}); run it first"
+        ) from error
+
+
+def load_outputs(folder: Path, name: str, heads: Sequence[str]) -> TeacherOutputs | None:
+    """Opens one set of outputs, without reading it into memory; None if it is empty."""
+    paths = {part: folder / f"{name}.{part}.npy" for part in ("input", *heads)}
+    if not paths["input"].is_file():
+        return None
+    arrays = {part: np.load(path, mmap_mode="r") for part, path in paths.items()}
+    return TeacherOutputs(arrays.pop("input"), arrays)
+
+
+def load_weights(folder: Path) -> Weights:
+    """Returns the weights as "layer/number" of a teacher of Keras 3; of others, nothing."""
+    path = folder / _WEIGHTS
+    if not path.is_file():
+        return {}
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _samples(config: TeacherConfig, channels: int) -> tuple[list[Sample], list[Sample]]:
+    """Returns the photos to train on, and those to hold out, both without duplicates."""
+    photos = _readable(config.photos, channels)
+    if config.held_out is not None:
+        held_out = _readable(config.held_out, channels)
+        digests = {sample.sha256 for sample in held_out}
+        kept = [sample for sample in photos if sample.sha256 not in digests]
+    else:
+        # By the hash of the file, so that a photo stays held out when others are added.
+        by_hash = sorted(photos, key=lambda sample: sample.sha256)
+        share = min(_MOST_HELD_OUT, max(1, len(photos) // 8))
+        held_out, kept = by_hash[:share], by_hash[share:]
+    if not kept or not held_out:
+        raise InputError(f"{config.photos}: {len(photos)} photos; add photos, at least two")
+    return sorted(kept, key=lambda s: s.sha256), held_out[:_MOST_HELD_OUT]
+
+
+def _readable(folder: Path, channels: int) -> list[Sample]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; check the path")
+    photos, _, depths = list_dataset(folder, channels, "train")
+    found = []
+    for photo in without_duplicates(photos):
+        try:
+            read_photo(photo)
+        except InputError:
+            continue
+        found.append(Sample(photo, depths.get(photo)))
+    return found
+
+
+def _sized(config: TeacherConfig, height: int | None, width: int | None) -> TeacherConfig:
+    """Returns the configuration with a size that model and student take."""
+    if height is not None and width is not None:
+        config = replace(config, size=config.size or (height, width), crops=0)
+    rows, columns = config.size or _DEFAULT_SIZE
+    if rows % SIZE_MULTIPLE or columns % SIZE_MULTIPLE:
+        raise InputError(
+            f"{config.path}: runs at {rows} x {columns} px, and the student is a PyNET, which "
+            f"takes multiples of {SIZE_MULTIPLE} px",
+            remedy=("give ", Argument("size")),
+        )
+    return replace(config, size=(rows, columns))
+
+
+def _sets(
+    config: TeacherConfig, held_out: int, channels: int, resampling: str
+) -> dict[str, ViewConfig]:
+    size = config.size or _DEFAULT_SIZE
+    sets = {
+        CROPS: ViewConfig(
+            config.crops, config.crop, config.crop, channels, resampling, config.seed
+        ),
+        WHOLE: ViewConfig(config.whole, *size, channels, resampling, config.seed + 1),
+        HELD_OUT: ViewConfig(held_out, *size, channels, resampling, None),
+    }
+    return {name: view for name, view in sets.items() if view.count}
+
+
+def _heads(
+    model: Any, view: ViewConfig, samples: Sequence[Sample], config: TeacherConfig
+) -> dict[str, Any]:
+    """Returns the teacher at the size of a view, by PyNET's names of its outputs."""
+    from bokeh_convert.stages.value_ranges import find_ranges
+
+    sized, _ = find_ranges(
+        model.at(view.height, view.width),
+        samples,
+        input_range=config.input_range,
+        output_range=config.output_range,
+    )
+    rows = sized.concrete.outputs[0].shape[1]
+    finest = next(level for level in LEVELS if _height(level, view.height) == rows)
+    found = {finest: sized}
+    for level in LEVELS[: LEVELS.index(finest)]:
+        options = replace(model.options, level=level, output_name=None)
+        try:
+            coarser = replace(model, options=options).at(view.height, view.width)
+        except InputError:  # it has no output of that size
+            continue
+        found[level] = replace(coarser, ranges=sized.ranges)
+    return found
+
+
+def _teacher(model: Any, heads: tuple[str, ...], finest: Any) -> Teacher:
+    from bokeh_convert.graph.to_tflite import lower
+
+    names = {layer.name: layer for layer in model.keras_model.layers} if model.keras_model else {}
+    deepest = names.get("l5_d1_k3_1_conv")
+    count, cost = convolutions(Graph(lower(finest)))
+    return Teacher(
+        model.path.name,
+        model.channels,
+        heads,
+        model.resampling,
+        None if deepest is None else deepest.filters / 512,
+        any(name.endswith("_change") for name in names),
+        (finest.height, finest.width),
+        count,
+        cost,
+    )
+
+
+def _height(level: str, height: int) -> int:
+    return height * 2 if level == "l_up" else height >> int(level[1:])
+
+
+def _run_set(
+    folder: Path, name: str, view: ViewConfig, samples: Sequence[Sample], heads: Mapping[str, Any]
+) -> Any:
+    """Runs the teacher on the views that are missing; yields once per view, also of stored ones."""
+    count, progress = view.count, folder / f"{name}.done"
+    first = int(progress.read_text()) if progress.is_file() else 0
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "input": (np.uint8, (count, view.height, view.width, view.channels))
+    }
+    for head, sized in heads.items():
+        shapes[head] = (np.float16, (count, *sized.concrete.outputs[0].shape[1:]))
+    files = {
+        part: np.lib.format.open_memmap(
+            folder / f"{name}.{part}.npy", mode="r+" if first else "w+", dtype=kind, shape=shape
+        )
+        for part, (kind, shape) in shapes.items()
+    }
+    yield from range(first)
+    for number, pixels in enumerate(views(samples, view, first), first):
+        files["input"][number] = pixels
+        for head, sized in heads.items():
+            files[head][number] = np.clip(sized.run(to_network_input(pixels)), 0, 1)
+        if (number + 1) % _FLUSH == 0 or number + 1 == count:
+            for file in files.values():
+                file.flush()
+            progress.write_text(str(number + 1))
+        yield number
+
+
+def _describe(folder: Path, teacher: Teacher, digest: str) -> None:
+    path = folder / _DESCRIPTION
+    if path.is_file() and json.loads(path.read_text()).get("digest") != digest:
+        raise InputError(
+            f"{folder}: holds the outputs of another teacher or of other photos; remove it, or "
+            "use another folder"
+        )
+    path.write_text(json.dumps({"digest": digest, "teacher": asdict(teacher)}, indent=1))
+
+
+def _digest(
+    config: TeacherConfig, model: str, kept: Sequence[Sample], held_out: Sequence[Sample]
+) -> str:
+    settings = {
+        key: str(value)
+        for key, value in asdict(config).items()
+        if key not in ("path", "photos", "held_out")
+    }
+    photos = [sample.sha256 for sample in (*kept, *held_out)]
+    return hashlib.sha256(json.dumps([settings, model, photos]).encode()).hexdigest()
+
+
+def _save_weights(folder: Path, model: Any) -> None:
+    if model is None:
+        return
+    arrays = {
+        f"{layer.name}/{number}": value
+        for layer in model.layers
+        for number, value in enumerate(layer.get_weights())
+    }
+    np.savez(folder / _WEIGHTS, **arrays)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.passes.fake_quantization import remove_fake_quantization
+from bokeh_convert.sources import read_model
+from bokeh_runtime import TfliteModel
+from bokeh_runtime.metrics.psnr import psnr
+
+SIZE = (32, 48)
+RNG = np.random.default_rng(11)
+
+
+class Trained(tf.Module):  # type: ignore[misc]
+    """Two convolutions as other libraries train them for int8: weights and activations rounded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = tf.Variable(RNG.normal(0, 0.2, (3, 3, 3, 8)).astype(np.float32))
+        self.second = tf.Variable(RNG.normal(0, 0.2, (3, 3, 8, 3)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([1, *SIZE, 3], tf.float32)])
+    def __call__(self, photo: tf.Tensor) -> tf.Tensor:
+        x = tf.quantization.fake_quant_with_min_max_vars(photo, 0.0, 1.0)
+        x = tf.nn.leaky_relu(tf.nn.conv2d(x, rounded(self.first), 1, "SAME"), 0.2)
+        x = tf.quantization.fake_quant_with_min_max_vars(x, -1.0, 4.0)
+        return photo + 0.1 * tf.tanh(tf.nn.conv2d(x, rounded(self.second), 1, "SAME"))
+
+
+def rounded(kernel: tf.Variable) -> tf.Tensor:
+    largest = tf.reduce_max(tf.abs(kernel), axis=(0, 1, 2))
+    return tf.quantization.fake_quant_with_min_max_vars_per_channel(
+        kernel, -largest, largest, narrow_range=True
+    )
+
+
+def test_ranges_of_a_saved_model_are_kept_and_its_rounding_is_not(tmp_path: Path) -> None:
+    module = Trained()
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    sized = read_model(tmp_path / "saved").at(*SIZE)
+    graph = Graph(lower(sized))
+    before = count_operators(graph.to_bytes())
+    assert before["QUANTIZE"] == 4, "two activations and two weights"
+    photo = RNG.random((*SIZE, 3), np.float32)
+    ranges = remove_fake_quantization(graph)
+    assert {"QUANTIZE", "DEQUANTIZE"}.isdisjoint(count_operators(graph.to_bytes()))
+    (first, second) = sorted(ranges.values(), reverse=True)
+    np.testing.assert_allclose(first, (0, 1), atol=1e-6)
+    # 0 has to be one of the levels, which shifts the range by less than one.
+    np.testing.assert_allclose(second, (-1, 4), atol=5 / 255)
+    assert graph.name(graph.inputs[0]) in ranges
+    file = TfliteModel(graph.to_bytes(), threads=1).run(photo)
+    # The converter writes the weights as they were rounded.
+    assert psnr(file, sized.run(photo), border_px=0) > 50
+    rounding = np.asarray(module(photo[np.newaxis])[0])
+    assert 40 < psnr(file, rounding, border_px=0) < 70
+
+
+def test_a_graph_without_it_stays_as_it_is(data: Path) -> None:
+    for name in ("small_float32.tflite", "small_full-integer.tflite"):
+        graph = Graph((data / name).read_bytes())
+        before = graph.to_bytes()
+        assert remove_fake_quantization(graph) == {}
+        assert graph.to_bytes() == before

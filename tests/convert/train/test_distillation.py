@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from bokeh_convert.data.calibration_data import Sample, to_network_input
+from bokeh_convert.sources.keras3 import open_keras3
+from bokeh_convert.train.checkpoint import LOG
+from bokeh_convert.train.cli import main
+from bokeh_convert.train.distill import DistillConfig, Progress
+from bokeh_convert.train.distill import distill as train
+from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient_error
+from bokeh_convert.train.teacher import CROPS, HELD_OUT, WHOLE, load_outputs, load_teacher
+from bokeh_convert.train.views import ViewConfig, views
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.metrics.ms_ssim import ms_ssim
+from bokeh_runtime.metrics.psnr import psnr
+
+VIEWS = ViewConfig(7, 48, 64, 4, "area", 3)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five photos of several sizes, without depth maps."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(4)
+    for number in range(5):
+        noise = rng.integers(0, 256, (90 + 20 * number, 140, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.GaussianBlur(noise, (0, 0), 4))
+    return folder
+
+
+def samples(folder: Path) -> list[Sample]:
+    return [Sample(path, None) for path in sorted(folder.iterdir())]
+
+
+def test_views_are_the_same_wherever_a_run_resumed(photos: Path) -> None:
+    whole = list(views(samples(photos)[:3], VIEWS))
+    assert [view.shape for view in whole] == [(48, 64, 4)] * 7
+    resumed = list(views(samples(photos)[:3], VIEWS, 4))
+    for ours, theirs in zip(whole[4:], resumed, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len({view.tobytes() for view in whole}) == 7
+    depth = np.stack([view[..., 3] for view in whole])
+    assert depth.std() > 10, "a photo without a depth map gets a synthetic one"
+
+
+def test_without_a_seed_a_view_is_the_whole_photo(photos: Path) -> None:
+    (sample, *_) = samples(photos)
+    config = ViewConfig(1, 45, 70, 3, "area", None)
+    (view,) = views([sample], config)
+    expected = cv2.resize(cv2.imread(str(sample.photo)), (70, 45), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(view, expected[..., ::-1], atol=1)
+
+
+def test_the_losses_are_those_of_their_definitions() -> None:
+    rng = np.random.default_rng(2)
+    target = cv2.GaussianBlur(rng.random((192, 192, 3)).astype(np.float32), (0, 0), 2)
+    output = np.clip(target + rng.normal(0, 0.03, target.shape).astype(np.float32), 0, 1)
+    assert float(mean_error(target, output)) == pytest.approx(
+        np.abs(target - output).mean(), abs=0.004
+    )
+    # The metric has a fifth scale and takes its product over the channels.
+    loss = float(ms_ssim_loss(target[np.newaxis], output[np.newaxis], 192))
+    assert loss == pytest.approx(1 - ms_ssim(output, target), rel=0.3)
+    assert float(ms_ssim_loss(target[np.newaxis], target[np.newaxis], 192)) < 1e-5
+    smooth = np.zeros((1, 192, 192, 1), np.float32)
+    assert float(smooth_gradient_error(target[np.newaxis], output[np.newaxis], smooth)) == 0
+    shifted = target[np.newaxis] + 0.1  # a shift of the tone is no grain
+    assert float(smooth_gradient_error(target[np.newaxis], shifted, smooth + 1)) < 1e-6
+
+
+def distill(teacher: Path, photos: Path, run: Path, *options: str) -> Result:
+    arguments = ["distill", str(teacher), "--photos", str(photos), "-o", str(run), *options]
+    return CliRunner().invoke(main, arguments)
+
+
+SMALL = (
+    "--input-range",
+    "0..1",
+    "--output-range",
+    "0..1",
+    "--width",
+    "0.02",
+    "--views",
+    "4",
+    "--steps",
+    "0",
+    "--evaluations",
+    "2",
+    "--batch",
+    "4",
+)
+
+
+@pytest.mark.slow
+def test_a_student_of_a_foreign_keras_2_network_draws_what_its_teacher_draws(
+    data: Path, photos: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    teacher = data / "keras2_addons.h5"
+    result = distill(teacher, photos, run, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "factorized kernels, 0 residual blocks; starts at random" in result.stderr
+    described = load_teacher(run / "teacher")
+    assert (described.size, described.channels, described.width) == ((64, 96), 4, None)
+    held_out = load_outputs(run / "teacher", HELD_OUT, described.heads)
+    trained_on = load_outputs(run / "teacher", WHOLE, described.heads)
+    assert held_out is not None
+    assert trained_on is not None
+    assert len(held_out.inputs) == 1, "an eighth of five photos, at least one"
+    assert len(trained_on.inputs) == 4
+    (line,) = [json.loads(line) for line in (run / LOG).read_text().splitlines()]
+    student = open_keras3(run / "model.h5")
+    image = to_network_input(held_out.inputs[0])[np.newaxis]
+    drawn = np.clip(keras.ops.convert_to_numpy(student(image, training=False))[0], 0, 1)
+    expected = held_out.outputs[described.heads[-1]][0].astype(np.float32)
+    assert psnr(drawn, expected, border_px=0) == pytest.approx(line["psnr_db"], abs=0.1)
+    assert any(layer.name.endswith("_column") for layer in student.layers)
+    # Outputs of another teacher are not mixed up with these.
+    other = distill(teacher, photos, run, *SMALL, "--views", "5")
+    assert other.exit_code == 2
+    assert "holds the outputs of another teacher or of other photos" in other.stderr
+
+
+def small_student() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    photo = keras.Input((None, None, 3), name="photo")
+    x = keras.layers.Conv2D(8, 3, padding="same")(photo)
+    x = keras.layers.LeakyReLU(negative_slope=0.2)(x)
+    x = keras.layers.Conv2D(3, 3, padding="same")(x)
+    return keras.Model(photo, keras.layers.Add()([photo, x]))
+
+
+CONFIG = DistillConfig(
+    crop_steps=6, whole_steps=6, int8_steps=6, batch=4, learning_rate=1e-2,
+    int8_learning_rate=1e-3, smooth_weight=1.0, ms_ssim_weight=0.02, evaluations=3, patience=9,
+    seed=5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stored outputs of a teacher that blurs."""
+    folder = tmp_path_factory.mktemp("teacher")
+    rng = np.random.default_rng(9)
+    for name, count, size in ((CROPS, 8, (48, 48)), (WHOLE, 6, (64, 96)), (HELD_OUT, 2, (64, 96))):
+        noise = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
+        inputs = np.stack([cv2.GaussianBlur(image, (0, 0), 1) for image in noise])
+        outputs = np.stack([cv2.GaussianBlur(image, (0, 0), 1.5) for image in inputs])
+        np.save(folder / f"{name}.input.npy", inputs)
+        np.save(folder / f"{name}.l0.npy", (outputs / 255).astype(np.float16))
+    return folder
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    taught: Path, tmp_path: Path
+) -> None:
+    scores: list[float | None] = []
+    whole = train(
+        small_student(), ("l0",), CONFIG, taught, tmp_path / "whole",
+        on_step=lambda progress: scores.append(progress.psnr_db),
+    )  # fmt: skip
+    assert len(scores) == 18
+    assert scores[-7] is not None
+    assert scores[1] is not None
+    assert scores[-7] > scores[1] + 1, "the student comes nearer to its teacher"
+    for stop in (4, 9, 15):
+
+        def on_step(progress: Progress, stop: int = stop) -> None:
+            if progress.step == stop:
+                raise StoppedError
+
+        run = tmp_path / str(stop)
+        with pytest.raises(StoppedError):
+            train(small_student(), ("l0",), CONFIG, taught, run, save_seconds=0, on_step=on_step)
+        resumed = train(small_student(), ("l0",), CONFIG, taught, run)
+        for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    with pytest.raises(InputError, match="was trained with another int8_steps"):
+        train(small_student(), ("l0",), replace(CONFIG, int8_steps=7), taught, tmp_path / "4")
+
+
+def test_a_part_ends_early_when_the_student_comes_no_nearer(taught: Path, tmp_path: Path) -> None:
+    steps: list[int] = []
+    config = replace(
+        CONFIG, crop_steps=0, int8_steps=0, whole_steps=40, learning_rate=0.0, evaluations=20,
+        patience=3,
+    )  # fmt: skip
+    train(
+        small_student(), ("l0",), config, taught, tmp_path,
+        on_step=lambda progress: steps.append(progress.step),
+    )  # fmt: skip
+    assert steps[-1] == 8, "the first comparison and three that are no better"
+
+
+def test_wrong_input_is_named_before_anything_is_trained(
+    data: Path, photos: Path, tmp_path: Path
+) -> None:
+    teacher = data / "networks" / "tanh.h5"
+    result = distill(teacher, photos, tmp_path / "run")
+    assert result.exit_code == 2
+    assert f"{teacher}: runs at 48 x 72 px, and the student is a PyNET" in result.stderr
+    result = distill(data / "keras2_addons.h5", tmp_path / "none", tmp_path / "run")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "none: no such folder; check the path" in result.stderr

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from bokeh_convert import convert
+from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.op_inventory import count_operators
+from bokeh_convert.graph.schema_views import TensorType
+from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.passes.fake_quantization import remove_fake_quantization
+from bokeh_convert.pynet.int8_aware import FakeQuantize
+from bokeh_convert.quantize.static_int8 import write_static_int8
+from bokeh_convert.sources import read_model
+from bokeh_convert.train.int8_aware import int8_aware, plain
+from bokeh_runtime import TfliteModel
+from bokeh_runtime.metrics.psnr import psnr
+
+SIZE = (64, 96)
+
+
+def small_network() -> keras.Model:
+    """Two convolutions of one input, one on the other, a transposed one, and the photo added."""
+    keras.utils.set_random_seed(3)
+    photo = keras.Input((*SIZE, 3), name="photo")
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="down")(photo)
+    x = keras.layers.LeakyReLU(negative_slope=0.2)(x)
+    a = keras.layers.Conv2D(8, (5, 1), padding="same", use_bias=False, name="column")(x)
+    a = keras.layers.Conv2D(8, (1, 5), padding="same", activation="relu", name="row")(a)
+    b = keras.layers.Conv2D(8, 3, padding="same", activation="tanh", name="other")(x)
+    x = keras.layers.Concatenate()([a, b])
+    x = keras.layers.Conv2DTranspose(8, 3, strides=2, padding="same", name="up")(x)
+    x = keras.layers.Conv2D(3, 3, padding="same", activation="tanh", name="head")(x)
+    x = keras.layers.Rescaling(0.3)(x)
+    return keras.Model(photo, keras.layers.Add()([photo, x]))
+
+
+def photos(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(8)
+    small = rng.random((count, SIZE[0] // 8, SIZE[1] // 8, 3)).astype(np.float32)
+    return list(keras.ops.convert_to_numpy(keras.ops.image.resize(small, SIZE)))
+
+
+def outputs(model: keras.Model, training: bool = False) -> list[np.ndarray]:
+    return [
+        keras.ops.convert_to_numpy(model(photo[np.newaxis], training=training)[0])
+        for photo in photos(4)
+    ]
+
+
+def mean_psnr(images: list[np.ndarray], references: list[np.ndarray]) -> float:
+    pairs = zip(images, references, strict=True)
+    return float(np.mean([psnr(a, b, border_px=0) for a, b in pairs]))
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[keras.Model, keras.Model]:
+    """The float network, and the one that rounds."""
+    model = small_network()
+    return model, int8_aware(model, photos(4))
+
+
+def test_training_rounds_as_inference_does(trained: tuple[keras.Model, keras.Model]) -> None:
+    model, aware = trained
+    exact = outputs(model)
+    for training in (False, True):
+        assert 35 < mean_psnr(outputs(aware, training), exact) < 70
+    assert mean_psnr(outputs(aware, True), outputs(aware)) > 55
+
+
+def test_weights_and_ranges_have_gradients(trained: tuple[keras.Model, keras.Model]) -> None:
+    import tensorflow as tf
+
+    _, aware = trained
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(aware(np.stack(photos(2)), training=True)))
+    found = tape.gradient(loss, [v.value for v in aware.trainable_variables])
+    moved = {
+        v.path: float(tf.reduce_max(tf.abs(g)))
+        for v, g in zip(aware.trainable_variables, found, strict=True)
+        if g is not None
+    }
+    assert len(moved) == len(aware.trainable_variables)
+    assert min(value for path, value in moved.items() if path.endswith("kernel")) > 0
+    ranges = [value for path, value in moved.items() if "_change" in path]
+    assert np.mean(np.array(ranges) > 0) > 0.7  # those of ReLU have no low end
+
+
+def test_the_file_draws_what_the_training_drew(
+    trained: tuple[keras.Model, keras.Model], tmp_path: Path
+) -> None:
+    model, aware = trained
+    emulated = mean_psnr(outputs(aware), outputs(model))
+    plain(aware).save(tmp_path / "aware.h5")
+    graph = Graph(lower(read_model(tmp_path / "aware.h5").at(*SIZE)))
+    ranges = remove_fake_quantization(graph)
+    exact = TfliteModel(graph.to_bytes(), threads=1)
+    for image, expected in zip(photos(4), outputs(model), strict=True):
+        np.testing.assert_allclose(exact.run(image), expected, atol=1e-5)
+    in_int8 = write_static_int8(graph, ranges)
+    assert len(in_int8) == 6, "every convolution has a trained range"
+    file = TfliteModel(graph.to_bytes(), threads=1)
+    measured = mean_psnr([file.run(image) for image in photos(4)], outputs(model))
+    assert measured == pytest.approx(emulated, abs=0.5)
+
+
+def test_trained_ranges_are_used_and_the_rounding_is_not_counted_twice(
+    trained: tuple[keras.Model, keras.Model], tmp_path: Path
+) -> None:
+    model, aware = trained
+    network = plain(aware)
+    (first,) = (layer for layer in network.layers if layer.name == "down_input_int8")
+    assert isinstance(first, FakeQuantize)
+    first.set_range(0.0, 1.5)  # which no calibration would choose for a photo
+    network.save(tmp_path / "aware.h5")
+    results = {
+        one.report.scheme: one
+        for one in convert(tmp_path / "aware.h5", quant=("float16", "int8"), output_dir=tmp_path)
+    }
+    assert results["float16"].report.fidelity["psnr_db_mean"] > 60
+    graph = Graph(results["int8"].path.read_bytes())
+    scales = [t.quantization.scale[0] for t in graph.tensors
+              if t.type == TensorType.INT8 and list(t.shape) == [1, *SIZE, 3]]  # fmt: skip
+    assert pytest.approx(1.5 / 255) in scales
+    float16 = count_operators(results["float16"].path.read_bytes())
+    assert float16.get("QUANTIZE", 0) == 0
+    exact = outputs(model)
+    model_file = TfliteModel(results["float16"].path.read_bytes(), threads=1)
+    assert mean_psnr([model_file.run(image) for image in photos(4)], exact) > 60
