@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
+from bokeh_convert.npu.emulator import require_emulator
+from bokeh_convert.npu.libraries import find_toolchain
+from bokeh_convert.npu.vendors import find_npus
 from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.process_state import require_tensorflow_backend
@@ -56,6 +59,10 @@ def convert(
     extra_passes: Sequence[str] = (),
     skip_passes: Sequence[str] = (),
     threads: int | None = None,
+    npu: Sequence[str] = (),
+    allow_partial: bool = False,
+    emulate: bool = False,
+    emulate_photos: int = 1,
     progress: Progress = lambda description, done, total: None,
 ) -> list[Conversion]:
     """Converts a trained model and compares each converted file with it.
@@ -114,6 +121,14 @@ def convert(
         extra_passes: Graph rewrites to apply that are off by default, from `OPTIONAL_PASS_NAMES`.
         skip_passes: Graph rewrites to skip, from `PASS_NAMES`.
         threads: CPU threads; None for all cores.
+        npu: NPUs to compile each file for that passed, as "VENDOR:CHIP", such as
+            "qualcomm:SM8650"; see `bokeh_convert.npu.vendors`. The compiled file is
+            `model_int8.qualcomm-SM8650.tflite`, and `report.npu` says what the NPU runs.
+        allow_partial: Also write compiled files of which the CPU has to run a part. If False, such
+            a file is in the report alone.
+        emulate: Run each compiled file on the vendor's emulator and compare its output with the
+            full model's.
+        emulate_photos: Number of verification photos for that. Each takes about a minute.
         progress: Called at each step.
 
     Returns:
@@ -121,6 +136,7 @@ def convert(
 
     Raises:
         InputError: If the source, the photos, an argument or the output folder cannot be used.
+        HardwareError: If the compiler or the emulator of an NPU is not installed or fails.
     """
     chosen = find_targets(targets)
     options = ConvertOptions(
@@ -150,11 +166,19 @@ def convert(
         extra_passes=tuple(extra_passes),
         skip_passes=tuple(skip_passes),
         threads=threads or os.cpu_count() or 1,
+        npus=find_npus(npu),
+        allow_partial=allow_partial,
+        emulate=emulate,
+        emulate_photos=emulate_photos,
     )
     return _run(options, progress)
 
 
 def _run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
+    for npu in options.npus:
+        find_toolchain(npu)
+    if options.emulate:
+        require_emulator(options.npus)
     # Imported here because TensorFlow takes seconds, and a wrong argument is reported before.
     progress("loading TensorFlow", 0, 1)
     require_tensorflow_backend()  # before TensorFlow, which imports Keras

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bokeh_convert.npu.vendors import NpuTarget
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.targets import Target
@@ -61,6 +62,10 @@ class ConvertOptions:
     extra_passes: Sequence[str]
     skip_passes: Sequence[str]
     threads: int
+    npus: Sequence[NpuTarget] = ()
+    allow_partial: bool = False
+    emulate: bool = False
+    emulate_photos: int = 1
 
     @property
     def metric_limits(self) -> dict[str, float]:
@@ -130,6 +135,13 @@ class ConvertOptions:
                 Argument("level"), " and ", Argument("output_name"),
                 " both select an output; give only one of them",
             )  # fmt: skip
+        if self.emulate and not self.npus:
+            yield InputError(
+                Argument("emulate", True), " runs files that are compiled for an NPU; give ",
+                Argument("npu"), " too",
+            )  # fmt: skip
+        if self.emulate_photos < 1:
+            yield InputError(Argument("emulate_photos", self.emulate_photos), " must be 1 or more")
         if self.max_latency is not None and not self.max_latency > 0:
             yield InputError(
                 Argument("max_latency", self.max_latency), " must be a ratio above 0, such as 0.5"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from bokeh_convert.graph.schema_views import schema
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.tflite.file import Tensor, TfliteFile, parse_tflite
 

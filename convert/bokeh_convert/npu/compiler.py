@@ -72,25 +72,11 @@ class NpuBuild:
         """Whether the NPU runs every operator."""
         return self.content is not None and self.taken == self.operators and not self.refused
 
-    @property
-    def shortfall(self) -> str | None:
-        """Why the NPU does not run the whole file; None if it does."""
-        if self.whole:
-            return None
-        if self.failure is not None:
-            return f"was not compiled: {self.failure}"
-        reasons = "; ".join(
-            f"{each.count} {each.operator}" + (f": {each.reason}" if each.reason else "")
-            for each in self.refused
-        )
-        share = f"takes {self.taken} of {self.operators} operators in {self.parts} parts"
-        return f"{share}; refused: {reasons or 'the compiler does not say which'}"
-
 
 def compile_file(content: bytes, npu: NpuTarget, toolchain: Toolchain) -> NpuBuild:
     """Compiles a .tflite file for an NPU.
 
-    A file that the compiler takes in part, or not at all, is no error: see `NpuBuild.shortfall`.
+    A file that the compiler takes in part, or not at all, is no error: see `NpuBuild.whole`.
 
     Raises:
         InputError: If LiteRT's tool hangs.
@@ -162,10 +148,7 @@ def _grouped(reasons: Mapping[int, str], operators: Sequence[str]) -> list[Refus
     counts = Counter(
         (operators[index], reason) for index, reason in reasons.items() if index < len(operators)
     )
-    return [
-        RefusedOperators(name, count, reason)
-        for (name, reason), count in counts.most_common()
-    ]
+    return [RefusedOperators(name, count, reason) for (name, reason), count in counts.most_common()]
 
 
 def _in_file(

@@ -1,7 +1,8 @@
 """Runs one compiled part on Qualcomm's emulator, in a process of its own.
 
-`python -m bokeh_convert.npu.emulator_process FOLDER NAME TYPE SHAPE` reads part.bin and input.npy in
-FOLDER and writes output.npy there. NAME is the part's entry point; TYPE and SHAPE are the output's.
+`python -m bokeh_convert.npu.emulator_process FOLDER NAME TYPE SHAPE` reads part.bin and input.npy
+in FOLDER and writes output.npy there. NAME is the part's entry point; TYPE and SHAPE are those of
+its output.
 """
 
 from __future__ import annotations
@@ -55,9 +56,7 @@ def _model(
 
 
 def _open(model: bytes) -> onnxruntime.InferenceSession:
-    onnxruntime.register_execution_provider_library(
-        _PROVIDER, onnxruntime_qnn.get_library_path()
-    )
+    onnxruntime.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())
     devices = [each for each in onnxruntime.get_ep_devices() if each.ep_name == _PROVIDER]
     if not devices:
         raise SystemExit("onnxruntime-qnn offers no device")

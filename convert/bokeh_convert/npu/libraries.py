@@ -140,7 +140,7 @@ def _link_qnn(package: Path) -> Path:
 
 def _link(link: Path, target: Path) -> None:
     """Makes a symbolic link at once, since other processes may be making it too."""
-    if link.is_symlink() and Path(os.readlink(link)) == target:
+    if link.is_symlink() and link.readlink() == target:
         return
     with tempfile.TemporaryDirectory(dir=link.parent) as folder:
         new = Path(folder) / link.name
