@@ -10,7 +10,7 @@ from bokeh_convert.demo import DEMO_SIZE, demo_model
 from bokeh_convert.npu.emulator import require_emulator
 from bokeh_convert.npu.libraries import find_toolchain
 from bokeh_convert.npu.vendors import find_npus
-from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions
+from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions, NpuOptions
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.progress import Progress
@@ -166,19 +166,16 @@ def convert(
         extra_passes=tuple(extra_passes),
         skip_passes=tuple(skip_passes),
         threads=threads or os.cpu_count() or 1,
-        npus=find_npus(npu),
-        allow_partial=allow_partial,
-        emulate=emulate,
-        emulate_photos=emulate_photos,
+        npu=NpuOptions(find_npus(npu), allow_partial, emulate, emulate_photos),
     )
     return _run(options, progress)
 
 
 def _run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
-    for npu in options.npus:
+    for npu in options.npu.targets:
         find_toolchain(npu)
-    if options.emulate:
-        require_emulator(options.npus)
+    if options.npu.emulate:
+        require_emulator(options.npu.targets)
     # Imported here because TensorFlow takes seconds, and a wrong argument is reported before.
     progress("loading TensorFlow", 0, 1)
     require_tensorflow_backend()  # before TensorFlow, which imports Keras

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bokeh_convert.npu.vendors import NpuTarget
@@ -22,6 +22,23 @@ LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
 
 
 @dataclass(frozen=True)
+class NpuOptions:
+    """For which NPUs the files are compiled, and what is done with the result.
+
+    Attributes:
+        targets: The NPUs.
+        allow_partial: Whether a file is written of which the CPU has to run a part.
+        emulate: Whether the compiled files are run on an emulator.
+        photos: Number of verification photos for that.
+    """
+
+    targets: Sequence[NpuTarget] = ()
+    allow_partial: bool = False
+    emulate: bool = False
+    photos: int = 1
+
+
+@dataclass(frozen=True)
 class ConvertOptions:
     """The arguments of one call of `bokeh_convert.convert`, where they are described.
 
@@ -31,6 +48,7 @@ class ConvertOptions:
     Attributes:
         schemes: The argument `quant` without duplicates, or what the targets run best.
         threads: CPU threads, at least 1.
+        npu: The arguments about NPUs.
 
     Raises:
         InputError: If an argument is invalid, or two arguments exclude each other.
@@ -62,10 +80,7 @@ class ConvertOptions:
     extra_passes: Sequence[str]
     skip_passes: Sequence[str]
     threads: int
-    npus: Sequence[NpuTarget] = ()
-    allow_partial: bool = False
-    emulate: bool = False
-    emulate_photos: int = 1
+    npu: NpuOptions = field(default_factory=NpuOptions)
 
     @property
     def metric_limits(self) -> dict[str, float]:
@@ -135,13 +150,13 @@ class ConvertOptions:
                 Argument("level"), " and ", Argument("output_name"),
                 " both select an output; give only one of them",
             )  # fmt: skip
-        if self.emulate and not self.npus:
+        if self.npu.emulate and not self.npu.targets:
             yield InputError(
                 Argument("emulate", True), " runs files that are compiled for an NPU; give ",
                 Argument("npu"), " too",
             )  # fmt: skip
-        if self.emulate_photos < 1:
-            yield InputError(Argument("emulate_photos", self.emulate_photos), " must be 1 or more")
+        if self.npu.photos < 1:
+            yield InputError(Argument("emulate_photos", self.npu.photos), " must be 1 or more")
         if self.max_latency is not None and not self.max_latency > 0:
             yield InputError(
                 Argument("max_latency", self.max_latency), " must be a ratio above 0, such as 0.5"

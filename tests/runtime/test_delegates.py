@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_runtime import BokehModel, HardwareError, InputError, cli, probe
-from bokeh_runtime.backends import nnapi
+from bokeh_runtime.backends import delegates, nnapi
 from bokeh_runtime.backends.interpreter import INTERPRETERS, TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import unsupported_operators
 from bokeh_runtime.tflite.file import read_tflite

@@ -72,7 +72,7 @@ class CompiledFile:
 def compile_for_npus(
     completed: Completed, source: Source, options: ConvertOptions, steps: Steps
 ) -> CompiledFile:
-    """Compiles a file that passed for each NPU in `options.npus`.
+    """Compiles a file that passed for each NPU in `options.npu.targets`.
 
     Raises:
         HardwareError: If a compiler or an emulator is missing or fails.
@@ -81,14 +81,14 @@ def compile_for_npus(
         return CompiledFile(completed)
     scheme = completed.judged.verified.quantized.scheme.name
     results = []
-    for npu in options.npus:
+    for npu in options.npu.targets:
         steps.next(f"compiling {scheme} for {npu.name}")
         toolchain = find_toolchain(npu)
         build = compile_file(completed.content, npu, toolchain)
         emulation = None
-        if options.emulate and build.whole:
+        if options.npu.emulate and build.whole:
             steps.begin(f"emulating {scheme} on {npu.name}, about a minute per photo")
-            emulation = _emulate(build, toolchain, source, options.emulate_photos, steps)
+            emulation = _emulate(build, toolchain, source, options.npu.photos, steps)
         results.append(NpuResult(build, emulation))
     return CompiledFile(completed, results)
 

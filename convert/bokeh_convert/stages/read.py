@@ -61,8 +61,8 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     steps.begin("reading the photos")
     dataset = skip_unreadable(dataset, needs_calibration=calibrates)
     verified = len(dataset.verification)
-    emulated = min(options.emulate_photos, verified) if options.emulate else 0
-    for_npus = len(options.npus) * (1 + emulated)
+    emulated = min(options.npu.photos, verified) if options.npu.emulate else 0
+    for_npus = len(options.npu.targets) * (1 + emulated)
     steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified + for_npus)
     sized, found = find_ranges(model.at(*_input_size(model, options)), dataset, options)
     steps.next(f"running {options.source.name}")
@@ -90,7 +90,7 @@ def _refuse_folders(options: ConvertOptions, names: FileNames) -> None:
     for scheme in options.schemes:
         refuse_folder(options.output_dir / names.tflite(scheme))
         refuse_folder(options.output_dir / names.report(scheme))
-        for npu in options.npus:
+        for npu in options.npu.targets:
             refuse_folder(options.output_dir / names.npu(scheme, npu.file_part))
     for name in (names.reference, names.comparison):
         refuse_folder(options.output_dir / name)

@@ -64,7 +64,7 @@ def write_files(
         staging.path(report_name).write_text(report.to_json(), encoding="utf-8")
         npu_paths = []
         for made in each.npus:
-            if made.is_written(allow_partial=options.allow_partial):
+            if made.is_written(allow_partial=options.npu.allow_partial):
                 assert made.build.content is not None
                 name = names.npu(scheme, made.build.npu.file_part)
                 staging.path(name).write_bytes(made.build.content)
@@ -171,7 +171,7 @@ def _describe(
 def _npu(
     made: NpuResult, source: Source, scheme: Scheme, options: ConvertOptions
 ) -> dict[str, Any]:
-    written = made.is_written(allow_partial=options.allow_partial)
+    written = made.is_written(allow_partial=options.npu.allow_partial)
     name = source.names.npu(scheme.name, made.build.npu.file_part) if written else None
     return npu_summary(made.build, name, made.emulation)
 

@@ -203,9 +203,11 @@ def _compile(file: TfliteFile, asked: _Request, *, with_cpu: bool) -> _Compiled:
         **({} if asked.npu is None else asked.npu.options(litert)),
     )
     compiled = _Compiled()
+    given: dict[str, Any] = {}
     with capture_native_log() as log:
         try:
-            given = {} if asked.npu is None else {"environment": asked.npu.environment(litert)}
+            if asked.npu is not None:
+                given["environment"] = asked.npu.environment(litert)
             compiled.model = litert.CompiledModel.from_buffer(
                 file.content, options=options, **given
             )
@@ -218,6 +220,8 @@ def _compile(file: TfliteFile, asked: _Request, *, with_cpu: bool) -> _Compiled:
         except BaseException:
             compiled.close()
             raise
+        finally:
+            given.clear()  # here, since LiteRT logs that it releases the environment
         compiled.log = log()
     return compiled
 

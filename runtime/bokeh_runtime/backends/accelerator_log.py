@@ -125,7 +125,7 @@ def _npu_support(file: TfliteFile, log: str) -> Support:
 def plugin_error(log: str) -> str:
     """Returns why a vendor's plugin refused a model; "" if the log does not say."""
     found = _NPU_PLUGIN_ERROR.search(log)
-    return "" if found is None else found[1].strip()
+    return "" if found is None else found[1].partition(" Error: ")[0].strip(" .")
 
 
 def device_in(kind: str, log: str) -> Device:
