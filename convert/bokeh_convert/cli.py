@@ -246,6 +246,8 @@ def main(
     full_integer: bool,
     targets: tuple[tuple[str, ...], ...],
     npu: tuple[tuple[str, ...], ...],
+    emulate: bool,
+    emulate_photos: int | None,
     as_json: bool,
     verbose: bool,
     **options: Any,  # arguments of `convert`
@@ -278,6 +280,7 @@ def main(
                     quant=_schemes(quant, full_integer),
                     targets=[name for given in targets for name in given],
                     npu=npus,
+                    emulate_photos=emulate_photos or int(emulate),
                     progress=progress,
                     **options,
                 )

@@ -67,9 +67,7 @@ def npu_options(command: Command) -> Command:
             "--emulate-photos",
             metavar="N",
             type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Number of verification photos for --emulate.",
+            help="The same with this number of verification photos; --emulate takes one.",
         ),
     )
     for option in reversed(options):
@@ -159,9 +157,13 @@ def _list_npus(context: click.Context, _: click.Parameter, asked: bool) -> None:
         return
     for vendor in VENDORS.values():
         click.echo(f"{vendor.title}: {_state(vendor)}")
-        for chip, remark in vendor.chips.items():
-            name = NpuTarget(vendor, chip).name
-            click.echo(f"  {name}" + (f"  {remark}" if remark else ""))
+        names = {NpuTarget(vendor, chip).name: remark for chip, remark in vendor.chips.items()}
+        for name, remark in names.items():
+            if remark:
+                click.echo(f"  {name}  {remark}")
+        plain = [name for name, remark in names.items() if not remark]
+        if plain:
+            click.echo(click.wrap_text(", ".join(plain), 100, "  ", "  "))
     context.exit()
 
 

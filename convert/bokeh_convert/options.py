@@ -28,14 +28,12 @@ class NpuOptions:
     Attributes:
         targets: The NPUs.
         allow_partial: Whether a file is written of which the CPU has to run a part.
-        emulate: Whether the compiled files are run on an emulator.
-        photos: Number of verification photos for that.
+        photos: Number of verification photos to run on an emulator of the NPU; 0 for none.
     """
 
     targets: Sequence[NpuTarget] = ()
     allow_partial: bool = False
-    emulate: bool = False
-    photos: int = 1
+    photos: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,13 +148,13 @@ class ConvertOptions:
                 Argument("level"), " and ", Argument("output_name"),
                 " both select an output; give only one of them",
             )  # fmt: skip
-        if self.npu.emulate and not self.npu.targets:
+        if self.npu.photos < 0:
+            yield InputError(Argument("emulate_photos", self.npu.photos), " must be 0 or more")
+        if self.npu.photos and not self.npu.targets:
             yield InputError(
-                Argument("emulate", True), " runs files that are compiled for an NPU; give ",
+                Argument("emulate_photos"), " runs files that are compiled for an NPU; give ",
                 Argument("npu"), " too",
             )  # fmt: skip
-        if self.npu.photos < 1:
-            yield InputError(Argument("emulate_photos", self.npu.photos), " must be 1 or more")
         if self.max_latency is not None and not self.max_latency > 0:
             yield InputError(
                 Argument("max_latency", self.max_latency), " must be a ratio above 0, such as 0.5"

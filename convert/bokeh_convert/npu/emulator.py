@@ -39,12 +39,12 @@ def require_emulator(npus: Sequence[NpuTarget]) -> None:
     for npu in npus:
         if not npu.vendor.has_emulator:
             raise InputError(
-                Argument("emulate", True), f": there is no emulator of {npu.vendor.title}'s NPUs"
+                Argument("emulate_photos"), f": there is no emulator of {npu.vendor.title}'s NPUs"
             )
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if npus and missing:
         raise HardwareError(
-            Argument("emulate", True), f": {', '.join(missing)} is not installed; "
+            Argument("emulate_photos"), f": {', '.join(missing)} is not installed; "
             f"{npus[0].vendor.install}",
         )  # fmt: skip
 

@@ -86,7 +86,7 @@ def compile_for_npus(
         toolchain = find_toolchain(npu)
         build = compile_file(completed.content, npu, toolchain)
         emulation = None
-        if options.npu.emulate and build.whole:
+        if options.npu.photos and build.whole:
             steps.begin(f"emulating {scheme} on {npu.name}, about a minute per photo")
             emulation = _emulate(build, toolchain, source, options.npu.photos, steps)
         results.append(NpuResult(build, emulation))

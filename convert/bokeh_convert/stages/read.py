@@ -61,7 +61,7 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     steps.begin("reading the photos")
     dataset = skip_unreadable(dataset, needs_calibration=calibrates)
     verified = len(dataset.verification)
-    emulated = min(options.npu.photos, verified) if options.npu.emulate else 0
+    emulated = min(options.npu.photos, verified)
     for_npus = len(options.npu.targets) * (1 + emulated)
     steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified + for_npus)
     sized, found = find_ranges(model.at(*_input_size(model, options)), dataset, options)
