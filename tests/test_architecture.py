@@ -143,7 +143,12 @@ def test_modules_and_functions_are_short(package: str) -> None:
         for node in nodes(ast.parse(source)):
             if not isinstance(node, ast.FunctionDef):
                 continue
-            if code_lines(node) > MOST_FUNCTION_LINES:
+            # One line for each of many parameters is not what makes a function hard to read.
+            signature = node.body[0].lineno - node.lineno
+            counted = code_lines(node)
+            if (name, node.name) in TAKES_MORE_PARAMETERS:
+                counted -= signature
+            if counted > MOST_FUNCTION_LINES:
                 long.append((name, f"lines of {node.name}"))
             given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             parameters = [one for one in given if one.arg not in ("self", "cls")]

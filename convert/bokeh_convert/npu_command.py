@@ -29,7 +29,7 @@ class _Npus(click.ParamType):  # type: ignore[type-arg]
         try:
             find_npus(names)
         except InputError as error:
-            self.fail(error.in_options({"npu": "--npu"}), param, ctx)
+            self.fail(error.in_options({"npu": "--npu"}).removeprefix("--npu "), param, ctx)
         return names
 
 
