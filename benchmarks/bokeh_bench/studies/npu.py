@@ -7,7 +7,6 @@ interrupted goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import statistics
 import time
@@ -19,12 +18,10 @@ from typing import Any
 import numpy as np
 
 from bokeh_bench.report.tables import grain_cells, markdown_table
-from bokeh_convert import convert
+from bokeh_bench.studies.npu_files import Plan, converted
 from bokeh_convert.data.calibration_data import to_network_input
 from bokeh_convert.npu.emulator import Emulator
 from bokeh_convert.npu.vendors import find_npus
-from bokeh_convert.report import tool_versions
-from bokeh_convert.result import FileNames
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics import grain
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
@@ -33,29 +30,6 @@ from bokeh_runtime.metrics.registry import conversion_metrics
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.image_ranges import ranges_of
 from bokeh_runtime.tflite.reference_pack import load_reference
-
-SCHEMES = ("float16", "int8", "full-integer", "int16x8")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Attributes:
-        size: Height and width of the input, in pixels.
-        threads: CPU threads.
-        npus: The NPUs, such as "qualcomm:SM8650".
-        emulated: Those of them that are emulated.
-        photos: Number of verification photos to emulate; 0 for none.
-        folder: Where everything is kept. What is there is not computed again.
-    """
-
-    size: tuple[int, int]
-    threads: int
-    npus: Sequence[str]
-    emulated: Sequence[str]
-    photos: int
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -110,7 +84,7 @@ def measure(model: Path, plan: Plan, progress: Callable[[str], None]) -> list[Np
     """
     names = [npu.name for npu in find_npus(plan.npus)]
     emulated_names = [npu.name for npu in find_npus(plan.emulated)]
-    reports = _converted(model, plan, names, progress)
+    reports = converted(model, plan, plan.folder, progress, npus=names)
     rows = []
     for name in names:
         for report in reports:
@@ -120,38 +94,6 @@ def measure(model: Path, plan: Plan, progress: Callable[[str], None]) -> list[Np
                 emulated = _emulate(plan, report, made, progress)
             rows.append(_row(report, made, emulated))
     return rows
-
-
-def _converted(
-    model: Path, plan: Plan, npus: Sequence[str], progress: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Returns the reports of the schemes, of an earlier run if nothing has changed."""
-    wanted = {
-        "model": hashlib.sha256(model.read_bytes()).hexdigest() if model.is_file() else model.name,
-        "size": list(plan.size),
-        "npus": list(npus),
-        "tools": tool_versions(),
-    }
-    folder = plan.folder
-    kept = folder / "conversion.json"
-    names = FileNames(model.stem)
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) == wanted:
-        return [
-            json.loads((folder / names.report(scheme)).read_text(encoding="utf-8"))
-            for scheme in SCHEMES
-        ]
-    progress("converting and compiling")
-    made = convert(
-        model,
-        quant=SCHEMES,
-        size=plan.size,
-        threads=plan.threads,
-        npu=npus,
-        allow_partial=True,
-        output_dir=folder,
-    )
-    kept.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-    return [json.loads(each.report_path.read_text(encoding="utf-8")) for each in made]
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ from bokeh_convert.api import demo_model
     help="Number of verification photos to emulate, which take minutes each; 0 for none.",
 )
 @click.option(
+    "--openvino/--no-openvino",
+    default=True,
+    help="Also run the files with Intel's OpenVINO, and compare its time with XNNPACK's.",
+)
+@click.option(
     "--work-dir",
     metavar="DIR",
     type=PATH,
@@ -54,6 +59,7 @@ def npu(
     npus: tuple[str, ...],
     emulate: tuple[str, ...],
     photos: int,
+    openvino: bool,
     work_dir: Path,
     as_json: bool,
 ) -> None:
@@ -63,9 +69,13 @@ def npu(
     that was interrupted goes on where it stopped.
     """
     with study_session() as progress:
-        from bokeh_bench.studies.npu import Plan, measure, table
+        from bokeh_bench.studies import openvino as with_openvino
+        from bokeh_bench.studies.npu import measure, table
+        from bokeh_bench.studies.npu_files import Plan
 
         path = model or demo_model()
         plan = Plan(size, threads, npus, emulate or npus, photos, work_dir)
         rows = measure(path, plan, progress)
-    print_result(as_json, table(rows), [path], rows=rows)
+        others = with_openvino.measure(path, plan, progress) if openvino else []
+    tables = [table(rows), *([with_openvino.table(others)] if others else [])]
+    print_result(as_json, "\n\n".join(tables), [path], rows=rows, openvino=others)
