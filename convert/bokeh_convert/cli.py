@@ -14,7 +14,7 @@ import click
 from bokeh_convert.api import convert
 from bokeh_convert.console import console_on, progress_bar, show_conversions
 from bokeh_convert.demo import demo_model
-from bokeh_convert.npu_command import exit_code_for, npu_options, show_licences
+from bokeh_convert.npu_command import exit_code_for, npu_options, show_licences, show_npus
 from bokeh_convert.options import LEVELS, SCHEME_NAMES
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import DEFAULT_SCHEME, SCHEMES
@@ -246,6 +246,7 @@ def main(
     full_integer: bool,
     targets: tuple[tuple[str, ...], ...],
     npu: tuple[tuple[str, ...], ...],
+    list_npus: bool,
     emulate: bool,
     emulate_photos: int | None,
     as_json: bool,
@@ -265,6 +266,9 @@ def main(
     or an invalid output; 2 wrong input or options; 3 the compiler of an NPU is missing, or leaves
     operators to the CPU and --allow-partial is not given; 130 interrupted.
     """
+    if list_npus:
+        show_npus()
+        return
     if demo == (model is not None):
         raise click.UsageError("give either MODEL or --demo")
     conversions: list[Conversion] = []

@@ -46,9 +46,6 @@ def npu_options(command: Command) -> Command:
         click.option(
             "--list-npus",
             is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            callback=_list_npus,
             help="Show the NPUs that files can be compiled for, which compilers are installed and "
             "how to get the others, and exit.",
         ),
@@ -152,9 +149,8 @@ def _shortfall(made: dict[str, Any]) -> str:
     return f"the CPU has to run {refused}{remedy}"
 
 
-def _list_npus(context: click.Context, _: click.Parameter, asked: bool) -> None:
-    if not asked or context.resilient_parsing:
-        return
+def show_npus() -> None:
+    """Shows what `--list-npus` asks for."""
     for vendor in VENDORS.values():
         click.echo(f"{vendor.title}: {_state(vendor)}")
         names = {NpuTarget(vendor, chip).name: remark for chip, remark in vendor.chips.items()}
@@ -164,7 +160,6 @@ def _list_npus(context: click.Context, _: click.Parameter, asked: bool) -> None:
         plain = [name for name, remark in names.items() if not remark]
         if plain:
             click.echo(click.wrap_text(", ".join(plain), 100, "  ", "  "))
-    context.exit()
 
 
 def _state(vendor: Vendor) -> str:
