@@ -177,8 +177,8 @@ def _cells(row: NpuRow) -> Iterator[str]:
     yield from (row.npu, row.scheme, f"{row.taken} of {row.operators}", str(row.parts))
     yield f"{row.compile_s:.0f} s"
     yield "" if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f} MB"
-    for psnr_db in (row.emulated_psnr_mean, row.emulated_psnr_worst):
-        yield psnr_text(psnr_db) if row.photos else "not emulated"
+    yield psnr_text(row.emulated_psnr_mean) if row.photos else "not emulated"
+    yield psnr_text(row.emulated_psnr_worst) if row.photos else ""
     yield from grain_cells(row.emulated_grain_mean, row.emulated_grain_worst)
     for psnr_db in (row.cpu_psnr_mean, row.cpu_psnr_worst):
         yield psnr_text(psnr_db)
