@@ -9,6 +9,7 @@ import pytest
 
 from bokeh_runtime import HardwareError, InputError
 from bokeh_runtime.backends.accelerator import AcceleratedModel
+from bokeh_runtime.backends.accelerator_log import plugin_error
 from bokeh_runtime.backends.delegates import EngineOptions, open_engine
 from bokeh_runtime.backends.npu import compiled_for, find_npu_runtime, is_dispatch_library
 from bokeh_runtime.tflite.file import Operator, TfliteFile, read_tflite
@@ -77,6 +78,18 @@ def test_a_model_whose_operators_nobody_counted_is_not_whole(
     litert.on = lambda *_: Outcome(log, accelerated=True)
     with pytest.raises(HardwareError, match="does not run the whole model"):
         AcceleratedModel(file, "npu")
+
+
+def test_a_library_that_the_plugin_lacks_is_named() -> None:
+    log = (
+        "└ Could not load shared library /a/libLiteRtCompilerPlugin_X.so: {}: cannot open shared "
+        "object file: No such file or directory."
+    )
+    assert plugin_error(log.format("libnpu.so.1")) == "its plugin needs libnpu.so.1"
+    openvino = plugin_error(log.format("libopenvino.so.2631"))
+    assert "libopenvino.so.2631" in openvino
+    assert "pip install 'bokeh-tflite[npu-openvino]'" in openvino
+    assert plugin_error("") == ""
 
 
 def test_the_plugins_own_reason_is_told(file: TfliteFile, monkeypatch: pytest.MonkeyPatch) -> None:

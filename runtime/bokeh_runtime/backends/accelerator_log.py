@@ -31,6 +31,9 @@ _NPU_PLUGINS_APPLIED = re.compile(r"(\d+) compiler plugins were applied successf
 _NPU_PLUGIN_ERROR = re.compile(
     r"Exception in compilation: [^\n]*\n(?:Exception from [^\n]*\n)*([^\n]+)"
 )
+_NPU_MISSING_LIBRARY = re.compile(
+    r"Could not load shared library [^\n]*: (?P<library>[^\s:]+): cannot open shared object file"
+)
 DEVICE_FAULT = re.compile(
     r"(?:Validation error|VK_ERROR_\w+|INTERNAL): ?[^\n]*"
     # The two excluded errors are logged for other drivers, which are skipped.
@@ -124,6 +127,14 @@ def _npu_support(file: TfliteFile, log: str) -> Support:
 
 def plugin_error(log: str) -> str:
     """Returns why a vendor's plugin refused a model; "" if the log does not say."""
+    missing = _NPU_MISSING_LIBRARY.search(log)
+    if missing is not None and "openvino" in missing["library"]:
+        return (
+            f"LiteRT's plugin needs {missing['library']}, which another version of openvino has: "
+            "pip install 'bokeh-tflite[npu-openvino]'"
+        )
+    if missing is not None:
+        return f"its plugin needs {missing['library']}"
     found = _NPU_PLUGIN_ERROR.search(log)
     return "" if found is None else found[1].partition(" Error: ")[0].strip(" .")
 

@@ -116,7 +116,8 @@ def _openvino() -> NpuRuntime | None:
 
         devices = openvino.Core().available_devices
         name = f"Intel OpenVINO {version('openvino')}"
-    except (ImportError, RuntimeError, PackageNotFoundError):  # one for another processor
+    # One for another processor, or a folder that only has the name.
+    except (ImportError, AttributeError, RuntimeError, PackageNotFoundError):
         return None
     device = "NPU" if "NPU" in devices else "CPU"
     return NpuRuntime(name, str(dispatch), str(compiler), device)
