@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android \
+.PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -28,7 +28,11 @@ test: .venv/ready $(INTERPRETER_VENVS:%=%/ready) lint test-environment  ## Every
 	@if [ -x .venv-tflite-runtime/bin/pytest ]; then .venv-tflite-runtime/bin/pytest $(IN_PROCESSES) tests/runtime; fi
 	@if [ -x .venv-tensorflow-2.16/bin/pytest ]; then \
 	    .venv-tensorflow-2.16/bin/pytest --quiet -m 'not slow' $(OF_THE_INTERPRETER); fi
+	@if [ -x .venv-npu/bin/pytest ]; then .venv-npu/bin/pytest $(IN_PROCESSES) tests/npu; fi
 	@$(ENVIRONMENT) --summary $(BOKEH_TESTS_SKIPPED)
+
+npu: .venv-npu/ready  ## Qualcomm's compiler and emulator and Intel's OpenVINO, in an environment of their own, and their tests
+	BOKEH_TESTS_SKIPPED= .venv-npu/bin/pytest $(IN_PROCESSES) tests/npu
 
 test-fast: .venv/ready  ## The tests that are not marked slow, some of every package: for use while you work
 	BOKEH_TESTS_SKIPPED= BOKEH_TESTS_REQUIRE_ALL= $(BIN)/pytest $(IN_PROCESSES) -m 'not slow'
@@ -75,9 +79,20 @@ TENSORFLOW_2_16 := tensorflow$(if $(filter Linux-x86_64,$(shell uname -s)-$(shel
 	else echo "TensorFlow 2.16.1 has no build for this Python; its tests are left out"; fi
 	@touch $@
 
+# Qualcomm's libraries are built for x86-64 Linux and Python 3.11 or later.
+.venv-npu/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import platform, sys; \
+	    sys.exit(sys.version_info < (3, 11) or sys.platform != "linux" or platform.machine() != "x86_64")' || \
+	    { echo "make npu needs Linux on x86-64 and Python 3.11 or later"; exit 1; }
+	@echo "setting up .venv-npu: the libraries of Qualcomm and Intel are under their own licences (docs/npu.md)"
+	$(PYTHON) -m venv --clear .venv-npu
+	.venv-npu/bin/python $(INSTALL) --editable '.[bench,convert,npu-openvino,npu-qualcomm]' \
+	    jsonschema pytest pytest-randomly pytest-xdist
+	@touch $@
+
 lock: .venv/ready  ## Renew constraints.txt from pyproject.toml
 	$(BIN)/python $(INSTALL) uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --upgrade \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra npu-openvino --extra npu-qualcomm --upgrade \
 	    --no-emit-index-url --no-emit-package backports-strenum --no-annotate --no-header --output-file constraints.txt pyproject.toml
 
 test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.toml allows
@@ -105,7 +120,7 @@ docs: .venv/ready  ## The documentation as a site, build/site; a broken link is 
 # The tables of figures in README.md and docs/. Each comes from docs/figures/NAME.json, and
 # `make figures/NAME` measures it anew, on a machine that does nothing else.
 FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu
-FIGURES_SLOW := conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion
+FIGURES_SLOW := conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion npu
 figures: $(FIGURES:%=docs/figures/%.json) tables  ## Measure the tables that are missing: a quarter of an hour
 figures-slow: $(FIGURES_SLOW:%=docs/figures/%.json) tables  ## Those that take hours, need training (conversion-quarter*) or the training photos
 
@@ -152,6 +167,7 @@ MEASURE_conversion-full = $(STUDY) conversion --untrained 1.0 --size 512x768 --r
 MEASURE_rendering = $(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/figures/512x768 && \
     $(STUDY) render --model $(SHIPPED)_float16.tflite --model build/figures/512x768/demo_pynet_float16.tflite \
     --model build/figures/512x768/demo_pynet_int8.tflite --output $(OUTPUT)
+MEASURE_npu = $(MAKE) .venv-npu/ready && .venv-npu/bin/bokeh-bench study npu --output $(OUTPUT)
 MEASURE_gpu = $(STUDY) gpu --output $(OUTPUT)
 MEASURE_detail-fusion = $(STUDY) detail-fusion $(PAIRS) --output $(OUTPUT)
 MEASURE = $(or $(MEASURE_$*),$(error figures/$*: there are $(FIGURES) $(FIGURES_SLOW)))
@@ -183,4 +199,4 @@ train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to mea
 	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 
 clean:
-	rm -rf .venv .venv-lowest $(INTERPRETER_VENVS) build
+	rm -rf .venv .venv-lowest .venv-npu $(INTERPRETER_VENVS) build

@@ -112,6 +112,21 @@ def _gpu(data: Data) -> str:
     return gpu.table([gpu.GpuRow(**row) for row in data["rows"]])
 
 
+def _npu(data: Data) -> str:
+    from bokeh_bench.measure.latency import LatencyRatio
+    from bokeh_bench.studies import npu, openvino
+
+    rows = [npu.NpuRow(**row) for row in data["rows"]]
+    others = [
+        openvino.OpenVinoRow(
+            **{**row, "ratio": None if row["ratio"] is None else LatencyRatio(**row["ratio"])}
+        )
+        for row in data["openvino"]
+    ]
+    tables = [npu.table(rows), *([openvino.table(others)] if others else [])]
+    return "\n\n".join(tables)
+
+
 def _detail_fusion(data: Data) -> str:
     from bokeh_bench.studies import detail_fusion
 
@@ -139,6 +154,7 @@ FIGURES = {
     "conversion-full": _CONVERSION,
     "rendering": Figures(_rendering, (*_RUNTIME, "bokeh_runtime/*.py", "bokeh_runtime/imaging")),
     "detail-fusion": Figures(_detail_fusion, ("bokeh_runtime/imaging", "bokeh_runtime/metrics")),
+    "npu": Figures(_npu, (*_RUNTIME, *_CONVERT, "bokeh_convert/npu")),
     "gpu": Figures(_gpu, (*_RUNTIME, *_CONVERT)),
 }
 """By the names of their JSON files."""

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
-from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions
+from bokeh_convert.npu.emulator import require_emulator
+from bokeh_convert.npu.libraries import find_toolchain
+from bokeh_convert.npu.vendors import find_npus
+from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions, NpuOptions
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.process_state import require_tensorflow_backend
 from bokeh_convert.progress import Progress
 from bokeh_convert.quantize.schemes import DEFAULT_SCHEME
 from bokeh_convert.result import Conversion
-from bokeh_convert.targets import Target, best_schemes, find_targets
+from bokeh_convert.targets import best_schemes, find_targets
 
 __all__ = [
     "DEMO_SIZE",
@@ -56,6 +59,9 @@ def convert(
     extra_passes: Sequence[str] = (),
     skip_passes: Sequence[str] = (),
     threads: int | None = None,
+    npu: Sequence[str] = (),
+    allow_partial: bool = False,
+    emulate_photos: int = 0,
     progress: Progress = lambda description, done, total: None,
 ) -> list[Conversion]:
     """Converts a trained model and compares each converted file with it.
@@ -114,6 +120,13 @@ def convert(
         extra_passes: Graph rewrites to apply that are off by default, from `OPTIONAL_PASS_NAMES`.
         skip_passes: Graph rewrites to skip, from `PASS_NAMES`.
         threads: CPU threads; None for all cores.
+        npu: NPUs to compile each file for that passed, as "VENDOR:CHIP", such as
+            "qualcomm:SM8650"; see `bokeh_convert.npu.vendors`. The compiled file is
+            `model_int8.qualcomm-SM8650.tflite`, and `report.npu` says what the NPU runs.
+        allow_partial: Also write compiled files of which the CPU has to run a part. If False, such
+            a file is in the report alone.
+        emulate_photos: Number of verification photos on which each compiled file is run by the
+            vendor's emulator, and compared with the full model. Each takes about a minute.
         progress: Called at each step.
 
     Returns:
@@ -121,11 +134,11 @@ def convert(
 
     Raises:
         InputError: If the source, the photos, an argument or the output folder cannot be used.
+        HardwareError: If the compiler or the emulator of an NPU is not installed or fails.
     """
-    chosen = find_targets(targets)
     options = ConvertOptions(
         source=Path(source),
-        schemes=_schemes(quant, chosen),
+        schemes=_schemes(quant, targets),
         output_dir=Path(output_dir),
         representative_dataset=_path(representative_dataset),
         samples=samples,
@@ -146,15 +159,20 @@ def convert(
         resampling=resampling,
         input_range=input_range,
         output_range=output_range,
-        targets=chosen,
+        targets=find_targets(targets),
         extra_passes=tuple(extra_passes),
         skip_passes=tuple(skip_passes),
         threads=threads or os.cpu_count() or 1,
+        npu=NpuOptions(find_npus(npu), allow_partial, emulate_photos),
     )
     return _run(options, progress)
 
 
 def _run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
+    for npu in options.npu.targets:
+        find_toolchain(npu)
+    if options.npu.photos:
+        require_emulator(options.npu.targets)
     # Imported here because TensorFlow takes seconds, and a wrong argument is reported before.
     progress("loading TensorFlow", 0, 1)
     require_tensorflow_backend()  # before TensorFlow, which imports Keras
@@ -167,7 +185,7 @@ def _path(path: str | os.PathLike[str] | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _schemes(quant: Sequence[str] | None, chosen: Sequence[Target]) -> tuple[str, ...]:
+def _schemes(quant: Sequence[str] | None, targets: Sequence[str]) -> tuple[str, ...]:
     """Returns the schemes without duplicates."""
-    names = (best_schemes(chosen) or [DEFAULT_SCHEME]) if quant is None else quant
+    names = (best_schemes(find_targets(targets)) or [DEFAULT_SCHEME]) if quant is None else quant
     return tuple(dict.fromkeys(names))

@@ -14,13 +14,14 @@ import click
 from bokeh_convert.api import convert
 from bokeh_convert.console import console_on, progress_bar, show_conversions
 from bokeh_convert.demo import demo_model
+from bokeh_convert.npu_command import exit_code_for, npu_options, show_licences, show_npus
 from bokeh_convert.options import LEVELS, SCHEME_NAMES
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import DEFAULT_SCHEME, SCHEMES
 from bokeh_convert.result import Conversion
 from bokeh_convert.targets import targets
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import InputError, option_names
+from bokeh_runtime.errors import HardwareError, InputError, option_names
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
@@ -220,6 +221,7 @@ class _Targets(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     help="Skip this graph rewrite; may be repeated.",
 )
+@npu_options
 @click.option(
     "-o",
     "--output-dir",
@@ -243,6 +245,10 @@ def main(
     quant: tuple[tuple[str, ...], ...],
     full_integer: bool,
     targets: tuple[tuple[str, ...], ...],
+    npu: tuple[tuple[str, ...], ...],
+    list_npus: bool,
+    emulate: bool,
+    emulate_photos: int | None,
     as_json: bool,
     verbose: bool,
     **options: Any,  # arguments of `convert`
@@ -257,8 +263,12 @@ def main(
     measurement elsewhere are written to the same folder.
 
     Exit codes: 0 done; 1 below --min-psnr or --min-psnr-worst, above --max-grain or --max-latency,
-    or an invalid output; 2 wrong input or options; 130 interrupted.
+    or an invalid output; 2 wrong input or options; 3 the compiler of an NPU is missing, or leaves
+    operators to the CPU and --allow-partial is not given; 130 interrupted.
     """
+    if list_npus:
+        show_npus()
+        return
     if demo == (model is not None):
         raise click.UsageError("give either MODEL or --demo")
     conversions: list[Conversion] = []
@@ -267,10 +277,14 @@ def main(
         console = console_on(stderr)
         try:
             with interruptible() as check, progress_bar(console, check) as progress:
+                npus = [name for given in npu for name in given]
+                show_licences(stderr, npus)
                 conversions = convert(
                     model or demo_model(),
                     quant=_schemes(quant, full_integer),
                     targets=[name for given in targets for name in given],
+                    npu=npus,
+                    emulate_photos=emulate_photos or int(emulate),
                     progress=progress,
                     **options,
                 )
@@ -279,6 +293,8 @@ def main(
             fault = error.in_options(option_names(main))
             if verbose and error.__cause__ is not None:
                 traceback.print_exception(error.__cause__, file=stderr)
+        except HardwareError as error:
+            fault, exit_code = error.in_options(option_names(main)), 3
         except KeyboardInterrupt:
             fault, exit_code = "interrupted; no file was changed", INTERRUPTED
     if fault is not None:
@@ -288,7 +304,7 @@ def main(
         from bokeh_convert.report import to_json
 
         click.echo(to_json({"conversions": [asdict(c.report) for c in conversions]}))
-    sys.exit(0 if all(conversion.report.passed for conversion in conversions) else 1)
+    sys.exit(exit_code_for(conversions, allow_partial=options["allow_partial"]))
 
 
 def _schemes(quant: tuple[tuple[str, ...], ...], full_integer: bool) -> list[str] | None:

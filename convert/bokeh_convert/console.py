@@ -11,6 +11,7 @@ from rich import progress
 from rich.console import Console
 from rich.table import Table
 
+from bokeh_convert.npu_command import npu_remarks, npu_table
 from bokeh_convert.progress import Progress
 from bokeh_convert.result import Conversion
 from bokeh_runtime.metrics.psnr import psnr_text
@@ -85,9 +86,16 @@ def show_conversions(
         for unsupported in conversion.report.gpu_unsupported_ops:
             console.print(f"{conversion.report.file}, GPU: {unsupported}")
     console.print(_targets_table(conversions))
+    npus = npu_table([conversion.report for conversion in conversions])
+    if npus is not None:
+        console.print(npus)
     for conversion in conversions:
         reasons = _target_reasons(conversion.report) if target_reasons else ()
-        for remark in (*_remarks(conversion.report), *reasons):
+        for remark in (
+            *_remarks(conversion.report),
+            *reasons,
+            *npu_remarks(conversion.report),
+        ):
             console.print(f"{conversion.report.file}: {remark}", soft_wrap=True)
     # Not through rich, which would break long paths.
     skipped = first.report.skipped_photos

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bokeh_convert.npu.vendors import NpuTarget
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
 from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.targets import Target
@@ -21,6 +22,21 @@ LEVELS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
 
 
 @dataclass(frozen=True)
+class NpuOptions:
+    """For which NPUs the files are compiled, and what is done with the result.
+
+    Attributes:
+        targets: The NPUs.
+        allow_partial: Whether a file is written of which the CPU has to run a part.
+        photos: Number of verification photos to run on an emulator of the NPU; 0 for none.
+    """
+
+    targets: Sequence[NpuTarget] = ()
+    allow_partial: bool = False
+    photos: int = 0
+
+
+@dataclass(frozen=True)
 class ConvertOptions:
     """The arguments of one call of `bokeh_convert.convert`, where they are described.
 
@@ -30,6 +46,7 @@ class ConvertOptions:
     Attributes:
         schemes: The argument `quant` without duplicates, or what the targets run best.
         threads: CPU threads, at least 1.
+        npu: The arguments about NPUs.
 
     Raises:
         InputError: If an argument is invalid, or two arguments exclude each other.
@@ -61,6 +78,7 @@ class ConvertOptions:
     extra_passes: Sequence[str]
     skip_passes: Sequence[str]
     threads: int
+    npu: NpuOptions = field(default_factory=NpuOptions)
 
     @property
     def metric_limits(self) -> dict[str, float]:
@@ -129,6 +147,13 @@ class ConvertOptions:
             yield InputError(
                 Argument("level"), " and ", Argument("output_name"),
                 " both select an output; give only one of them",
+            )  # fmt: skip
+        if self.npu.photos < 0:
+            yield InputError(Argument("emulate_photos", self.npu.photos), " must be 0 or more")
+        if self.npu.photos and not self.npu.targets:
+            yield InputError(
+                Argument("emulate_photos"), " runs files that are compiled for an NPU; give ",
+                Argument("npu"), " too",
             )  # fmt: skip
         if self.max_latency is not None and not self.max_latency > 0:
             yield InputError(

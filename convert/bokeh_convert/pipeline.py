@@ -1,7 +1,8 @@
-"""The order of a conversion: read, lower, rewrite, quantize, verify, judge, write.
+"""The order of a conversion: read, lower, rewrite, quantize, verify, judge, compile, write.
 
 Each stage is a module of `bokeh_convert.stages`. The first three stages and the calibration run
-once. Then each file is quantized, verified and judged, and all files are written together.
+once. Then each file is quantized, verified, judged and completed, and compiled for NPUs on request.
+All files are written together.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from bokeh_convert.progress import Progress, Steps
 from bokeh_convert.result import Conversion
 from bokeh_convert.sources.tracing import cause_of
 from bokeh_convert.stages.calibrate import calibrate
+from bokeh_convert.stages.compile import compile_for_npus
+from bokeh_convert.stages.complete import complete_file
 from bokeh_convert.stages.judge import judge_file
 from bokeh_convert.stages.lower import lower_source
 from bokeh_convert.stages.quantize import quantize_file
@@ -50,6 +53,7 @@ def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
     Raises:
         InputError: If the model, the photos or the output folder cannot be used, or a library fails
             on the model; its own error is the cause then.
+        HardwareError: If an NPU's compiler or emulator is missing or fails.
     """
     steps = Steps(progress)
     with _explained(options.source, steps), AtomicOutput(options.output_dir) as staging:
@@ -63,5 +67,6 @@ def run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
         for scheme in options.schemes:
             quantized = quantize_file(scheme, calibrated, options, steps)
             verified = verify_file(quantized, source, options, steps)
-            files.append(judge_file(verified, options))
+            completed = complete_file(judge_file(verified, options), source)
+            files.append(compile_for_npus(completed, source, options, steps))
         return write_files(files, calibrated, options, staging, steps)

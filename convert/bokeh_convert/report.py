@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bokeh_runtime.metrics.fidelity import PROTOCOLS, Fidelity
 from bokeh_runtime.metrics.psnr import PsnrSummary, finite_db
 from bokeh_runtime.metrics.registry import Metric, conversion_metrics
+
+if TYPE_CHECKING:
+    from bokeh_convert.npu.compiler import NpuBuild
+    from bokeh_convert.stages.compile import Emulation
 
 SCHEMA = "bokeh-tflite/conversion/2"
 _TOOLS = ("bokeh-tflite", "tensorflow", "keras", "tf-keras", "ai-edge-litert", "litert-quantizer")
@@ -63,6 +68,7 @@ class ConversionReport:
             see `bokeh_convert.graph.delegate_compatibility.OperatorRow`.
         targets: How each target runs the file; see
             `bokeh_convert.graph.target_support.TargetSupport`. Those of `--target`, or all.
+        npu: What the compiler of each NPU of `--npu` made of the file; see `npu_summary`.
         tools: Versions of the tools that made the file, by package name.
         notes: Remarks on the photos, one line each.
         schema: Name and version of this format.
@@ -92,6 +98,7 @@ class ConversionReport:
     gpu_unsupported_ops: list[str]
     delegate_compatibility: list[dict[str, Any]]
     targets: list[dict[str, Any]]
+    npu: list[dict[str, Any]]
     tools: dict[str, str]
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
@@ -138,6 +145,47 @@ def fidelity_summary(fidelity: Fidelity, *, emulated: bool = False) -> dict[str,
             }
             for image in fidelity.images
         ],
+    }
+
+
+def npu_summary(build: NpuBuild, file: str | None, emulation: Emulation | None) -> dict[str, Any]:
+    """Returns what an NPU runs of a file as JSON data.
+
+    `npu` is the value of `--npu`, and `file` the name of the compiled file. Of the file's
+    `operators`, the NPU runs `taken` in `parts` parts, and `refused` lists the others: `operator`,
+    `count` and `reason`, in the compiler's words. `failure` says why there is no compiled file. The
+    emulator's `fidelity` is like that of the report, on the first verification photos.
+
+    Args:
+        build: What the compiler made.
+        file: Name of the compiled file; None if it is not written.
+        emulation: What the emulator computed; None if it was not run.
+    """
+    content = build.content
+    return {
+        "npu": build.npu.name,
+        "file": file,
+        "whole": build.whole,
+        "operators": build.operators,
+        "taken": build.taken,
+        "parts": build.parts,
+        "refused": [asdict(each) for each in build.refused],
+        "failure": build.failure,
+        "compile_s": build.seconds,
+        "size_bytes": None if content is None else len(content),
+        "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
+        "tools": dict(build.tools),
+        "emulation": None if emulation is None else _emulation(emulation),
+    }
+
+
+def _emulation(emulation: Emulation) -> dict[str, Any]:
+    fidelity = emulation.fidelity
+    return {
+        "computed_by": emulation.computed_by,
+        "seconds_per_photo": emulation.seconds_per_photo,
+        "failure": emulation.invalid_output,
+        "fidelity": None if fidelity is None else fidelity_summary(fidelity, emulated=True),
     }
 
 

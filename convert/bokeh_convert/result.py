@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ class Conversion:
         reference_path: The reference pack, shared by all files of a run.
         comparison_path: The side-by-side picture, shared by all files of a run.
         report: The report.
+        npu_paths: The files that were compiled for NPUs.
     """
 
     path: Path
@@ -27,6 +29,7 @@ class Conversion:
     reference_path: Path
     comparison_path: Path
     report: ConversionReport
+    npu_paths: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,15 @@ class FileNames:
     def report(self, scheme: str, *, passed: bool = True) -> str:
         """Returns the name of the report on that file."""
         return f"{self._stem(scheme, passed)}.report.json"
+
+    def npu(self, scheme: str, npu: str) -> str:
+        """Returns the name of the file of a scheme that is compiled for an NPU.
+
+        Args:
+            scheme: The scheme.
+            npu: The NPU as a part of a file name, such as "qualcomm-SM8650".
+        """
+        return f"{self.model}_{scheme}.{npu}.tflite"
 
     def trade_off(self, scheme: str) -> str:
         """Returns the name of the plot of PSNR against cost."""

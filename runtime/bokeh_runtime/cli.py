@@ -58,7 +58,8 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
     "--delegate-library",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Shared library of an external delegate, for boards that come with one.",
+    help="Shared library of an external delegate, for boards that come with one; with -d npu, also "
+    "a vendor's dispatch library, libLiteRtDispatch_VENDOR.so.",
 )
 @click.option(
     "--allow-partial",

@@ -114,7 +114,8 @@ class BokehModel:
             threads: Number of CPU threads. None uses all cores.
             interpreter: "ai-edge-litert" or "tflite-runtime". None uses the first that is
                 installed.
-            delegate_library: Shared library of an external delegate.
+            delegate_library: Shared library of an external delegate, or for "npu" a vendor's
+                dispatch library, libLiteRtDispatch_VENDOR.so.
             allow_partial: Whether the CPU may run operators that the delegate does not support.
             input_range: Values of black and white in the network's input, as "LOW..HIGH", such as
                 "-1..1". None goes by the file: its metadata, or how integers are quantized.

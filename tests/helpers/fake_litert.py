@@ -131,7 +131,7 @@ class FakeLitert:
         model = TfliteModel(file.content, threads=1)
         self.draw = lambda tensor, _: model.run(tensor) + np.float32(off_by)
 
-    def _compile(self, _: bytes, *, options: tuple) -> _Model:
+    def _compile(self, _: bytes, *, options: tuple, **_more: object) -> _Model:
         accelerators, more = options
         self.asked.append(accelerators)
         float32 = more["gpu_options"]["enforce_f32"]

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_runtime import BokehModel, HardwareError, InputError, cli, probe
-from bokeh_runtime.backends import delegates
+from bokeh_runtime.backends import delegates, nnapi
 from bokeh_runtime.backends.interpreter import INTERPRETERS, TfliteModel, installed_interpreters
 from bokeh_runtime.backends.placement import unsupported_operators
 from bokeh_runtime.tflite.file import read_tflite
@@ -50,10 +50,10 @@ def test_every_delegate_is_probed() -> None:
 def test_nnapi_says_what_to_use_instead(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HardwareError, match="only available on Android; use delegate='cpu'"):
         BokehModel.open(small, "nnapi")
-    monkeypatch.setattr(delegates, "_android_level", lambda: 35)
+    monkeypatch.setattr(nnapi, "android_level", lambda: 35)
     with pytest.raises(HardwareError, match="deprecated since Android 15; use delegate='gpu'"):
         BokehModel.open(small, "nnapi")
-    monkeypatch.setattr(delegates, "_android_level", lambda: 34)
+    monkeypatch.setattr(nnapi, "android_level", lambda: 34)
     with pytest.raises(HardwareError, match="delegate_library"):
         BokehModel.open(small, "nnapi")
 

@@ -9,6 +9,7 @@ import click
 
 from bokeh_bench.command_line import HELP_OPTIONS, PATH, verbose_option
 from bokeh_bench.devices.arm64.runner import FOLDER
+from bokeh_bench.studies.npu_cli import npu
 from bokeh_bench.studies.options import ENVIRONMENT, MODEL, PROFILES, SIZE, THREADS, runners
 from bokeh_bench.studies.session import json_options, print_result, study_session
 from bokeh_bench.workers.conversion import METHODS
@@ -23,6 +24,9 @@ def study() -> None:
     Each prints a Markdown table on stdout. Exit codes: 0 success; 2 wrong input; 3 the required
     hardware or environment is not available.
     """
+
+
+study.add_command(npu)
 
 
 @study.command("conversion")

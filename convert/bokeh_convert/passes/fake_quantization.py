@@ -51,6 +51,6 @@ def _range(graph: Graph, operator: Operator) -> Range | None:
     levels, quantization = _LEVELS.get(stored.type), stored.quantization
     if levels is None or quantization is None:
         return None
-    (scale, *_), (zero, *_) = quantization.scale or (), quantization.zeroPoint or ()
+    scale, zero = (next(iter(each or ())) for each in (quantization.scale, quantization.zeroPoint))
     low, high = ((level - zero) * scale for level in levels)
     return float(low), float(high)

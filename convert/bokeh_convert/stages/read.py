@@ -61,7 +61,9 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     steps.begin("reading the photos")
     dataset = skip_unreadable(dataset, needs_calibration=calibrates)
     verified = len(dataset.verification)
-    steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified)
+    emulated = min(options.npu.photos, verified)
+    for_npus = len(options.npu.targets) * (1 + emulated)
+    steps.total = 2 + calibrates + verified + len(options.schemes) * (1 + verified + for_npus)
     sized, found = find_ranges(
         model.at(*_input_size(model, options)),
         [*dataset.verification, *dataset.calibration],
@@ -93,6 +95,8 @@ def _refuse_folders(options: ConvertOptions, names: FileNames) -> None:
     for scheme in options.schemes:
         refuse_folder(options.output_dir / names.tflite(scheme))
         refuse_folder(options.output_dir / names.report(scheme))
+        for npu in options.npu.targets:
+            refuse_folder(options.output_dir / names.npu(scheme, npu.file_part))
     for name in (names.reference, names.comparison):
         refuse_folder(options.output_dir / name)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bokeh_convert.graph.delegate_compatibility import gpu_objections, operator_compatibility
-from bokeh_convert.graph.model_metadata import write_metadata
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.graph.target_support import target_support
 from bokeh_convert.options import ConvertOptions
@@ -20,11 +19,13 @@ from bokeh_convert.quantize.search_constraints import SearchConstraints
 from bokeh_convert.report import (
     ConversionReport,
     fidelity_summary,
-    metadata_fidelity,
+    npu_summary,
     tool_versions,
 )
 from bokeh_convert.result import Conversion
 from bokeh_convert.stages.calibrate import Calibrated
+from bokeh_convert.stages.compile import CompiledFile, NpuResult
+from bokeh_convert.stages.complete import output_size, provenance_of
 from bokeh_convert.stages.judge import Judged
 from bokeh_convert.stages.quantize import search_constraints
 from bokeh_convert.stages.read import Source
@@ -32,33 +33,42 @@ from bokeh_convert.targets import targets
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
 from bokeh_runtime.atomic_output import AtomicOutput
-from bokeh_runtime.tflite.metadata import CHANNELS, ModelMetadata
-from bokeh_runtime.tflite.reference_pack import save_reference
+from bokeh_runtime.tflite.reference_pack import EmulatedOutputs, save_reference
 
 
 def write_files(
-    files: Sequence[Judged],
+    compiled: Sequence[CompiledFile],
     calibrated: Calibrated,
     options: ConvertOptions,
     staging: AtomicOutput,
     steps: Steps,
 ) -> list[Conversion]:
-    """Writes the files, their reports, the reference pack and the pictures.
+    """Writes the files, those for NPUs, their reports, the reference pack and the pictures.
+
+    A file that an NPU runs in part only is left out, unless that was allowed.
 
     Raises:
         InputError: If writing fails; no file is changed then.
     """
     source = calibrated.rewritten.lowered.source
     names, folder = source.names, options.output_dir
-    pack = _write_reference(staging.path(names.reference), source)
+    pack = _write_reference(staging.path(names.reference), source, _emulated(compiled))
     conversions = []
-    for file in files:
-        content, report = _describe(file, calibrated, pack, options)
+    for each in compiled:
+        file, content = each.completed.judged, each.completed.content
+        report = _describe(each, calibrated, pack, options)
         quantized = file.verified.quantized
         scheme, result = quantized.scheme.name, quantized.search_result
         report_name = names.report(scheme, passed=file.passed)
         staging.path(report.file).write_bytes(content)
         staging.path(report_name).write_text(report.to_json(), encoding="utf-8")
+        npu_paths = []
+        for made in each.npus:
+            if made.is_written(allow_partial=options.npu.allow_partial):
+                assert made.build.content is not None
+                name = names.npu(scheme, made.build.npu.file_part)
+                staging.path(name).write_bytes(made.build.content)
+                npu_paths.append(folder / name)
         if result is not None and options.trade_off:
             constraints = search_constraints(options)
             save_trade_off(staging.path(names.trade_off(scheme)), result, constraints)
@@ -69,8 +79,10 @@ def write_files(
                 folder / names.reference,
                 folder / names.comparison,
                 report,
+                npu_paths,
             )
         )
+    files = [each.completed.judged for each in compiled]
     columns = [
         (file.verified.quantized.scheme.name, file.verified.outputs)
         for file in files
@@ -82,9 +94,24 @@ def write_files(
     return conversions
 
 
-def _write_reference(path: Path, source: Source) -> dict[str, Any]:
+def _emulated(compiled: Sequence[CompiledFile]) -> list[EmulatedOutputs]:
+    return [
+        EmulatedOutputs(
+            f"{each.completed.judged.verified.quantized.scheme.name}_{made.build.npu.file_part}",
+            made.emulation.computed_by,
+            made.emulation.outputs,
+        )
+        for each in compiled
+        for made in each.npus
+        if made.emulation is not None and made.emulation.outputs
+    ]
+
+
+def _write_reference(
+    path: Path, source: Source, emulated: Sequence[EmulatedOutputs]
+) -> dict[str, Any]:
     """Writes the reference pack, and returns the entry `reference` of the reports."""
-    save_reference(path, source.reference)
+    save_reference(path, source.reference, emulated)
     # With the hash, because another run into this folder may replace the pack.
     return {
         "file": source.names.reference,
@@ -94,18 +121,17 @@ def _write_reference(path: Path, source: Source) -> dict[str, Any]:
 
 
 def _describe(
-    file: Judged, calibrated: Calibrated, pack: dict[str, Any], options: ConvertOptions
-) -> tuple[bytes, ConversionReport]:
-    """Returns the file with its metadata, and its report."""
+    compiled: CompiledFile, calibrated: Calibrated, pack: dict[str, Any], options: ConvertOptions
+) -> ConversionReport:
+    """Returns the report on a file."""
+    file, content = compiled.completed.judged, compiled.completed.content
     verified, quantized = file.verified, file.verified.quantized
     rewritten = calibrated.rewritten
     source = rewritten.lowered.source
     sized, scheme = source.sized, quantized.scheme
-    metadata = _metadata(file, source)
-    content = write_metadata(quantized.content, metadata)
     rows = operator_compatibility(content)
     judged_for = options.targets or targets().values()
-    report = ConversionReport(
+    return ConversionReport(
         file=source.names.tflite(scheme.name, passed=file.passed),
         scheme=scheme.name,
         passed=file.passed,
@@ -116,13 +142,13 @@ def _describe(
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         timings=dict(verified.timings),
-        source=_provenance(source),
+        source=provenance_of(source),
         input={
             "height": sized.height,
             "width": sized.width,
-            "channels": metadata.input_channels,
+            "channels": compiled.completed.metadata.input_channels,
         },
-        output={"name": sized.output_name, **_output_size(source)},
+        output={"name": sized.output_name, **output_size(source)},
         calibration=_calibration(calibrated, scheme, options),
         mixed_precision=_mixed_precision(quantized.search_result, search_constraints(options)),
         reference=pack,
@@ -136,39 +162,18 @@ def _describe(
         gpu_unsupported_ops=gpu_objections(rows),
         delegate_compatibility=[asdict(row) for row in rows],
         targets=[asdict(support) for support in target_support(content, judged_for)],
+        npu=[_npu(made, source, scheme, options) for made in compiled.npus],
         tools=tool_versions(),
         notes=[*source.notes, *_calibration_notes(calibrated, scheme)],
     )
-    return content, report
 
 
-def _metadata(file: Judged, source: Source) -> ModelMetadata:
-    sized, ranges = source.sized, source.sized.ranges
-    return ModelMetadata(
-        input_height=sized.height,
-        input_width=sized.width,
-        input_channels=CHANNELS[sized.model.channels],
-        value_range=(ranges.input.low, ranges.input.high),
-        output_range=(
-            None if ranges.output == ranges.input else (ranges.output.low, ranges.output.high)
-        ),
-        output_scale=_output_size(source)["height"] / sized.height,
-        resampling=sized.model.resampling,
-        scheme=file.verified.quantized.scheme.name,
-        source=_provenance(source),
-        tools=tool_versions(),
-        fidelity=metadata_fidelity(file.verified.fidelity, emulated=file.verified.emulated),
-    )
-
-
-def _provenance(source: Source) -> dict[str, str]:
-    model = source.sized.model
-    return {"file": model.path.name, "format": model.format, "sha256": model.sha256}
-
-
-def _output_size(source: Source) -> dict[str, int]:
-    height, width = source.reference.outputs[0].shape[:2]
-    return {"height": height, "width": width}
+def _npu(
+    made: NpuResult, source: Source, scheme: Scheme, options: ConvertOptions
+) -> dict[str, Any]:
+    written = made.is_written(allow_partial=options.npu.allow_partial)
+    name = source.names.npu(scheme.name, made.build.npu.file_part) if written else None
+    return npu_summary(made.build, name, made.emulation)
 
 
 def _fidelity(file: Judged) -> dict[str, Any] | None:

@@ -146,12 +146,31 @@ def verify(
         InvalidOutputError: If an output has NaN or infinity, or is constant.
     """
     model = TfliteModel(content, threads=threads, ranges=ranges)
+    return verify_run(model.run, reference, on_photo=on_photo)
+
+
+def verify_run(
+    run: Callable[[FloatImage], FloatImage], reference: Reference, *, on_photo: Callable[[], None]
+) -> tuple[Fidelity, list[FloatImage]]:
+    """Compares the outputs of a network with those of a reference.
+
+    Args:
+        run: Runs the network on an image, float [height, width, channels] in [0, 1].
+        reference: Inputs and expected outputs.
+        on_photo: Called after each photo.
+
+    Returns:
+        The fidelity, and the outputs, float [height, width, 3] clipped to [0, 1].
+
+    Raises:
+        InvalidOutputError: If an output has NaN or infinity, or is constant.
+    """
     metrics = conversion_metrics()
     images, outputs = [], []
     for name, pixels, expected in zip(
         reference.names, reference.inputs, reference.outputs, strict=True
     ):
-        output = model.run(to_network_input(pixels))
+        output = run(to_network_input(pixels))
         defect = _output_defect(output)
         if defect:
             raise InvalidOutputError(f"the output for {name} {defect}")

@@ -3,54 +3,37 @@
 If the CPU may help, LiteRT reports "fully accelerated" for operators on the CPU's XNNPACK, too. So
 a model counts as fully accelerated only if LiteRT accepts it for the accelerator alone. Which
 operators run on the accelerator with the CPU's help is read from LiteRT's log, since there is no
-API for it, and is unknown if the log does not say.
+API for it, and is unknown if the log does not say. On an NPU the whole model also counts only with
+that evidence: LiteRT reports "fully accelerated" if the vendor's plugin refuses a model, too.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bokeh_runtime.backends.accelerator_log import (
+    DEVICE_FAULT,
+    Device,
+    Support,
+    device_in,
+    plugin_error,
+    support_in,
+)
 from bokeh_runtime.backends.interpreter import from_tensor, to_tensor
 from bokeh_runtime.backends.native_log import capture_native_log
+from bokeh_runtime.backends.npu import NpuRuntime, compiled_for
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile
-from bokeh_runtime.tflite.operator_names import BUILTIN_OPERATORS
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
-# Log messages of the accelerators during compilation.
-_ADAPTER = re.compile(
-    r"Selected adapter: (?P<name>.*?), arch=.*backend=(?P<backend>\w*), "
-    r"adapterType=(?P<type>[^\n]*)"
-)
-_GPU_UNSUPPORTED_OPS = re.compile(
-    r"operations are not supported by GPU delegate:\n((?:(?!INFO|WARNING|ERROR)\w+: .*\n)*)"
-)
-_GPU_SPLIT = (
-    re.compile(r"(?P<gpu>\d+) operations will run on the GPU, and the remaining (?P<cpu>\d+)"),
-    re.compile(r"(?P<gpu>No) operations will run on the GPU, and all (?P<cpu>\d+)"),
-)
-_NPU_SPLIT = re.compile(
-    r"Partitioned subgraph<0>, selected (?P<npu>\d+) ops, from a total of (?P<total>\d+) ops\. "
-    r"resulted in (?P<partitions>\d+) partitions"
-)
-_NPU_UNSUPPORTED_OP = re.compile(r"op type (\d+) is not supported")
-_NPU_PLUGINS_APPLIED = re.compile(r"(\d+) compiler plugins were applied successfully")
-_DEVICE_FAULT = re.compile(
-    r"(?:Validation error|VK_ERROR_\w+|INTERNAL): ?[^\n]*"
-    # The two excluded errors are logged for other drivers, which are skipped.
-    r"|VK_ERROR_(?!INCOMPATIBLE_DRIVER|INITIALIZATION_FAILED)\w+[^\n]*"
-)
 _NOT_FULLY_ACCELERATED = "not accelerated"
 """LiteRT's error for a model that the accelerator does not fully support contains this."""
-_DISPATCH_OP = "DISPATCH_OP"
-"""Custom operator that stands for a part of the model that was compiled for an NPU in advance."""
 
 _USE_CPU = ("use ", Argument("delegate", "cpu"))
 RUN_ON_CPU = (
@@ -58,21 +41,6 @@ RUN_ON_CPU = (
     *(Argument("delegate", "cpu"), " to run the whole model there"),
 )
 """Remedy for a model that a delegate does not fully support."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """The hardware of an accelerator.
-
-    Attributes:
-        name: Name of the device, as its driver reports it.
-        software: Whether the device is a GPU that is emulated by a CPU.
-        backend: Graphics API of the accelerator, such as "Vulkan"; "" if it is unknown.
-    """
-
-    name: str
-    software: bool
-    backend: str = ""
 
 
 class AcceleratedModel:
@@ -85,6 +53,7 @@ class AcceleratedModel:
         force_float32: Whether to forbid half precision (GPU only).
         threads: Number of CPU threads for the operators on the CPU.
         ranges: Value ranges of the network's input and output.
+        npu: The vendor's software for the NPU; None for what LiteRT finds (NPU only).
 
     Attributes:
         device: The hardware of the accelerator.
@@ -108,32 +77,34 @@ class AcceleratedModel:
         force_float32: bool = False,
         threads: int = 1,
         ranges: ImageRanges = UNIT_RANGES,
+        npu: NpuRuntime | None = None,
     ) -> None:
         self._name, self._ranges = str(file.path), ranges
+        asked = _Request(kind, force_float32, threads, npu)
         self._input, self._output = file.tensors[file.inputs[0]], file.tensors[file.outputs[0]]
-        self._compiled = _compile(
-            file, kind, with_cpu=False, force_float32=force_float32, threads=threads
-        )
+        self._compiled = _compile(file, asked, with_cpu=False)
         try:
-            support = _support(file, kind, self._compiled.log)
+            support = support_in(file, kind, self._compiled.log)
             self.fully_accelerated = self._compiled.accelerated and support.may_be_full
             if not self.fully_accelerated:
                 self._compiled.close()
                 if not allow_partial or not support.available:
                     raise _unsupported(file, kind, self._compiled, support)
-                self._compiled = _compile(
-                    file, kind, with_cpu=True, force_float32=force_float32, threads=threads
-                )
-                support = _support(file, kind, self._compiled.log)
+                self._compiled = _compile(file, asked, with_cpu=True)
+                support = support_in(file, kind, self._compiled.log)
                 if self._compiled.error or not support.available:
                     raise _unsupported(file, kind, self._compiled, support)
-            fault = _DEVICE_FAULT.search(self._compiled.log)
+            fault = DEVICE_FAULT.search(self._compiled.log)
             if fault:
-                raise _unavailable(kind, self._compiled.log, fault[0])
+                raise _unavailable(file, kind, self._compiled.log, fault[0])
         except BaseException:
             self._compiled.close()
             raise
-        self.device = _device(kind, self._compiled.log)
+        self.device = (
+            Device(npu.device, npu.software)
+            if npu is not None
+            else device_in(kind, self._compiled.log)
+        )
         if self.fully_accelerated:
             self.delegated_ops: int | None = len(file.operators)
             # A GPU delegate that supports all operators runs them as one part. A plugin of an NPU
@@ -177,6 +148,16 @@ class AcceleratedModel:
         self._compiled.close()
 
 
+@dataclass(frozen=True)
+class _Request:
+    """How to compile a model; see the arguments of `AcceleratedModel`."""
+
+    kind: str
+    force_float32: bool
+    threads: int
+    npu: NpuRuntime | None
+
+
 @dataclass
 class _Compiled:
     """A model as compiled by LiteRT.
@@ -204,47 +185,32 @@ class _Compiled:
                 self.model = None
 
 
-@dataclass(frozen=True)
-class _Support:
-    """What LiteRT's log says about the support of a model by an accelerator.
-
-    Attributes:
-        available: Whether the accelerator takes part.
-        may_be_full: Whether nothing in the log contradicts that the accelerator runs all operators.
-        delegated_ops, partitions, unsupported_ops, reasons: See `AcceleratedModel`. They are those
-            of a model that is not fully accelerated.
-    """
-
-    available: bool
-    may_be_full: bool
-    delegated_ops: int | None
-    partitions: int | None
-    unsupported_ops: Sequence[str] | None
-    reasons: Mapping[str, str]
-
-
-def _compile(
-    file: TfliteFile, kind: str, *, with_cpu: bool, force_float32: bool, threads: int
-) -> _Compiled:
+def _compile(file: TfliteFile, asked: _Request, *, with_cpu: bool) -> _Compiled:
     """Compiles a model for an accelerator alone, or for the accelerator and the CPU."""
     try:
         from ai_edge_litert import compiled_model as litert
     except ImportError as error:
         raise HardwareError(
-            f"{kind}: LiteRT is not installed; pip install ai-edge-litert"
+            f"{asked.kind}: LiteRT is not installed; pip install ai-edge-litert"
         ) from error
-    accelerators = getattr(litert.HardwareAccelerator, kind.upper())
+    accelerators = getattr(litert.HardwareAccelerator, asked.kind.upper())
     if with_cpu:
         accelerators |= litert.HardwareAccelerator.CPU
     options = litert.Options(
         accelerators,
-        cpu_options=litert.CpuOptions(num_threads=threads),
-        gpu_options=litert.GpuOptions(enforce_f32=force_float32),
+        cpu_options=litert.CpuOptions(num_threads=asked.threads),
+        gpu_options=litert.GpuOptions(enforce_f32=asked.force_float32),
+        **({} if asked.npu is None else asked.npu.options(litert)),
     )
     compiled = _Compiled()
+    given: dict[str, Any] = {}
     with capture_native_log() as log:
         try:
-            compiled.model = litert.CompiledModel.from_buffer(file.content, options=options)
+            if asked.npu is not None:
+                given["environment"] = asked.npu.environment(litert)
+            compiled.model = litert.CompiledModel.from_buffer(
+                file.content, options=options, **given
+            )
             compiled.input_buffers = compiled.model.create_input_buffers(0)
             compiled.output_buffers = compiled.model.create_output_buffers(0)
             compiled.accelerated = bool(compiled.model.is_fully_accelerated())
@@ -254,56 +220,14 @@ def _compile(
         except BaseException:
             compiled.close()
             raise
+        finally:
+            given.clear()  # here, since LiteRT logs that it releases the environment
         compiled.log = log()
     return compiled
 
 
-def _support(file: TfliteFile, kind: str, log: str) -> _Support:
-    return (_gpu_support if kind == "gpu" else _npu_support)(file, log)
-
-
-def _gpu_support(file: TfliteFile, log: str) -> _Support:
-    unsupported = _GPU_UNSUPPORTED_OPS.search(log)
-    lines = unsupported[1].splitlines() if unsupported else []
-    reasons = {name: reason.strip() for name, _, reason in (line.partition(":") for line in lines)}
-    splits = [match for pattern in _GPU_SPLIT for match in pattern.finditer(log)]
-    delegated = None
-    if len(splits) == 1:  # several would be of several subgraphs
-        on_gpu, on_cpu = splits[0]["gpu"], int(splits[0]["cpu"])
-        delegated = 0 if on_gpu == "No" else int(on_gpu)
-        if delegated + on_cpu != len(file.operators):
-            delegated = None
-    return _Support(
-        available="No adapters found" not in log,
-        may_be_full=not reasons and not splits,
-        delegated_ops=delegated,
-        partitions=None,
-        unsupported_ops=list(reasons) or None,
-        reasons=reasons,
-    )
-
-
-def _npu_support(file: TfliteFile, log: str) -> _Support:
-    plugins_applied = [int(count) for count in _NPU_PLUGINS_APPLIED.findall(log)]
-    precompiled = sum(operator.name == _DISPATCH_OP for operator in file.operators)
-    # Without a plugin or precompiled parts the CPU runs everything, whatever LiteRT reports.
-    available = bool(precompiled) or any(plugins_applied)
-    splits = list(_NPU_SPLIT.finditer(log))
-    delegated = partitions = unsupported = None
-    if len(splits) == 1 and int(splits[0]["total"]) == len(file.operators):
-        delegated, partitions = int(splits[0]["npu"]), int(splits[0]["partitions"])
-        numbers = dict.fromkeys(int(number) for number in _NPU_UNSUPPORTED_OP.findall(log))
-        unsupported = [BUILTIN_OPERATORS[n] for n in numbers if n < len(BUILTIN_OPERATORS)] or None
-    elif precompiled and not splits:
-        # Each precompiled part is a single operator of the file; the CPU runs all others.
-        names = dict.fromkeys(o.name for o in file.operators if o.name != _DISPATCH_OP)
-        delegated, partitions, unsupported = precompiled, precompiled, list(names)
-    may_be_full = available and all(split["npu"] == split["total"] for split in splits)
-    return _Support(available, may_be_full, delegated, partitions, unsupported, {})
-
-
 def _unsupported(
-    file: TfliteFile, kind: str, compiled: _Compiled, support: _Support
+    file: TfliteFile, kind: str, compiled: _Compiled, support: Support
 ) -> HardwareError:
     """Returns the error for a model that an accelerator does not run as requested."""
     if support.unsupported_ops and support.available:
@@ -312,7 +236,7 @@ def _unsupported(
             remedy=RUN_ON_CPU,
         )
     if not support.available or (compiled.error and _NOT_FULLY_ACCELERATED not in compiled.error):
-        return _unavailable(kind, compiled.log, compiled.error)
+        return _unavailable(file, kind, compiled.log, compiled.error)
     return HardwareError(
         f"{file.path}: the {kind} does not run the whole model and does not report which "
         "operators are unsupported",
@@ -320,14 +244,7 @@ def _unsupported(
     )
 
 
-def _device(kind: str, log: str) -> Device:
-    adapter = _ADAPTER.search(log)
-    if adapter is None:
-        return Device(kind.upper(), software=False)
-    return Device(adapter["name"], "CPU" in adapter["type"], adapter["backend"])
-
-
-def _unavailable(kind: str, log: str, error: str) -> HardwareError:
+def _unavailable(file: TfliteFile, kind: str, log: str, error: str) -> HardwareError:
     """Returns the error for an accelerator that is not available or fails."""
     if "No adapters found" in log:
         return HardwareError(
@@ -335,9 +252,15 @@ def _unavailable(kind: str, log: str, error: str) -> HardwareError:
             remedy=("or ", *_USE_CPU),
         )
     if kind == "npu":
+        chip, reason = compiled_for(file), plugin_error(log)
+        if chip is not None:
+            return HardwareError(
+                f"npu: {file.path} is compiled for {chip}, and its dispatch library is not here",
+                remedy=("run it on that device, or give ", Argument("delegate_library")),
+            )
         return HardwareError(
-            "npu: no vendor library accepts the model; install the vendor's LiteRT dispatch "
-            "library and its driver",
+            f"npu: no vendor library accepts the model{f' ({reason})' if reason else ''}; install "
+            "the vendor's LiteRT dispatch library and its driver",
             remedy=("or use ", Argument("delegate", "gpu"), " or ", Argument("delegate", "cpu")),
         )
     lines = [line.strip(" └") for line in error.splitlines() if "ERROR: [" not in line]

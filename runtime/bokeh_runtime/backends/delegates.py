@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -13,9 +10,10 @@ from pathlib import Path
 from bokeh_runtime.backends.accelerator import RUN_ON_CPU, AcceleratedModel
 from bokeh_runtime.backends.gpu_check import check
 from bokeh_runtime.backends.interpreter import TfliteModel, installed_interpreters
+from bokeh_runtime.backends.nnapi import android_level, nnapi_unavailable
+from bokeh_runtime.backends.npu import NpuRuntime, find_npu_runtime, is_dispatch_library
 from bokeh_runtime.backends.placement import Placement, names
 from bokeh_runtime.backends.processor import cpu_name
-from bokeh_runtime.contract.constants import LAST_ANDROID_WITH_NNAPI
 from bokeh_runtime.errors import Argument, HardwareError, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.file import TfliteFile, read_tflite
@@ -24,7 +22,6 @@ from bokeh_runtime.tflite.image_ranges import ranges_of
 from bokeh_runtime.tflite.value_range import ImageRanges, ValueRange
 
 DELEGATES = ("auto", "cpu", "gpu", "nnapi", "npu")
-_GETPROP_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,8 @@ class EngineOptions:
         delegate: One of `DELEGATES`.
         threads: Number of CPU threads. None uses all cores.
         interpreter: A key of `interpreter.INTERPRETERS`. None uses the first that is installed.
-        library: Shared library of an external delegate.
+        library: Shared library of an external delegate, or for "npu" a vendor's dispatch library,
+            libLiteRtDispatch_VENDOR.so.
         allow_partial: Whether the CPU may run operators that the delegate does not support.
         input_range: Values of black and white in the input. None goes by the file.
         output_range: The same for the output.
@@ -117,7 +115,9 @@ def open_engine(file: TfliteFile, options: EngineOptions) -> Engine:
         raise InputError(
             Argument("delegate", options.delegate), f": unknown; use {', '.join(DELEGATES)}"
         )
-    if options.library is not None:
+    if options.library is not None and not (
+        options.delegate == "npu" and is_dispatch_library(options.library)
+    ):
         if options.delegate in ("auto", "cpu"):
             raise InputError(
                 f"{options.library}: the hardware of a delegate library must be given",
@@ -133,7 +133,7 @@ def open_engine(file: TfliteFile, options: EngineOptions) -> Engine:
     if options.delegate == "cpu":
         return _open_on_cpu(file, options)
     if options.delegate == "nnapi":
-        raise _nnapi_unavailable()
+        raise nnapi_unavailable()
     if options.delegate != "auto":
         return _open_on_accelerator(file, options, options.delegate)
     return _open_automatically(file, options)
@@ -145,14 +145,16 @@ def probe() -> list[Probe]:
     found = [Probe("cpu", f"{cpu_name()}, {' and '.join(installed_interpreters())}")]
     for kind in ("gpu", "npu"):
         try:
-            model = AcceleratedModel(tiny, kind)
+            npu = find_npu_runtime() if kind == "npu" else None
+            model = AcceleratedModel(tiny, kind, npu=npu)
         except HardwareError as error:
             found.append(Probe(kind, None, _without_prefix(error)))
         else:
-            imitated = " (a GPU emulated by the CPU)" if model.device.software else ""
+            emulated = kind == "gpu" and model.device.software
+            imitated = " (a GPU emulated by the CPU)" if emulated else ""
             found.append(Probe(kind, model.device.name + imitated))
             model.close()
-    found.insert(2, Probe("nnapi", None, _without_prefix(_nnapi_unavailable())))
+    found.insert(2, Probe("nnapi", None, _without_prefix(nnapi_unavailable())))
     return found
 
 
@@ -197,6 +199,8 @@ def _open_on_accelerator(file: TfliteFile, options: EngineOptions, kind: str) ->
             remedy=("use ", Argument("delegate", "cpu")),
         )
 
+    npu = _npu_runtime(options) if kind == "npu" else None
+
     def open_model(force_float32: bool) -> AcceleratedModel:
         return AcceleratedModel(
             file,
@@ -205,6 +209,7 @@ def _open_on_accelerator(file: TfliteFile, options: EngineOptions, kind: str) ->
             force_float32=force_float32,
             threads=threads,
             ranges=ranges,
+            npu=npu,
         )
 
     model = open_model(False)
@@ -212,6 +217,8 @@ def _open_on_accelerator(file: TfliteFile, options: EngineOptions, kind: str) ->
         model.close()
         raise HardwareError(f"{kind}: {model.device.name} is a GPU emulated by the CPU")
     precision, notes = "default", []
+    if npu is not None and npu.software:
+        notes = [f"{npu.name} computes on the CPU; its speed is not that of an NPU"]
     if kind == "gpu":
         model, precision, note = check(
             file,
@@ -241,6 +248,17 @@ def _open_on_accelerator(file: TfliteFile, options: EngineOptions, kind: str) ->
     return Engine(model, placement)
 
 
+def _npu_runtime(options: EngineOptions) -> NpuRuntime | None:
+    """Returns the vendor's software for the NPU; None for what LiteRT finds."""
+    if options.library is not None and not options.library.is_file():
+        raise InputError(f"{options.library}: no such file; give a vendor's dispatch library")
+    npu = find_npu_runtime(options.library)
+    # Before the model is compiled, which takes up to a minute.
+    if options.delegate == "auto" and npu is not None and npu.software:
+        raise HardwareError(f"npu: there is none; {npu.name} would compute on the CPU")
+    return npu
+
+
 def _open_automatically(file: TfliteFile, options: EngineOptions) -> Engine:
     notes = []
     if (
@@ -258,8 +276,8 @@ def _open_automatically(file: TfliteFile, options: EngineOptions) -> Engine:
 
 def _open_with_library(file: TfliteFile, options: EngineOptions) -> Engine:
     assert options.library is not None
-    if options.delegate == "nnapi" and not _android_level():
-        raise _nnapi_unavailable()
+    if options.delegate == "nnapi" and not android_level():
+        raise nnapi_unavailable()
     model = TfliteModel(
         file.content,
         threads=options.threads,
@@ -291,44 +309,6 @@ def _open_with_library(file: TfliteFile, options: EngineOptions) -> Engine:
         )
         raise HardwareError(f"{options.library}: {cause}", remedy=RUN_ON_CPU)
     return Engine(model, placement)
-
-
-def _nnapi_unavailable() -> HardwareError:
-    level = _android_level()
-    if level is None:
-        return HardwareError(
-            "nnapi: only available on Android",
-            remedy=("use ", Argument("delegate", "cpu"), " or ", Argument("delegate", "gpu")),
-        )
-    if level > LAST_ANDROID_WITH_NNAPI:
-        return HardwareError(
-            "nnapi: deprecated since Android 15",
-            remedy=("use ", Argument("delegate", "gpu"), " or ", Argument("delegate", "npu")),
-        )
-    return HardwareError(
-        "nnapi: Python needs a delegate library for it",
-        remedy=("give one with ", Argument("delegate_library")),
-    )
-
-
-def _android_level() -> int | None:
-    """Returns the API level of Android; None on other systems."""
-    if sys.platform != "android" and not hasattr(sys, "getandroidapilevel"):
-        return None
-    command = shutil.which("getprop")
-    if command is None:
-        return None
-    try:
-        result = subprocess.run(
-            [command, "ro.build.version.sdk"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_GETPROP_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    return int(result.stdout) if result.stdout.strip().isdigit() else None
 
 
 def _without_prefix(error: HardwareError) -> str:

@@ -20,7 +20,8 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from bokeh_runtime.atomic_output import AtomicOutput
-from bokeh_runtime.backends.accelerator import AcceleratedModel, Device
+from bokeh_runtime.backends.accelerator import AcceleratedModel
+from bokeh_runtime.backends.accelerator_log import Device
 from bokeh_runtime.backends.gpu_verdict import Evidence, Verdict, judge
 from bokeh_runtime.backends.interpreter import TfliteModel
 from bokeh_runtime.backends.vulkan import driver_identity

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +34,44 @@ class Reference:
     outputs: Sequence[FloatImage]
     source_sha256: str = ""
 
+    def first(self, photos: int) -> Reference:
+        """Returns the reference of the first photos."""
+        return Reference(
+            self.names[:photos], self.inputs[:photos], self.outputs[:photos], self.source_sha256
+        )
 
-def save_reference(path: Path, reference: Reference) -> None:
+
+@dataclass(frozen=True)
+class EmulatedOutputs:
+    """What an emulator computed for the first photos of a pack.
+
+    Attributes:
+        name: Scheme and NPU, such as "int8_qualcomm-SM8650".
+        computed_by: The emulator and its version.
+        outputs: float32 [output height, output width, 3] each, clipped to [0, 1].
+    """
+
+    name: str
+    computed_by: str
+    outputs: Sequence[FloatImage]
+
+
+def save_reference(
+    path: Path, reference: Reference, emulated: Sequence[EmulatedOutputs] = ()
+) -> None:
     """Writes a reference pack as a compressed .npz file.
 
     Its arrays are `names` [n], `inputs` uint8 [n, h, w, c], `outputs` float32 [n, H, W, 3] and
-    `source_sha256`.
+    `source_sha256`. With emulated outputs, there is also `emulated_NAME` float32 [m, H, W, 3] for
+    each, of the first m photos, and `computed_by`: a JSON object that says for each array of
+    outputs what computed it. Without `computed_by`, the full model computed `outputs`.
     """
+    more: dict[str, Any] = {
+        f"emulated_{each.name}": np.stack(each.outputs).astype(np.float32) for each in emulated
+    }
+    if more:
+        computed_by = {f"emulated_{each.name}": each.computed_by for each in emulated}
+        more["computed_by"] = np.array(json.dumps({"outputs": "the full model", **computed_by}))
     with path.open("wb") as file:
         np.savez_compressed(
             file,
@@ -46,6 +79,7 @@ def save_reference(path: Path, reference: Reference) -> None:
             inputs=np.stack(reference.inputs),
             outputs=np.stack(reference.outputs).astype(np.float32),
             source_sha256=np.array(reference.source_sha256),
+            **more,
         )
 
 
@@ -89,7 +123,10 @@ def find_reference_path(model: Path, metadata: ModelMetadata | None) -> Path | N
     """
     if metadata is None:
         return None
-    stem = model.stem.removesuffix(".failed").removesuffix(f"_{metadata.scheme}")
+    stem = model.stem.removesuffix(".failed")
+    # The NPU that the file is compiled for, if it is.
+    plain, ending, _ = stem.rpartition(f"_{metadata.scheme}.")
+    stem = plain if ending else stem.removesuffix(f"_{metadata.scheme}")
     path = model.with_name(f"{stem}.reference.npz")
     return path if path.is_file() else None
 
