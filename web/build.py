@@ -38,7 +38,9 @@ def main() -> int:
     try:
         install(npm)
         subprocess.run([npm, "run", "--silent", "check"], cwd=WEB, check=True)
-        subprocess.run([npm, "run", "--silent", "test"], cwd=WEB, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [npm, "run", "--silent", "test"], cwd=WEB, check=True, stdout=subprocess.DEVNULL
+        )
         folder = assemble(given.output)
         if given.wheel:
             build_wheel(given.output)
@@ -72,7 +74,7 @@ def assemble(output: Path) -> Path:
         (new / "__init__.py").write_text(
             '"""The web pages of bokeh-tflite, with LiteRT.js."""\n', encoding="utf-8"
         )
-        about = {"version": __version__, "sources": sources_digest(WEB / "site")}
+        about = {"version": __version__, "litert": litert_version(), "sources": sources_digest()}
         (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
         folder = output / PACKAGE
         if folder.exists():
@@ -82,7 +84,10 @@ def assemble(output: Path) -> Path:
 
 
 def copy_litert(folder: Path) -> None:
-    """Copies LiteRT.js and its licence. In a worker there are no import maps: the import is relative."""
+    """Copies LiteRT.js and its licence.
+
+    There are no import maps in a worker, so its one bare import is made relative.
+    """
     core = MODULES / "@litertjs/core"
     folder.mkdir()
     code = (core / "dist/index.js").read_text(encoding="utf-8")
@@ -95,21 +100,26 @@ def copy_litert(folder: Path) -> None:
     (folder / "wasm").mkdir()
     for path in sorted((core / "wasm").iterdir()):
         shutil.copyfile(path, folder / "wasm" / path.name)
-    version = json.loads((core / "package.json").read_text(encoding="utf-8"))["version"]
     (folder / "NOTICE").write_text(
-        f"LiteRT.js {version} (@litertjs/core, @litertjs/wasm-utils), Copyright Google LLC, Apache-2.0; "
-        "see LICENSE.\nChanged: the import of wasm-utils is relative, and source maps are left out.\n",
+        f"LiteRT.js {litert_version()} (@litertjs/core and wasm-utils), Apache-2.0: LICENSE.\n"
+        "Copyright Google LLC. Changed: the import of wasm-utils is relative; no source maps.\n",
         encoding="utf-8",
     )
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
 
 
-def sources_digest(folder: Path) -> str:
+def litert_version() -> str:
+    """Returns the version of LiteRT.js that is installed."""
+    about = json.loads((MODULES / "@litertjs/core/package.json").read_text(encoding="utf-8"))
+    return str(about["version"])
+
+
+def sources_digest() -> str:
     """Returns a hash of the pages' sources, by which an old build is noticed."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted((WEB / "site").rglob("*")):
         if path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+            digest.update(path.relative_to(WEB).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -29,6 +29,7 @@ const KEY = "bokeh-bench-device";
  * @property {string} file
  * @property {import("../inference/network.js").TensorInfo} input
  * @property {import("../inference/network.js").TensorInfo} output
+ * @property {number} output_index
  * @property {[number, number]} input_range
  * @property {number} total_ops
  */
@@ -131,6 +132,7 @@ async function measured(request, row, worker, onProgress) {
       url: url(model.file),
       input: model.input,
       output: model.output,
+      output_index: model.output_index,
       delegate: /** @type {"cpu" | "gpu" | "npu"} */ (row.delegate),
       threads: row.threads,
       precision: row.precision,

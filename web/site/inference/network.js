@@ -15,7 +15,8 @@ const ACCELERATORS = /** @type {const} */ ({ cpu: "wasm", gpu: "webgpu", npu: "w
  * @typedef {object} NetworkOptions
  * @property {string} url Of the .tflite file.
  * @property {TensorInfo} input
- * @property {TensorInfo} output
+ * @property {TensorInfo} output The image.
+ * @property {number} output_index Which of the outputs that is.
  * @property {"cpu" | "gpu" | "npu"} delegate
  * @property {number | null} threads Null is all cores where the browser allows threads, one elsewhere.
  * @property {"default" | "float32"} precision "float32" rules out half precision.
@@ -81,11 +82,11 @@ export class Network {
     const { input, output } = this.options;
     const tensor = new this.litert.Tensor(stored(values, input), input.shape);
     try {
-      const [result] = await this.compiled.run([tensor]);
+      const results = await this.compiled.run([tensor]);
       try {
-        return real(await result.data(), output);
+        return real(await results[this.options.output_index].data(), output);
       } finally {
-        result.delete();
+        for (const result of results) result.delete();
       }
     } finally {
       tensor.delete();
