@@ -133,7 +133,7 @@ async function measured(request, row, worker, onProgress) {
       input: model.input,
       output: model.output,
       output_index: model.output_index,
-      delegate: /** @type {"cpu" | "gpu" | "npu"} */ (row.delegate),
+      delegate: /** @type {"auto" | "cpu" | "gpu" | "npu"} */ (row.delegate),
       threads: row.threads,
       precision: row.precision,
     },
@@ -143,16 +143,17 @@ async function measured(request, row, worker, onProgress) {
     input_range: model.input_range,
     photos: inputs ? { url: url(inputs.file), count: inputs.shape[0] } : null,
   };
-  const { device: ranOn, notes, outputs, ...times } = await worker.call("measure", given, { progress: onProgress });
+  const { ranOn, notes, outputs, ...times } = await worker.call("measure", given, { progress: onProgress });
   return {
     failure: "",
     placement: {
       requested: row.delegate,
-      delegate: row.delegate,
-      device: ranOn,
-      delegated_ops: model.total_ops,
+      delegate: ranOn.delegate,
+      device: ranOn.device,
+      // LiteRT.js tells it of WebGPU, which it refuses otherwise; wasm and WebNN do not say.
+      delegated_ops: ranOn.delegate === "gpu" ? model.total_ops : null,
       total_ops: model.total_ops,
-      unsupported_ops: [],
+      unsupported_ops: ranOn.delegate === "gpu" ? [] : null,
       precision: row.precision,
       notes,
     },

@@ -17,10 +17,12 @@ const ACCELERATORS = /** @type {const} */ ({ cpu: "wasm", gpu: "webgpu", npu: "w
  * @property {TensorInfo} input
  * @property {TensorInfo} output The image.
  * @property {number} output_index Which of the outputs that is.
- * @property {"cpu" | "gpu" | "npu"} delegate
+ * @property {"auto" | "cpu" | "gpu" | "npu"} delegate "auto" is the GPU if it runs the whole network, else the CPU.
  * @property {number | null} threads Null is all cores where the browser allows threads, one elsewhere.
  * @property {"default" | "float32"} precision "float32" rules out half precision.
  */
+
+/** @typedef {"cpu" | "gpu" | "npu"} Accelerator */
 
 /** An open network. */
 export class Network {
@@ -28,10 +30,12 @@ export class Network {
    * @param {typeof import("@litertjs/core")} litert
    * @param {import("@litertjs/core").CompiledModel} compiled
    * @param {NetworkOptions} options
+   * @param {Accelerator} delegate
    * @param {string} device
    * @param {string[]} notes
    */
-  constructor(litert, compiled, options, device, notes) {
+  constructor(litert, compiled, options, delegate, device, notes) {
+    this.delegate = delegate;
     this.litert = litert;
     this.compiled = compiled;
     this.options = options;
@@ -47,24 +51,41 @@ export class Network {
   static async open(options) {
     checkTypes(options);
     const content = await download(options.url);
+    if (options.delegate !== "auto") return Network.openOn(options.delegate, options, content);
+    try {
+      return await Network.openOn("gpu", options, content);
+    } catch (error) {
+      const network = await Network.openOn("cpu", options, content);
+      network.notes.push(`gpu: ${error instanceof Error ? error.message : error}`);
+      return network;
+    }
+  }
+
+  /**
+   * @param {Accelerator} delegate
+   * @param {NetworkOptions} options
+   * @param {Uint8Array} content
+   */
+  static async openOn(delegate, options, content) {
     const litert = /** @type {typeof import("@litertjs/core")} */ (
       await import(new URL("litert.js", LITERT).href)
     );
     const log = collectLog();
     try {
-      const { program, threads, notes } = await chooseProgram(litert, options);
-      const gpu = options.delegate === "gpu" ? await gpuName() : "";
+      const { program, threads, notes } = await chooseProgram(litert, delegate, options.threads);
+      const gpu = delegate === "gpu" ? await gpuName() : "";
       await loadProgram(litert, program);
+      const precision = options.precision === "float32" ? "fp32" : "fp16";
       const compiled = await litert.loadAndCompile(content, {
-        accelerator: ACCELERATORS[options.delegate],
+        accelerator: ACCELERATORS[delegate],
         cpuOptions: { numThreads: threads },
-        gpuOptions: { precision: options.precision === "float32" ? "fp32" : "fp16" },
-        webNNOptions: { devicePreference: "npu", precision: options.precision === "float32" ? "fp32" : "fp16" },
+        gpuOptions: { precision },
+        webNNOptions: { devicePreference: "npu", precision },
       });
-      checkPlacement(compiled, options, log.lines);
+      checkPlacement(compiled, delegate, log.lines);
       const cpu = `wasm (${program.name}), ${threads} ${threads === 1 ? "thread" : "threads"}`;
-      const device = { cpu, gpu, npu: "WebNN" }[options.delegate];
-      return new Network(litert, compiled, options, device, notes);
+      const device = { cpu, gpu, npu: "WebNN" }[delegate];
+      return new Network(litert, compiled, options, delegate, device, notes);
     } catch (error) {
       throw explained(error, log.lines);
     } finally {
@@ -116,9 +137,10 @@ async function download(url) {
  * Chooses the build of LiteRT.js: with threads, with JSPI (which WebNN needs), or plain.
  *
  * @param {typeof import("@litertjs/core")} litert
- * @param {NetworkOptions} options
+ * @param {Accelerator} delegate
+ * @param {number | null} threads
  */
-async function chooseProgram(litert, { delegate, threads }) {
+async function chooseProgram(litert, delegate, threads) {
   const simd = await litert.supportsFeature("relaxedSimd");
   if (delegate === "cpu") {
     const refusal = await threadRefusal(litert, simd);
@@ -134,10 +156,10 @@ async function chooseProgram(litert, { delegate, threads }) {
     );
   }
   const jspi = simd && (await litert.supportsFeature("jspi"));
-  if (delegate === "gpu" && !navigator.gpu) throw new Error("this browser has no WebGPU; update it, or use -d cpu");
+  if (delegate === "gpu" && !navigator.gpu) throw new Error("this browser has no WebGPU; update it, or use the CPU");
   if (delegate === "npu") {
-    if (!("ml" in navigator)) throw new Error("this browser has no WebNN; use -d cpu,gpu");
-    if (!jspi) throw new Error("WebNN needs a browser with JSPI; update it, or use -d cpu,gpu");
+    if (!("ml" in navigator)) throw new Error("this browser has no WebNN; use the CPU or the GPU");
+    if (!jspi) throw new Error("WebNN needs a browser with JSPI; update it, or use the CPU or the GPU");
   }
   return { program: { name: "", options: jspi ? { jspi: true } : {} }, threads: 1, notes: [] };
 }
@@ -166,6 +188,7 @@ async function loadProgram(litert, { options }) {
     locateFile: (/** @type {string} */ name) => wasm + name,
     mainScriptUrlOrBlob: `${wasm}litert_wasm_threaded_internal.js`,
   };
+  litert.unloadLiteRt(); // what "auto" has tried before
   await litert.loadLiteRt(wasm, options);
 }
 
@@ -173,20 +196,22 @@ async function loadProgram(litert, { options }) {
  * Refuses a network of which the accelerator does not run all.
  *
  * @param {import("@litertjs/core").CompiledModel} compiled
- * @param {NetworkOptions} options
+ * @param {Accelerator} delegate
  * @param {string[]} log
  */
-function checkPlacement(compiled, { delegate }, log) {
+function checkPlacement(compiled, delegate, log) {
   if (delegate === "cpu") return;
   if (compiled.options.accelerator === ACCELERATORS[delegate] && compiled.isFullyAccelerated) return;
-  const reason = log.filter((line) => /not supported|unsupported|error/i.test(line)).join("; ").slice(0, 500);
+  // The delegate names each operator that it does not take: "CONV_2D: Tensor type(INT16) is not supported".
+  const reasons = log.flatMap((text) => text.split("\n")).filter((line) => /^[A-Z][A-Z0-9_]+: (?!.*\.cc:\d)/.test(line));
+  const named = [...new Set(reasons)].filter((line) => !/^(ERROR|WARNING|INFO): /.test(line)).slice(0, 3);
   const name = delegate === "gpu" ? "WebGPU" : "WebNN";
-  throw new Error(`${name} does not run the whole model${reason ? ` (${reason})` : ""}; use -d cpu`);
+  throw new Error(`${name} does not run the whole model${named.length ? ` (${named.join("; ")})` : ""}; use the CPU`);
 }
 
 async function gpuName() {
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new Error("WebGPU finds no GPU; look at chrome://gpu, or use -d cpu");
+  if (!adapter) throw new Error("WebGPU finds no GPU; look at chrome://gpu, or use the CPU");
   const { vendor, architecture, device, description } = adapter.info;
   return [description || [vendor, device || architecture].filter(Boolean).join(" "), "WebGPU"].filter(Boolean).join(", ");
 }
@@ -208,8 +233,8 @@ function collectLog() {
  */
 function explained(error, log) {
   const message = error instanceof Error ? error.message : String(error);
-  const lines = log.filter((line) => /^ERROR|failed|invalid|out of memory/i.test(line)).slice(-3);
-  return new Error(lines.length ? `${message} (${lines.join("; ").slice(0, 500)})` : message);
+  const lines = log.filter((line) => /^ERROR: (?!Following)/.test(line)).slice(-3);
+  return new Error(lines.length ? `${message} (${lines.join("; ").slice(0, 300)})` : message);
 }
 
 /**

@@ -71,7 +71,7 @@ async function measure(row, progress) {
   const times = await timedRuns(row.min_runs, row.min_seconds, run);
   const outputs = row.photos ? await runPhotos(network, row, size, progress) : null;
   const value = {
-    device: network.device,
+    ranOn: { delegate: network.delegate, device: network.device },
     notes: network.notes,
     load_ms: loadMs,
     first_inference_ms: warm[0],
