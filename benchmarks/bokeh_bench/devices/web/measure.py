@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bokeh_bench.devices import Progress
 from bokeh_bench.devices.android.phone_rows import row_of_answer
@@ -15,11 +16,13 @@ from bokeh_bench.devices.web.request import WebRequest
 from bokeh_bench.measure.cases import WARM_UP_SECONDS, read_model_under_test
 from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report, Row
-from bokeh_bench.options import Options
 from bokeh_runtime.errors import HardwareError, InputError
 from bokeh_runtime.web.announcement import announce
 from bokeh_runtime.web.pages import find_pages
 from bokeh_runtime.web.server import PageServer, Site
+
+if TYPE_CHECKING:
+    from bokeh_bench.options import Options
 
 _POLL_SECONDS = 0.5
 _LAST_ANSWER_SECONDS = 1.0

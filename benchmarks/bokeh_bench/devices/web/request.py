@@ -12,8 +12,8 @@ import numpy as np
 
 from bokeh_bench.measure.cases import WARM_UP_SECONDS, BenchmarkCase, ModelUnderTest
 from bokeh_bench.measure.rows import Row
-from bokeh_runtime.tflite.file import Tensor
 from bokeh_runtime.tflite.value_range import ValueRange
+from bokeh_runtime.web.site import tensor_info
 
 REQUEST_SCHEMA = "bokeh-tflite/web-request/1"
 
@@ -106,17 +106,6 @@ class WebRequest:
                 files[f"inputs/{number}.u8"] = pixels.tobytes()
         files["request.json"] = json.dumps(data, indent=1).encode()
         return WebRequest(rows, models, files)
-
-
-def tensor_info(tensor: Tensor) -> dict[str, Any]:
-    """Returns what the page must know of a tensor, as JSON data."""
-    scale, zero_point = tensor.quantization
-    return {
-        "shape": list(tensor.shape),
-        "dtype": tensor.dtype,
-        "scale": scale,
-        "zero_point": zero_point,
-    }
 
 
 def _model(model: ModelUnderTest, name: str) -> dict[str, Any]:
