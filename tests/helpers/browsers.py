@@ -27,7 +27,8 @@ QUIET = ("--no-sandbox", "--no-first-run", "--disable-sync", "--disable-backgrou
 SWIFTSHADER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 # A host name is no secure context without https, unlike localhost.
 INSECURE_HOST = "phone.test"
-LIMIT_SECONDS = 300
+INSECURE = f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1"
+LIMIT_SECONDS = 120
 
 
 def need_pages() -> None:
@@ -79,7 +80,7 @@ def bench(folder: Path, *arguments: object) -> Iterator[Bench]:
     output = folder / "bench"
     options = ["--runs", "5", "--seconds", "0", "--timeout", str(LIMIT_SECONDS), "-o", output]
     device = [] if "--device" in arguments else ["--device", "web"]
-    command = [Path(sys.executable).parent / "bokeh-bench", *arguments, *device, *options]
+    command = [Path(sys.executable).parent / "bokeh-bench", *options, *device, *arguments]
     process = subprocess.Popen(
         [str(word) for word in command], stderr=subprocess.PIPE, text=True, cwd=folder
     )

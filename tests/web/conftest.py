@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from helpers.browsers import SWIFTSHADER, chromium
+from helpers.browsers import INSECURE, SWIFTSHADER, chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -40,7 +40,7 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium(*SWIFTSHADER) as found:
+    with chromium(*SWIFTSHADER, INSECURE) as found:
         yield found
 
 
