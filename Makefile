@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android \
+.PHONY: demo test test-fast lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -91,6 +91,9 @@ models: .venv/ready  ## The .tflite files that ship with the runtime, from the t
 	mkdir -p runtime/bokeh_runtime/models
 	cp build/models/demo_pynet_float16.tflite build/models/demo_pynet_int8.tflite \
 	    build/models/demo_pynet.reference.npz runtime/bokeh_runtime/models/
+
+web: .venv/ready  ## The pages for browsers, with LiteRT.js, and their wheel: build/web (needs Node.js)
+	$(BIN)/python web/build.py --wheel
 
 arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `bokeh-bench study arm64`
 	$(BIN)/python -m bokeh_bench.devices.arm64.environment build/arm64
@@ -183,4 +186,4 @@ train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to mea
 	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 
 clean:
-	rm -rf .venv .venv-lowest $(INTERPRETER_VENVS) build
+	rm -rf .venv .venv-lowest $(INTERPRETER_VENVS) build web/node_modules

@@ -9,7 +9,7 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from bokeh_bench.devices.android import measure as android
+from bokeh_bench.devices.web.request import REQUEST_SCHEMA
 from bokeh_runtime.contract import constants
 
 TARGET = Path(__file__).parent / "site/pipeline/contract.js"
@@ -23,8 +23,7 @@ def javascript() -> str:
         for section in sections
         for field in fields(section)
     }
-    values["REQUEST_SCHEMA"] = android.REQUEST_SCHEMA
-    values["RESULT_SCHEMA"] = android.RESULT_SCHEMA
+    values["REQUEST_SCHEMA"] = REQUEST_SCHEMA
     lines = [f"export const {name} = {json.dumps(value)};" for name, value in values.items()]
     return (
         "/**\n"

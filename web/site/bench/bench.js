@@ -6,6 +6,7 @@
  */
 
 import { InferenceWorker } from "../inference/client.js";
+import { REQUEST_SCHEMA } from "../pipeline/contract.js";
 
 const BEAT_MS = 2000;
 const KEY = "bokeh-bench-device";
@@ -14,6 +15,7 @@ const KEY = "bokeh-bench-device";
  * The server's request, `contract/schemas/web-request-1.json`.
  *
  * @typedef {object} BenchRequest
+ * @property {string} schema
  * @property {number} min_runs
  * @property {number} min_seconds
  * @property {number} max_warm_up_seconds
@@ -64,6 +66,7 @@ async function main() {
   const answer = await fetch("request.json");
   /** @type {BenchRequest} */
   const request = await answer.json();
+  if (request.schema !== REQUEST_SCHEMA) throw new Error(`the computer asks in ${request.schema}; reload the page`);
   const items = listRows(request.rows);
   for (;;) {
     const { row: index, done } = await post("next", { device });

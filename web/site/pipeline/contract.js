@@ -18,5 +18,4 @@ export const WIDE_NOISE = 1e-08;
 export const MAX_RUNS = 2000;
 export const WARM_UP_WINDOW_RUNS = 3;
 export const WARM_UP_TOLERANCE = 0.02;
-export const REQUEST_SCHEMA = "bokeh-tflite/android-request/2";
-export const RESULT_SCHEMA = "bokeh-tflite/android-result/2";
+export const REQUEST_SCHEMA = "bokeh-tflite/web-request/1";
