@@ -107,7 +107,7 @@ docs: .venv/ready  ## The documentation as a site, build/site; a broken link is 
 
 # The tables of figures in README.md and docs/. Each comes from docs/figures/NAME.json, and
 # `make figures/NAME` measures it anew, on a machine that does nothing else.
-FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu
+FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu web
 FIGURES_SLOW := conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion
 figures: $(FIGURES:%=docs/figures/%.json) tables  ## Measure the tables that are missing: a quarter of an hour
 figures-slow: $(FIGURES_SLOW:%=docs/figures/%.json) tables  ## Those that take hours, need training (conversion-quarter*) or the training photos
@@ -156,6 +156,7 @@ MEASURE_rendering = $(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x
     $(STUDY) render --model $(SHIPPED)_float16.tflite --model build/figures/512x768/demo_pynet_float16.tflite \
     --model build/figures/512x768/demo_pynet_int8.tflite --output $(OUTPUT)
 MEASURE_gpu = $(STUDY) gpu --output $(OUTPUT)
+MEASURE_web = $(MAKE) web && $(STUDY) web --output $(OUTPUT)
 MEASURE_detail-fusion = $(STUDY) detail-fusion $(PAIRS) --output $(OUTPUT)
 MEASURE = $(or $(MEASURE_$*),$(error figures/$*: there are $(FIGURES) $(FIGURES_SLOW)))
 

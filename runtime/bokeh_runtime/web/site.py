@@ -32,11 +32,13 @@ def demo_site(models: Sequence[Path]) -> dict[str, Path | bytes]:
         InputError: If the pages are not built, a model cannot be read, or the page cannot run it.
     """
     files: dict[str, Path | bytes] = {
-        name: path for name, path in find_pages().files().items() if name not in _BENCHMARK_ALONE
+        name: path
+        for name, path in find_pages().files().items()
+        if name not in _BENCHMARK_ALONE and not name.startswith("study/")
     }
     described = []
     for number, path in enumerate(models):
-        content, about = _model(path)
+        content, about = site_model(path)
         # Not the file's name, which may hold anything.
         name = f"models/{number}.tflite"
         files[name] = content
@@ -90,7 +92,7 @@ def tensor_info(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def _model(path: Path) -> tuple[bytes, dict[str, Any]]:
+def site_model(path: Path) -> tuple[bytes, dict[str, Any]]:
     """Returns a model's content and what the page must know of it.
 
     Raises:

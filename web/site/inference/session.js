@@ -21,6 +21,8 @@ import { Network } from "./network.js";
 /** The state of a worker. */
 export class Session {
   constructor() {
+    /** @type {Network | null} */
+    this.network = null;
     /** @type {Renderer | null} */
     this.renderer = null;
   }
@@ -36,10 +38,12 @@ export class Session {
     if (task === "open") {
       const start = performance.now();
       const network = await Network.open(given.network);
+      this.network = network;
       this.renderer = new Renderer(network, given.model);
       return { value: { device: network.device, notes: network.notes, load_ms: performance.now() - start } };
     }
-    if (!this.renderer) throw new Error(`${task} comes after open`);
+    if (!this.renderer || !this.network) throw new Error(`${task} comes after open`);
+    if (task === "time") return { value: await timedRuns(given.runs, 0, timer(this.network, [0, 1])) };
     const value = task === "render" ? await this.renderer.render(given, progress) : this.renderer.join(given.strength);
     return { value, transfer: [value.rgba.buffer] };
   }
@@ -58,13 +62,7 @@ async function measure(row, progress) {
   const network = await Network.open(options);
   const loadMs = performance.now() - start;
   const size = options.input.shape.reduce((product, side) => product * side, 1);
-  const [low, high] = row.input_range;
-  const noise = Float32Array.from({ length: size }, () => low + (high - low) * Math.random());
-  const run = async () => {
-    const started = performance.now();
-    await network.run(noise);
-    return performance.now() - started;
-  };
+  const run = timer(network, row.input_range);
   progress("warming up");
   const warm = await warmUp(row.max_warm_up_seconds, run);
   progress("timing");
@@ -80,6 +78,22 @@ async function measure(row, progress) {
     outputs,
   };
   return { value, transfer: outputs ? [outputs.buffer] : [] };
+}
+
+/**
+ * Returns what runs a network once, on noise, and tells the milliseconds: writing the input and reading the output included.
+ *
+ * @param {Network} network
+ * @param {[number, number]} range Values of black and white in the input.
+ */
+function timer(network, [low, high]) {
+  const size = network.options.input.shape.reduce((product, side) => product * side, 1);
+  const noise = Float32Array.from({ length: size }, () => low + (high - low) * Math.random());
+  return async () => {
+    const start = performance.now();
+    await network.run(noise);
+    return performance.now() - start;
+  };
 }
 
 /**
