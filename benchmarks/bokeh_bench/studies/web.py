@@ -105,7 +105,9 @@ def measure(
     site = _study_site(models, rounds, runs)
     results = _Results(site)
     site.api = results
-    with PageServer(site, ServeOptions()) as server, tempfile.TemporaryDirectory() as profile:
+    # The browser's last process may still write while the folder is removed.
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with PageServer(site, ServeOptions()) as server, folder as profile:
         command = [program, *_QUIET, f"--user-data-dir={profile}", f"{server.url}study/index.html"]
         running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
