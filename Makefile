@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android \
+.PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web \
     train-demo train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -107,6 +107,9 @@ models: .venv/ready  ## The .tflite files that ship with the runtime, from the t
 	cp build/models/demo_pynet_float16.tflite build/models/demo_pynet_int8.tflite \
 	    build/models/demo_pynet.reference.npz runtime/bokeh_runtime/models/
 
+web: .venv/ready  ## The pages for browsers, with LiteRT.js, and their wheel: build/web (needs Node.js)
+	$(BIN)/python web/build.py --wheel
+
 arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `bokeh-bench study arm64`
 	$(BIN)/python -m bokeh_bench.devices.arm64.environment build/arm64
 
@@ -119,7 +122,7 @@ docs: .venv/ready  ## The documentation as a site, build/site; a broken link is 
 
 # The tables of figures in README.md and docs/. Each comes from docs/figures/NAME.json, and
 # `make figures/NAME` measures it anew, on a machine that does nothing else.
-FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu
+FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu web
 FIGURES_SLOW := conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion npu
 figures: $(FIGURES:%=docs/figures/%.json) tables  ## Measure the tables that are missing: a quarter of an hour
 figures-slow: $(FIGURES_SLOW:%=docs/figures/%.json) tables  ## Those that take hours, need training (conversion-quarter*) or the training photos
@@ -169,6 +172,7 @@ MEASURE_rendering = $(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x
     --model build/figures/512x768/demo_pynet_int8.tflite --output $(OUTPUT)
 MEASURE_npu = $(MAKE) .venv-npu/ready && .venv-npu/bin/bokeh-bench study npu --output $(OUTPUT)
 MEASURE_gpu = $(STUDY) gpu --output $(OUTPUT)
+MEASURE_web = $(MAKE) web && $(STUDY) web --output $(OUTPUT)
 MEASURE_detail-fusion = $(STUDY) detail-fusion $(PAIRS) --output $(OUTPUT)
 MEASURE = $(or $(MEASURE_$*),$(error figures/$*: there are $(FIGURES) $(FIGURES_SLOW)))
 
@@ -199,4 +203,4 @@ train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to mea
 	    --crop 128 --short-side 256 --paste 0.3 --seed 1 --leave-out wolf_plushie
 
 clean:
-	rm -rf .venv .venv-lowest .venv-npu $(INTERPRETER_VENVS) build
+	rm -rf .venv .venv-lowest .venv-npu $(INTERPRETER_VENVS) build web/node_modules

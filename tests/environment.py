@@ -1,4 +1,4 @@
-"""Installs and builds what tests drive: adb, a browser, a Vulkan device, ARM kernels, the app.
+"""Installs and builds what tests drive: adb, browsers, pages, Vulkan, ARM kernels, the app.
 
 `python tests/environment.py` does what this machine allows: as root it installs Debian packages,
 without root it builds with the programs that are there. What cannot be had is named; the tests that
@@ -53,6 +53,8 @@ NEEDS = (
     Need("a C compiler", {"cc": "gcc"}),
     Need("adb", {"adb": "adb"}),
     Need("a browser", {"chromium": "chromium"}),
+    Need("another browser", {"firefox-esr": "firefox-esr"}),
+    Need("the web pages", {"node": "nodejs", "npm": "npm"}, ("web/build.py",)),
     Need(
         "a Vulkan device in software",
         {

@@ -120,6 +120,17 @@ class _BenchOrStudy(click.Command):
     + ".",
 )
 @click.option(
+    "--serve-on",
+    metavar="ADDRESS",
+    help="With --device web: this machine's IP address in the phone's network, with or without "
+    ":PORT, to serve on with https. Default: this machine alone.",
+)
+@click.option(
+    "--adb-reverse",
+    is_flag=True,
+    help="With --device web: make the page reachable on a phone's localhost, over a USB cable.",
+)
+@click.option(
     "--delegate-library",
     metavar="FILE",
     type=PATH,

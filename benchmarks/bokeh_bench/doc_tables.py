@@ -141,6 +141,13 @@ def _rendering(data: Data) -> str:
     return f"{rendering.table(rows)}\n\n{rendering.kept_table(kept)}"
 
 
+def _web(data: Data) -> str:
+    from bokeh_bench.studies import web
+
+    rows = [web.WasmRow(**row) for row in data["rows"]]
+    return web.table(rows, web.LoadRow(**data["load"][0]))
+
+
 _CONVERSION = Figures(_conversion, (*_RUNTIME, *_CONVERT))
 _AGREEMENT = Figures(_agreement, ("bokeh_bench/measure", "bokeh_bench/workers"))
 FIGURES = {
@@ -155,6 +162,7 @@ FIGURES = {
     "rendering": Figures(_rendering, (*_RUNTIME, "bokeh_runtime/*.py", "bokeh_runtime/imaging")),
     "detail-fusion": Figures(_detail_fusion, ("bokeh_runtime/imaging", "bokeh_runtime/metrics")),
     "npu": Figures(_npu, (*_RUNTIME, *_CONVERT, "bokeh_convert/npu")),
+    "web": Figures(_web, ("bokeh_runtime/web", "bokeh_bench/measure")),
     "gpu": Figures(_gpu, (*_RUNTIME, *_CONVERT)),
 }
 """By the names of their JSON files."""

@@ -15,6 +15,7 @@ from bokeh_runtime.metrics.registry import all_metrics
 from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
 from bokeh_runtime.tflite.graph_choice import parse_size
 from bokeh_runtime.tflite.value_range import ValueRange
+from bokeh_runtime.web.address import ServeOptions
 
 if TYPE_CHECKING:
     from bokeh_bench.measure.cases import BenchmarkCase
@@ -58,6 +59,8 @@ class Options:
     as_json: bool
     as_markdown: bool
     verbose: bool
+    serve_on: str | None = None
+    adb_reverse: bool = False
     metric_limits: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -83,6 +86,11 @@ class Options:
             signature=self.signature,
             size=None if self.size is None else parse_size(self.size),
         )
+
+    @property
+    def serving(self) -> ServeOptions:
+        """Where the pages of `--device web` are served."""
+        return ServeOptions(self.serve_on, self.adb_reverse)
 
     @property
     def report_path(self) -> Path:
@@ -154,6 +162,9 @@ class Options:
             raise InputError(
                 f"--device {self.device} runs the reference photos only; omit --dataset"
             )
+        if (self.serve_on or self.adb_reverse) and not find_device(self.device).serves_pages:
+            raise InputError("--serve-on and --adb-reverse need --device web")
+        self.serving.bind()
         for value, option in (
             (self.input_range, "--input-range"),
             (self.output_range, "--output-range"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -112,17 +112,33 @@ class _Status:
     """Shows the current step on a terminal."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._status = console.status("") if console.is_terminal else None
 
-    def __enter__(self) -> Callable[[str], None]:
+    def __enter__(self) -> _Status:
         if self._status is not None:
             self._status.start()
-        return self._show
+        return self
 
     def __exit__(self, *error: object) -> None:
         if self._status is not None:
             self._status.stop()
 
-    def _show(self, step: str) -> None:
+    def __call__(self, step: str) -> None:
+        """Shows the current step."""
         if self._status is not None:
             self._status.update(step)
+
+    def announce(self, text: str) -> None:
+        """Prints lines as they are, above the current step."""
+        if self._status is not None:
+            self._status.stop()
+        self._console.file.write(f"{text}\n")
+        self._console.file.flush()
+        if self._status is not None:
+            self._status.start()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether steps are shown."""
+        return self._status is not None

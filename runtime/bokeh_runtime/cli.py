@@ -25,6 +25,7 @@ from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_run import SCHEMA, RenderRequest, render_photos
 from bokeh_runtime.tflite.graph_choice import parse_size
+from bokeh_runtime.web.command import PageRequest
 
 Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
 """Takes the console and the interrupt check of `interruptible`, and returns the JSON report."""
@@ -142,6 +143,28 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
 @click.option(
     "--overwrite", is_flag=True, help="Render a folder's photos again even if they are up to date."
 )
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Serve a page that renders photos in a browser, by the browser itself.",
+)
+@click.option(
+    "--serve-on",
+    metavar="ADDRESS",
+    help="With --serve: this machine's IP address in a phone's network, with or without :PORT, to "
+    "serve on with https.  [default: this machine alone]",
+)
+@click.option(
+    "--adb-reverse",
+    is_flag=True,
+    help="With --serve: make the page reachable on a phone's localhost, over a USB cable.",
+)
+@click.option(
+    "--export-site",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write that page as static files, for any host with https.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log messages of native libraries.")
 @click.version_option(package_name="bokeh-tflite")
@@ -170,6 +193,7 @@ def main(
     overwrite: bool,
     as_json: bool,
     verbose: bool,
+    **pages: Any,
 ) -> None:
     """Render PHOTO, or each photo of a folder, with a shallow depth of field (bokeh).
 
@@ -205,7 +229,9 @@ def main(
         ),
         overwrite=overwrite,
     )
-    task = _list_delegates if list_delegates else partial(render_photos, request)
+    task: Task = _list_delegates if list_delegates else partial(render_photos, request)
+    if any(pages.values()):
+        task = partial(_show_page, PageRequest(**pages), photo, model, as_json)
     _run(task, as_json=as_json, verbose=verbose)
 
 
@@ -229,6 +255,19 @@ def _run(task: Task, *, as_json: bool, verbose: bool) -> None:
     elif as_json:
         click.echo(json.dumps(report, indent=1))
     sys.exit(code)
+
+
+def _show_page(
+    page: PageRequest,
+    photo: Path | None,
+    model: Path | None,
+    as_json: bool,
+    console: Console,
+    _check: Callable[[], None],
+) -> dict[str, Any]:
+    page.check(photo, as_json=as_json)
+    page.run(model, console)
+    return {}
 
 
 def _list_delegates(console: Console, _check: Callable[[], None]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from bokeh_bench.devices.android import measure as android
+from bokeh_bench.devices.web import request as web
 from bokeh_bench.measure import rows
 from bokeh_convert import report
 from bokeh_runtime import render_run
@@ -35,6 +36,7 @@ WRITTEN = (
     android.REQUEST_SCHEMA,
     android.STATUS_SCHEMA,
     android.RESULT_SCHEMA,
+    web.REQUEST_SCHEMA,
     rows.SCHEMA,
     report.SCHEMA,
     render_run.SCHEMA,

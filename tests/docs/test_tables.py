@@ -19,7 +19,7 @@ from bokeh_bench.cli import main as bench
 from bokeh_bench.code_digest import code_digests
 from bokeh_bench.doc_tables import FIGURES, MARKER, changed_code, fill, main, render
 from bokeh_bench.measure.latency import LatencyRatio
-from bokeh_bench.studies import agreement, conversion, detail_fusion, gpu, rendering
+from bokeh_bench.studies import agreement, conversion, detail_fusion, gpu, rendering, web
 from bokeh_bench.studies.result import study_data, write_json
 from bokeh_bench.workers.rendering import STAGES as STAGE_NAMES
 from bokeh_runtime.errors import InputError
@@ -42,6 +42,10 @@ ROWS: dict[str, dict[str, Any]] = {
         ]
     },
     "gpu": {"rows": [gpu.GpuRow("int8", "a GPU", 5, 5, 44.0, math.inf, 45.0)]},
+    "web": {
+        "rows": [web.WasmRow("a", 100.0, 650.0, 1.0, 0.99, 1.01)],
+        "load": [web.LoadRow("Chrome 1", "2.5.3", "40 x 30", 10**6, 4000.0)],
+    },
     "detail-fusion": {"rows": [detail_fusion.FusionRow("join", 1.0, 2.0, 3.0, 4.0, math.inf)]},
     "agreement-int8": {"rows": [agreement.Agreement(RATIO, RATIO, 60, 7)]},
     "rendering": {
@@ -55,6 +59,8 @@ def tables(name: str, rows: dict[str, Any]) -> list[str]:
     """The tables that the study prints."""
     if name == "agreement-int8":
         return [agreement.table(rows["rows"][0])]
+    if name == "web":
+        return [web.table(rows["rows"], rows["load"][0])]
     if name == "rendering":
         return [rendering.table(rows["rows"]), rendering.kept_table(rows["kept"])]
     studies: dict[str, ModuleType] = {

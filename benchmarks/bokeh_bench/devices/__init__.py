@@ -1,4 +1,4 @@
-"""Where models can be measured: this machine, a phone over adb, ARM CPU kernels under QEMU.
+"""Where models can be measured: this machine, a phone over adb or in a browser, ARM under QEMU.
 
 A module or sub-package that is put here and has a `DEVICE` is found by itself. It imports what it
 needs to measure inside of that function, because all are imported to list them in the help.
@@ -6,7 +6,7 @@ needs to measure inside of that function, because all are imported to list them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 DEFAULT_DEVICE = "host"
 
 
+class Progress(Protocol):
+    """Tells the user how far a measurement is."""
+
+    def __call__(self, step: str, /) -> None:
+        """Shows the current step, on a terminal only."""
+
+    def announce(self, text: str, /) -> None:
+        """Prints lines that the user must read, in a pipe too."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether there is a terminal."""
+
+
 class Measure(Protocol):
     """Measures the models of a run on a device."""
 
@@ -29,7 +43,7 @@ class Measure(Protocol):
         options: Options,
         report: Report,
         full_model: FullModelReferences,
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> Iterator[Report]:
         """Yields the report each time that it has more rows.
 
@@ -58,6 +72,7 @@ class Device:
         takes_graph_options: Whether it takes `--input-range`, `--output-range`, `--size` and
             `--signature`; otherwise it goes by the files alone.
         takes_pair: Whether it measures interleaved runs of two models (`--pair`).
+        serves_pages: Whether it takes `--serve-on` and `--adb-reverse`.
     """
 
     name: str
@@ -67,6 +82,7 @@ class Device:
     takes_dataset: bool = False
     takes_pair: bool = False
     takes_graph_options: bool = False
+    serves_pages: bool = False
 
     @property
     def usage(self) -> str:

@@ -12,6 +12,7 @@ from bokeh_bench.devices.arm64.runner import FOLDER
 from bokeh_bench.studies.npu_cli import npu
 from bokeh_bench.studies.options import ENVIRONMENT, MODEL, PROFILES, SIZE, THREADS, runners
 from bokeh_bench.studies.session import json_options, print_result, study_session
+from bokeh_bench.studies.web_command import web
 from bokeh_bench.workers.conversion import METHODS
 from bokeh_convert.api import demo_model
 from bokeh_runtime.errors import InputError
@@ -347,3 +348,6 @@ def agreement(model: Path | None, threads: int, runs: int, rounds: int, as_json:
         path = model or shipped_model()
         found = measure(path, threads, runs, rounds, progress)
     print_result(as_json, table(found), [path], rows=[found])
+
+
+study.add_command(web)

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,16 @@ import numpy as np
 from bokeh_bench import child_process
 from bokeh_bench.devices.android.adb import Adb
 from bokeh_bench.devices.android.phone_answer import read_answer
+from bokeh_bench.devices.android.phone_rows import row_of_answer
 from bokeh_bench.measure.cases import (
     WARM_UP_SECONDS,
     BenchmarkCase,
     ModelUnderTest,
     read_model_under_test,
 )
-from bokeh_bench.measure.fidelity import measure_fidelity
-from bokeh_bench.measure.latency import Latency
 from bokeh_bench.measure.references import FullModelReferences
 from bokeh_bench.measure.rows import Report, Row
-from bokeh_runtime.backends.placement import Placement
 from bokeh_runtime.errors import HardwareError, InputError, printable
-from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.value_range import UNIT_RANGES
 
 PACKAGE = "io.github.bokehtflite"
@@ -223,7 +220,7 @@ def _read_result(
                 f"{RESULT_SCHEMA}; install the matching app"
             )
         rows = [
-            _row(_empty(case, models, serial), entry, models[case.model], folder)
+            row_of_answer(_empty(case, models, serial), entry, models[case.model], folder)
             # An app that ended early wrote fewer.
             for entry, case in zip(result["rows"], cases, strict=False)
         ]
@@ -238,51 +235,3 @@ def _read_result(
 
 def _empty(case: BenchmarkCase, models: dict[Path, ModelUnderTest], serial: str) -> Row:
     return Row(models[case.model].summary, case.delegate, case.threads, device=serial)
-
-
-def _row(row: Row, entry: dict[str, Any], model: ModelUnderTest, folder: Path) -> Row:
-    if entry["failure"]:
-        return replace(row, failure=entry["failure"], failure_kind="hardware")
-    placement = _placement(row, entry["placement"])
-    latency = Latency(
-        entry["load_ms"], entry["first_inference_ms"], entry["warm_up_runs"], entry["runs_ms"]
-    )
-    notes = [*model.notes, *placement.notes, *latency.notes]
-    outputs: list[FloatImage] = []
-    if entry.get("outputs"):
-        values = np.fromfile(folder / entry["outputs"], "<f4")
-        raw = values.reshape(entry["output_shape"])  # in the network's own range
-        outputs = list(model.ranges.output.to_unit(raw))
-    try:
-        fidelity, images, fidelity_notes = measure_fidelity(
-            "full_model", zip(model.reference_samples, outputs, strict=True)
-        )
-    except InputError as error:
-        return replace(row, failure=str(error), failure_kind="input")
-    return replace(
-        row,
-        placement=placement,
-        latency=latency,
-        peak_rss_bytes=entry.get("peak_rss_bytes"),
-        temperature_c=entry.get("temperature_c"),
-        fidelity=fidelity,
-        sample_images=images,
-        operator_times_note="operators are not profiled on phones",
-        notes=[*notes, *entry.get("notes", []), *fidelity_notes],
-    )
-
-
-def _placement(row: Row, entry: dict[str, Any]) -> Placement:
-    """Returns the placement that the phone reports.
-
-    Raises:
-        ValueError: If it is inconsistent, or not the requested delegate.
-    """
-    known = {field.name for field in fields(Placement)}
-    placement = Placement(**{k: v for k, v in entry.items() if k in known})
-    placed, total = placement.delegated_ops, placement.total_ops
-    if placed is not None and not 0 <= placed <= total:
-        raise ValueError(f"{row.name}: {placed} of {total} ops delegated")
-    if row.delegate not in ("auto", placement.delegate):
-        raise ValueError(f"{row.name}: ran on {placement.delegate}")
-    return placement

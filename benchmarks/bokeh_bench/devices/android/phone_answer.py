@@ -42,6 +42,25 @@ def read_answer(path: Path) -> dict[str, Any]:
     return answer
 
 
+def check_row(content: bytes, folder: Path) -> dict[str, Any]:
+    """Reads one row of an answer, from its JSON.
+
+    Args:
+        content: The row as JSON.
+        folder: Where the file of its outputs must lie.
+
+    Raises:
+        ValueError: If it is not what the contract says.
+        KeyError: If something is missing.
+    """
+    try:
+        row = _plain(json.loads(content))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    _check_row(row, folder)
+    return dict(row)
+
+
 def _plain(value: Any) -> Any:
     """Returns a copy with printable texts; raises ValueError for NaN and infinity."""
     if isinstance(value, dict):

@@ -1,0 +1,96 @@
+"""What `bokeh-render --serve` and `--export-site` do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bokeh_runtime.console import spinner
+from bokeh_runtime.errors import Argument, InputError
+from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
+from bokeh_runtime.web.address import ServeOptions
+from bokeh_runtime.web.announcement import announce
+from bokeh_runtime.web.server import PageServer, Site
+from bokeh_runtime.web.site import INDEX, demo_site, export_site
+
+_SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """The options of `bokeh-render` that concern the demo page.
+
+    Attributes:
+        serve: Whether to serve it.
+        serve_on, adb_reverse: Where; see `ServeOptions`.
+        export_site: Folder to write it to; None if it is not to be written.
+    """
+
+    serve: bool = False
+    serve_on: str | None = None
+    adb_reverse: bool = False
+    export_site: Path | None = None
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the command is about the page instead of photos."""
+        return self.serve or self.export_site is not None
+
+    def check(self, photo: Path | None, *, as_json: bool) -> None:
+        """Checks the combination of options.
+
+        Raises:
+            InputError: If options contradict each other.
+        """
+        options = ServeOptions(self.serve_on, self.adb_reverse)
+        if options != ServeOptions() and not self.serve:
+            raise InputError(
+                Argument("serve_on"), " and ", Argument("adb_reverse"), ": nothing is served",
+                remedy=("give ", Argument("serve")),
+            )  # fmt: skip
+        options.bind()
+        if self.is_asked_for and photo is not None:
+            raise InputError(f"{photo}: photos are chosen on the page; omit it")
+        if self.is_asked_for and as_json:
+            raise InputError("--json: a page has no report; omit it")
+
+    def run(self, model: Path | None, console: Console) -> None:
+        """Writes the page, or serves it until Ctrl-C.
+
+        Args:
+            model: The only model; None offers those that ship with the package.
+            console: For the address.
+
+        Raises:
+            InputError: If the page cannot be built, written or served.
+            HardwareError: If adb refuses.
+        """
+        models = [model] if model else [shipped_model(name) for name in _SHIPPED]
+        if self.export_site is not None:
+            with spinner(console, "writing the site"):
+                page = export_site(models, self.export_site)
+            click.echo(f"{page}: serve the folder with any host with https", file=console.file)
+        if not self.serve:
+            return
+        options = ServeOptions(self.serve_on, self.adb_reverse)
+        with PageServer(Site(demo_site(models), INDEX), options) as server:
+            say = _printer(console)
+            announce(server, options, say, with_code=console.is_terminal)
+            say("Ctrl-C ends it")
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                say("ended")
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        click.echo(text, file=console.file)
+        console.file.flush()
+
+    return say

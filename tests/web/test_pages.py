@@ -1,0 +1,118 @@
+"""The pages' sources: the copy of the contract, the types, and their own tests; the build."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.web import pages
+from bokeh_runtime.web.site import demo_site, export_site
+from helpers.browsers import need_pages
+
+WEB = Path(__file__).parents[2] / "web"
+
+
+def program(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"web_{name}", WEB / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_copy_of_the_contract_is_up_to_date() -> None:
+    contract = program("contract")
+    assert contract.TARGET.read_text(encoding="utf-8") == contract.javascript(), (
+        "call python web/contract.py"
+    )
+
+
+@pytest.mark.slow
+def test_javascript_keeps_the_contract() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js")
+    tests = sorted((WEB / "tests").glob("*.test.js"))
+    done = subprocess.run(
+        [node, "--test", "--test-reporter=tap", *map(str, tests)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=WEB,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "# pass 0" not in done.stdout
+
+
+@pytest.mark.slow
+def test_the_types_hold() -> None:
+    if shutil.which("node") is None or not (WEB / "node_modules").exists():
+        pytest.skip("the web pages are not built (make web)")
+    checker = WEB / "node_modules/typescript/bin/tsc"
+    done = subprocess.run(
+        ["node", str(checker)], capture_output=True, text=True, check=False, cwd=WEB
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_npm_installs_is_pinned_by_version_and_hash() -> None:
+    wanted = json.loads((WEB / "package.json").read_text("utf-8"))
+    lock = json.loads((WEB / "package-lock.json").read_text("utf-8"))["packages"]
+    direct = {**wanted["dependencies"], **wanted["devDependencies"]}
+    assert all(version[0].isdigit() for version in direct.values())
+    for name, entry in lock.items():
+        assert not name or entry["integrity"].startswith("sha512-"), name
+    assert {f"node_modules/{name}" for name in direct} <= set(lock)
+
+
+def test_the_build_is_of_these_sources_and_carries_the_licence() -> None:
+    need_pages()
+    folder = pages.find_pages().folder
+    about = json.loads((folder.parent / "about.json").read_text("utf-8"))
+    assert about["sources"] == program("build").sources_digest(), "make web"
+    assert "Apache License" in (folder / "litert/LICENSE").read_text("utf-8")
+    assert "LiteRT.js" in (folder / "litert/NOTICE").read_text("utf-8")
+
+
+def test_pages_that_are_not_there_or_of_another_version_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_BUILT", tmp_path)
+    monkeypatch.setattr(pages, "PACKAGE", "no_such_package_of_pages")
+    with pytest.raises(InputError, match=r"not installed; pip install the wheel"):
+        pages.find_pages()
+    about = tmp_path / "about.json"
+    about.write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        pages.find_pages()
+    about.write_text('{"version": "0.0.0", "litert": "1"}')
+    with pytest.raises(InputError, match=r"of version 0\.0\.0"):
+        pages.find_pages()
+
+
+def test_a_site_replaces_an_earlier_site_alone(tmp_path: Path, data: Path) -> None:
+    need_pages()
+    from bokeh_runtime.model import shipped_model
+
+    folder, models = tmp_path / "site", [shipped_model()]
+    assert export_site(models, folder) == folder / "index.html"
+    (folder / "old.txt").write_text("of the earlier site")
+    export_site(models, folder)
+    written = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert written == set(demo_site(models))
+    assert "bench.html" not in written
+    assert [p.name for p in tmp_path.iterdir()] == ["site"]
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "thesis.txt").write_text("dear")
+    with pytest.raises(InputError, match="holds no earlier site"):
+        export_site(models, other)
+    assert [p.name for p in other.iterdir()] == ["thesis.txt"]

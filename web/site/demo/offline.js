@@ -1,0 +1,41 @@
+/** Makes the page work without a network, once it was loaded: its service worker is `service-worker.js`. */
+
+const CONTROL_MS = 5000;
+const RELOADED = "bokeh-reloaded";
+
+/**
+ * Installs the service worker. On a host that does not send the headers that wasm threads need, the service worker adds
+ * them, for which the page is loaded again once.
+ *
+ * @param {(text: string) => void} say
+ * @returns {Promise<{reloads: boolean}>}
+ */
+export async function installOffline(say) {
+  if (!("serviceWorker" in navigator)) {
+    say("This page does not work offline here: that needs https, or localhost.");
+    return { reloads: false };
+  }
+  try {
+    await navigator.serviceWorker.register("service-worker.js");
+    await controlled();
+  } catch {
+    say("This page does not work offline here: the browser does not trust the connection.");
+    return { reloads: false };
+  }
+  say("Once it has rendered a photo, this page works offline. The browser's menu installs it as an app.");
+  if (!crossOriginIsolated && navigator.serviceWorker.controller && !sessionStorage.getItem(RELOADED)) {
+    sessionStorage.setItem(RELOADED, "yes");
+    location.reload();
+    return { reloads: true };
+  }
+  return { reloads: false };
+}
+
+/** Waits until the service worker keeps what the page loads. */
+async function controlled() {
+  if (navigator.serviceWorker.controller) return;
+  await new Promise((resolve) => {
+    navigator.serviceWorker.addEventListener("controllerchange", () => resolve(null), { once: true });
+    setTimeout(resolve, CONTROL_MS);
+  });
+}
