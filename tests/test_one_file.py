@@ -128,12 +128,12 @@ def test_a_source_format(tmp_path: Path) -> None:
 def test_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        InputError, match=r"toaster:2: use android\[:SERIAL\], arm64\[:PROFILE\] or host"
+        InputError, match=r"toaster:2: use android\[:SERIAL\], arm64\[:PROFILE\], host or web"
     ):
         find_device("toaster:2")
     with added_module(bokeh_bench.devices, "toaster", DEVICE, tmp_path):
-        assert [*devices()] == ["android", "arm64", "host", "toaster"]
-        with pytest.raises(InputError, match=r"arm64\[:PROFILE\], host or toaster\[:SLOT\]"):
+        assert [*devices()] == ["android", "arm64", "host", "toaster", "web"]
+        with pytest.raises(InputError, match=r"host, toaster\[:SLOT\] or web\[:COUNT\]"):
             find_device("oven")
         refused = CliRunner().invoke(bench, ["a.tflite", "--device=toaster", "--dataset=x"])
         assert refused.exit_code == 2

@@ -12,7 +12,7 @@ from bokeh_bench.devices.arm64.runner import FOLDER
 from bokeh_bench.studies.npu_cli import npu
 from bokeh_bench.studies.options import ENVIRONMENT, MODEL, PROFILES, SIZE, THREADS, runners
 from bokeh_bench.studies.session import json_options, print_result, study_session
-from bokeh_bench.studies.web_command import web
+from bokeh_bench.studies.web_cli import web
 from bokeh_bench.workers.conversion import METHODS
 from bokeh_convert.api import demo_model
 from bokeh_runtime.errors import InputError
@@ -22,12 +22,8 @@ from bokeh_runtime.errors import InputError
 def study() -> None:
     """Run one of the studies behind the documentation's tables.
 
-    Each prints a Markdown table on stdout. Exit codes: 0 success; 2 wrong input; 3 the required
-    hardware or environment is not available.
+    Each prints a Markdown table. Exit codes: 0 success; 2 wrong input; 3 hardware is missing.
     """
-
-
-study.add_command(npu)
 
 
 @study.command("conversion")
@@ -350,4 +346,5 @@ def agreement(model: Path | None, threads: int, runs: int, rounds: int, as_json:
     print_result(as_json, table(found), [path], rows=[found])
 
 
-study.add_command(web)
+for command in (npu, web):
+    study.add_command(command)

@@ -51,6 +51,8 @@ def _range(graph: Graph, operator: Operator) -> Range | None:
     levels, quantization = _LEVELS.get(stored.type), stored.quantization
     if levels is None or quantization is None:
         return None
-    scale, zero = (next(iter(each or ())) for each in (quantization.scale, quantization.zeroPoint))
+    assert quantization.scale is not None
+    assert quantization.zeroPoint is not None
+    scale, zero = quantization.scale[0], quantization.zeroPoint[0]
     low, high = ((level - zero) * scale for level in levels)
     return float(low), float(high)

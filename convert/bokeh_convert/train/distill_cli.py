@@ -199,7 +199,7 @@ def _distill(options: dict[str, Any], check: Callable[[], None]) -> Path:
     from bokeh_convert.pynet.network import Form
     from bokeh_convert.train.student import initialize_from_teacher
     from bokeh_convert.train.student_choice import student_for, student_like
-    from bokeh_convert.train.teacher import load_teacher, load_weights
+    from bokeh_convert.train.teacher_outputs import load_teacher, load_weights
 
     teacher = load_teacher(run / _TEACHER)
     if options["speedup"] is not None:
@@ -225,7 +225,7 @@ def _distill(options: dict[str, Any], check: Callable[[], None]) -> Path:
 def _finetune(options: dict[str, Any], check: Callable[[], None]) -> Path:
     _run_teacher({**options, "crops": 0}, check)
     from bokeh_convert.sources.keras3 import open_keras3
-    from bokeh_convert.train.teacher import load_teacher
+    from bokeh_convert.train.teacher_outputs import load_teacher
 
     network: Any = open_keras3(options["teacher"])
     heads = load_teacher(options["run"] / _TEACHER).heads
@@ -239,8 +239,9 @@ def _finetune(options: dict[str, Any], check: Callable[[], None]) -> Path:
 def _train(
     network: Any, heads: tuple[str, ...], options: dict[str, Any], check: Callable[[], None]
 ) -> Path:
-    from bokeh_convert.train.distill import DistillConfig, distill
     from bokeh_convert.train.distill import Progress as TrainProgress
+    from bokeh_convert.train.distill import distill
+    from bokeh_convert.train.distill_state import DistillConfig
     from bokeh_convert.train.export import save_portable
 
     given = {"crop_steps": 0, "whole_steps": 0, **options}

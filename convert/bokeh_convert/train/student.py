@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
-from bokeh_convert.train.teacher import Weights
+from bokeh_convert.train.teacher_outputs import Weights
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
 _Kernel = npt.NDArray[np.float32]

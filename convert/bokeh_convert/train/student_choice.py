@@ -11,7 +11,7 @@ import keras
 
 from bokeh_convert.graph.cost_model import Precision, kernel_cost
 from bokeh_convert.pynet.network import Form, pynet
-from bokeh_convert.train.teacher import Teacher
+from bokeh_convert.train.teacher_outputs import Teacher
 from bokeh_runtime.errors import Argument, InputError
 
 DEFAULT_WIDTH = 0.25

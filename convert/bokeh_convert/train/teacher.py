@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bokeh_convert.data.calibration_data import (
     Sample,
@@ -27,19 +26,22 @@ from bokeh_convert.graph.editor import Graph
 from bokeh_convert.options import LEVELS
 from bokeh_convert.pynet.network import SIZE_MULTIPLE
 from bokeh_convert.sources.options import SourceOptions
-from bokeh_convert.train.views import Pixels, ViewConfig, views
+from bokeh_convert.train.teacher_outputs import (
+    CROPS,
+    DESCRIPTION,
+    HELD_OUT,
+    WEIGHTS,
+    WHOLE,
+    Teacher,
+)
+from bokeh_convert.train.views import ViewConfig, views
 from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import read_photo
 
-CROPS, WHOLE, HELD_OUT = "crops", "whole", "heldout"
-"""Sets of views: crops, views of the size of the network, and photos that are not trained on."""
 _MOST_HELD_OUT = 12
-_DESCRIPTION, _WEIGHTS = "teacher.json", "weights.npz"
 _FLUSH = 16
 _DEFAULT_SIZE = (256, 384)
-
-Weights = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -71,47 +73,6 @@ class TeacherConfig:
     source: SourceOptions = field(default_factory=SourceOptions)
     input_range: str | None = None
     output_range: str | None = None
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """What a student needs to know of its teacher.
-
-    Attributes:
-        name: File name of the trained model.
-        channels: Channels of the network input, 3 or 4.
-        heads: PyNET's names of the outputs, by their sizes, coarsest first.
-        resampling: One of `bokeh_runtime.imaging.resample.RESAMPLING`.
-        width: Its channel multiplier, if it is a PyNET; None for other networks.
-        residual: Whether it is a PyNET that adds its output to the photo.
-        size: (height, width) of the network input, in pixels.
-        multiplications: Of its convolutions, for one photo.
-        static_cost: Estimated instructions of its convolutions in static int8 on a phone's CPU,
-            for one photo; see `bokeh_convert.graph.cost_model`.
-    """
-
-    name: str
-    channels: int
-    heads: tuple[str, ...]
-    resampling: str
-    width: float | None
-    residual: bool
-    size: tuple[int, int]
-    multiplications: int
-    static_cost: float
-
-
-@dataclass(frozen=True)
-class TeacherOutputs:
-    """Outputs of the teacher on one set of views.
-
-    Attributes:
-        inputs: The views, uint8 [views, height, width, channels].
-        outputs: By head, float16 [views, h, w, 3] in [0, 1].
-    """
-
-    inputs: Pixels
-    outputs: Mapping[str, npt.NDArray[np.float16]]
 
 
 def run_teacher(
@@ -153,40 +114,6 @@ def run_teacher(
             for _ in _run_set(folder, name, view, samples, opened[name]):
                 done += 1
                 on_view(done, total)
-
-
-def load_teacher(folder: Path) -> Teacher:
-    """Returns what the folder says of the teacher.
-
-    Raises:
-        InputError: If the folder holds no outputs of a teacher.
-    """
-    try:
-        stored = json.loads((folder / _DESCRIPTION).read_text())["teacher"]
-        lists = {"heads": tuple(stored["heads"]), "size": tuple(stored["size"])}
-        return Teacher(**{**stored, **lists})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder}: has no outputs of a teacher ({error}); run it first"
-        ) from error
-
-
-def load_outputs(folder: Path, name: str, heads: Sequence[str]) -> TeacherOutputs | None:
-    """Opens one set of outputs, without reading it into memory; None if it is empty."""
-    paths = {part: folder / f"{name}.{part}.npy" for part in ("input", *heads)}
-    if not paths["input"].is_file():
-        return None
-    arrays = {part: np.load(path, mmap_mode="r") for part, path in paths.items()}
-    return TeacherOutputs(arrays.pop("input"), arrays)
-
-
-def load_weights(folder: Path) -> Weights:
-    """Returns the weights as "layer/number" of a teacher of Keras 3; of others, nothing."""
-    path = folder / _WEIGHTS
-    if not path.is_file():
-        return {}
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def _samples(config: TeacherConfig, channels: int) -> tuple[list[Sample], list[Sample]]:
@@ -326,7 +253,7 @@ def _run_set(
 
 
 def _describe(folder: Path, teacher: Teacher, digest: str) -> None:
-    path = folder / _DESCRIPTION
+    path = folder / DESCRIPTION
     if path.is_file() and json.loads(path.read_text()).get("digest") != digest:
         raise InputError(
             f"{folder}: holds the outputs of another teacher or of other photos; remove it, or "
@@ -355,4 +282,4 @@ def _save_weights(folder: Path, model: Any) -> None:
         for layer in model.layers
         for number, value in enumerate(layer.get_weights())
     }
-    np.savez(folder / _WEIGHTS, **arrays)
+    np.savez(folder / WEIGHTS, **arrays)

@@ -14,10 +14,11 @@ from bokeh_convert.data.calibration_data import Sample, to_network_input
 from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.checkpoint import LOG
 from bokeh_convert.train.cli import main
-from bokeh_convert.train.distill import DistillConfig, Progress
+from bokeh_convert.train.distill import Progress
 from bokeh_convert.train.distill import distill as train
+from bokeh_convert.train.distill_state import DistillConfig
 from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient_error
-from bokeh_convert.train.teacher import CROPS, HELD_OUT, WHOLE, load_outputs, load_teacher
+from bokeh_convert.train.teacher_outputs import CROPS, HELD_OUT, WHOLE, load_outputs, load_teacher
 from bokeh_convert.train.views import ViewConfig, views
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.ms_ssim import ms_ssim

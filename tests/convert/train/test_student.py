@@ -7,7 +7,7 @@ import pytest
 from bokeh_convert.pynet.network import Form, pynet
 from bokeh_convert.train.student import factorize, initialize_from_teacher
 from bokeh_convert.train.student_choice import cost_of, student_for, student_like
-from bokeh_convert.train.teacher import Teacher
+from bokeh_convert.train.teacher_outputs import Teacher
 from bokeh_runtime.errors import InputError
 
 HEADS = ("l3",)  # without the finest levels, which take long to build
