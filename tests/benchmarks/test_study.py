@@ -27,6 +27,7 @@ STUDIES = {
     "detail-fusion",
     "gpu",
     "agreement",
+    "npu",
 }
 QUICK = ("-dcpu", "--runs=5", "--seconds=0", "--no-operators")
 
