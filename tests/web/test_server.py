@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bokeh_runtime.errors import InputError
-from bokeh_runtime.web.address import ServeOptions, qr_code
+from bokeh_runtime.errors import HardwareError, InputError
+from bokeh_runtime.web.address import ServeOptions, adb_reverse, qr_code
 from bokeh_runtime.web.announcement import announce
 from bokeh_runtime.web.server import ApiError, PageServer, Site
 
@@ -173,6 +173,37 @@ def test_an_address_of_another_machine_cannot_be_served_on() -> None:
     pytest.importorskip("cryptography")
     with pytest.raises(InputError, match="cannot be served on"):
         PageServer(Site({}, "index.html"), ServeOptions("192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'error: no devices/emulators found' >&2; exit 1", "no devices/emulators found"),
+        (None, "adb is not installed"),
+    ],
+)
+def test_adb_that_refuses_or_is_missing_is_an_error(
+    script: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script:
+        (tmp_path / "adb").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "adb").chmod(0o755)
+    with pytest.raises(HardwareError, match=message):
+        adb_reverse(8443)
+
+
+def test_adb_is_asked_for_the_same_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "adb").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    (tmp_path / "adb").chmod(0o755)
+    lines: list[str] = []
+    options = ServeOptions(adb_reverse=True)
+    with PageServer(Site({"index.html": b""}, "index.html"), options) as running:
+        announce(running, options, lines.append, with_code=False)
+        port = running.port
+    assert (tmp_path / "asked").read_text() == f"reverse tcp:{port} tcp:{port}\n"
+    assert lines == [f"open on the phone: {running.url}"]
 
 
 def test_the_code_in_the_terminal_has_blocks() -> None:

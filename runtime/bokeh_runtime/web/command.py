@@ -78,11 +78,11 @@ class PageRequest:
         if not self.serve:
             return
         options = ServeOptions(self.serve_on, self.adb_reverse)
+        say = _printer(console)
         with PageServer(Site(demo_site(models), INDEX), options) as server:
-            say = _printer(console)
-            announce(server, options, say, with_code=console.is_terminal)
-            say("Ctrl-C ends it")
             try:
+                announce(server, options, say, with_code=console.is_terminal)
+                say("Ctrl-C ends it")
                 threading.Event().wait()
             except KeyboardInterrupt:
                 say("ended")
