@@ -52,6 +52,7 @@ def convert(
     input_channels: int | None = None,
     residual: bool | None = None,
     custom_objects: Sequence[str] = (),
+    teacher: str | os.PathLike[str] | None = None,
     trust_source: bool = False,
     resampling: str | None = None,
     input_range: str | None = None,
@@ -109,6 +110,9 @@ def convert(
         residual: For a weights file: whether the network's output is added to the photo.
         custom_objects: Your own layer classes that the model uses, as "module:NAME" or
             "file.py:NAME".
+        teacher: For a model that was distilled from another: that model, with which the files are
+            compared in place of the source. Limits apply to the distance from it; the report gives
+            the distance from the source, too.
         trust_source: Run code that the source contains. If False, such sources are refused.
         resampling: How photos were resized to the network input in training: "area" or "bicubic".
             Stored in the file, so that inference does the same. None for "bicubic" if the source is
@@ -155,6 +159,7 @@ def convert(
         input_channels=input_channels,
         residual=residual,
         custom_objects=tuple(custom_objects),
+        teacher=None if teacher is None else Path(teacher),
         trust_source=trust_source,
         resampling=resampling,
         input_range=input_range,
