@@ -106,6 +106,7 @@ models: .venv/ready  ## The .tflite files that ship with the runtime, from the t
 	mkdir -p runtime/bokeh_runtime/models
 	cp build/models/demo_pynet_float16.tflite build/models/demo_pynet_int8.tflite \
 	    build/models/demo_pynet.reference.npz runtime/bokeh_runtime/models/
+	cd runtime/bokeh_runtime/models && sha256sum *.tflite > $(CURDIR)/android_demo/offline/models.sha256
 
 web: .venv/ready  ## The pages for browsers, with LiteRT.js, and their wheel: build/web (needs Node.js)
 	$(BIN)/python web/build.py --wheel

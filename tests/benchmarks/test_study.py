@@ -28,6 +28,7 @@ STUDIES = {
     "gpu",
     "agreement",
     "npu",
+    "web",
 }
 QUICK = ("-dcpu", "--runs=5", "--seconds=0", "--no-operators")
 
