@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
-from bokeh_convert.npu.emulator import require_emulator
 from bokeh_convert.npu.libraries import find_toolchain
 from bokeh_convert.npu.vendors import find_npus
 from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions, NpuOptions
@@ -177,6 +176,8 @@ def _run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
     for npu in options.npu.targets:
         find_toolchain(npu)
     if options.npu.photos:
+        from bokeh_convert.npu.emulator import require_emulator
+
         require_emulator(options.npu.targets)
     # Imported here because TensorFlow takes seconds, and a wrong argument is reported before.
     progress("loading TensorFlow", 0, 1)
