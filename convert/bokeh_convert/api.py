@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bokeh_convert.demo import DEMO_SIZE, demo_model
-from bokeh_convert.npu.emulator import require_emulator
 from bokeh_convert.npu.libraries import find_toolchain
 from bokeh_convert.npu.vendors import find_npus
 from bokeh_convert.options import LEVELS, SCHEME_NAMES, ConvertOptions, NpuOptions
@@ -52,6 +51,7 @@ def convert(
     input_channels: int | None = None,
     residual: bool | None = None,
     custom_objects: Sequence[str] = (),
+    teacher: str | os.PathLike[str] | None = None,
     trust_source: bool = False,
     resampling: str | None = None,
     input_range: str | None = None,
@@ -109,6 +109,9 @@ def convert(
         residual: For a weights file: whether the network's output is added to the photo.
         custom_objects: Your own layer classes that the model uses, as "module:NAME" or
             "file.py:NAME".
+        teacher: For a model that was distilled from another: that model, with which the files are
+            compared in place of the source. Limits apply to the distance from it; the report gives
+            the distance from the source, too.
         trust_source: Run code that the source contains. If False, such sources are refused.
         resampling: How photos were resized to the network input in training: "area" or "bicubic".
             Stored in the file, so that inference does the same. None for "bicubic" if the source is
@@ -155,6 +158,7 @@ def convert(
         input_channels=input_channels,
         residual=residual,
         custom_objects=tuple(custom_objects),
+        teacher=None if teacher is None else Path(teacher),
         trust_source=trust_source,
         resampling=resampling,
         input_range=input_range,
@@ -172,6 +176,8 @@ def _run(options: ConvertOptions, progress: Progress) -> list[Conversion]:
     for npu in options.npu.targets:
         find_toolchain(npu)
     if options.npu.photos:
+        from bokeh_convert.npu.emulator import require_emulator
+
         require_emulator(options.npu.targets)
     # Imported here because TensorFlow takes seconds, and a wrong argument is reported before.
     progress("loading TensorFlow", 0, 1)

@@ -203,6 +203,13 @@ class _Targets(click.ParamType):  # type: ignore[type-arg]
     help="Your own layer class that the model uses; may be repeated.",
 )
 @click.option(
+    "--teacher",
+    metavar="MODEL",
+    type=click.Path(path_type=Path),
+    help="Compare the files with this model, from which MODEL was distilled, and show the distance "
+    "from MODEL, too.",
+)
+@click.option(
     "--trust-source",
     is_flag=True,
     help="Run code that the model file contains, such as Lambda layers.",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bokeh_convert.report import ConversionReport
 
 PIPE_WIDTH = 120
+_MEAN_WORST = ("mean", "worst")
 
 
 def console_on(stderr: TextIO) -> Console:
@@ -76,8 +77,10 @@ def show_conversions(
     first = conversions[0]
     photos = len(first.report.fidelity["images"]) if first.report.fidelity else 0
     compared = ["PSNR", *(metric.label for metric in _shown_metrics())]
+    teacher = first.report.teacher
+    full_model = "the full model" if teacher is None else f"the teacher {teacher['file']}"
     console.print(
-        f"{', '.join(compared[:-1])} and {compared[-1]} against the full model, "
+        f"{', '.join(compared[:-1])} and {compared[-1]} against {full_model}, "
         f"on {photos} verification photos."
     )
     for conversion in conversions:
@@ -162,7 +165,10 @@ def _target_reasons(report: ConversionReport) -> Iterator[str]:
 
 
 def _remarks(report: ConversionReport) -> Iterator[str]:
-    """Yields how the file is computed on a phone's CPU."""
+    """Yields the distance from the source if it has a teacher, and how a CPU computes the file."""
+    if report.own_fidelity is not None:
+        mean, worst = (_decibels(report.own_fidelity, f"psnr_db_{which}") for which in _MEAN_WORST)
+        yield f"{mean} on average, {worst} for the worst photo against {report.source['file']}"
     search = report.mixed_precision
     if search is not None:
         in_float = len(search["float_convolutions"])

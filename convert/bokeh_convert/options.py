@@ -70,6 +70,7 @@ class ConvertOptions:
     input_channels: int | None
     residual: bool | None
     custom_objects: Sequence[str]
+    teacher: Path | None
     trust_source: bool
     resampling: str | None
     input_range: str | None

@@ -56,7 +56,11 @@ class ConversionReport:
         reference: Reference pack that the fidelity was measured with: `file`, `sha256`, and
             `photos_sha256` of the verification photos.
         skipped_photos: Unreadable photos: `photo` (file name) and `cause`.
-        fidelity: See `fidelity_summary`; None if the output is invalid.
+        fidelity: Against the source, or against its teacher if there is one; see
+            `fidelity_summary`; None if the output is invalid.
+        teacher: The model that the source was distilled from: `file`, `format` and `sha256`; None
+            if `--teacher` was not given.
+        own_fidelity: Against the source, if there is a teacher; else None.
         fp16_arithmetic: For float16 and int8: whether ARM CPUs may compute what is float in
             float16; None for other schemes. `allowed`, `min_psnr_db` (limit on the worst photo),
             and the PSNR of the emulation that decided it (see `psnr_summary`), or `failure` if its
@@ -101,6 +105,8 @@ class ConversionReport:
     npu: list[dict[str, Any]]
     tools: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    teacher: dict[str, Any] | None = None
+    own_fidelity: dict[str, Any] | None = None
     schema: str = SCHEMA
 
     def to_json(self) -> str:

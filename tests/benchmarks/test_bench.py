@@ -268,7 +268,7 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
         (["--compare", "bench/report.json", "--max-slowdown=5%"], "this run would overwrite it"),
         (["--device=android", "--dataset=x"], "runs the reference photos only"),
         (["--compare", "no.json", "--max-slowdown=5%"], "no.json: No such file or directory"),
-        (["--device=toaster"], "use android[:SERIAL], arm64[:PROFILE] or host"),
+        (["--device=toaster"], "use android[:SERIAL], arm64[:PROFILE], host or web[:COUNT]"),
         (["--threads=0"], "'0' is not a list of positive integers"),
         (["--delegate=cpu,tpu"], "'tpu' is not one of"),
         (["--max-slowdown=fast", "--compare=a"], "'fast' is not a percentage"),

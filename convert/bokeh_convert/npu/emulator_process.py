@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import onnxruntime
-import onnxruntime_qnn
-from onnx import helper
+
+if TYPE_CHECKING:  # at run time only where they are used: they come with an extra
+    import onnx
+    import onnxruntime
 
 _PROVIDER = "QNNExecutionProvider"
 _IR_VERSION, _OPSET = 9, 17
@@ -31,6 +32,7 @@ def _model(
     part: bytes, name: str, tensor: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]
 ) -> bytes:
     """Returns an ONNX file whose only node is the compiled part."""
+    from onnx import helper
 
     def info(label: str, kind: np.dtype, size: tuple[int, ...]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(label, helper.np_dtype_to_tensor_dtype(kind), size)
@@ -56,6 +58,9 @@ def _model(
 
 
 def _open(model: bytes) -> onnxruntime.InferenceSession:
+    import onnxruntime
+    import onnxruntime_qnn
+
     onnxruntime.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())
     devices = [each for each in onnxruntime.get_ep_devices() if each.ep_name == _PROVIDER]
     if not devices:

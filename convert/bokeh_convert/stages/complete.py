@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bokeh_convert.graph.model_metadata import write_metadata
 from bokeh_convert.report import metadata_fidelity, tool_versions
+from bokeh_convert.sources.float_model import FloatModel
 from bokeh_convert.stages.judge import Judged
 from bokeh_convert.stages.read import Source
 from bokeh_runtime.tflite.metadata import CHANNELS, ModelMetadata
@@ -33,9 +34,8 @@ def complete_file(judged: Judged, source: Source) -> Completed:
     return Completed(judged, metadata, content)
 
 
-def provenance_of(source: Source) -> dict[str, str]:
-    """Returns file name, format and hash of the trained model."""
-    model = source.sized.model
+def provenance_of(model: FloatModel) -> dict[str, str]:
+    """Returns file name, format and hash of a trained model."""
     return {"file": model.path.name, "format": model.format, "sha256": model.sha256}
 
 
@@ -58,7 +58,7 @@ def _metadata(file: Judged, source: Source) -> ModelMetadata:
         output_scale=output_size(source)["height"] / sized.height,
         resampling=sized.model.resampling,
         scheme=file.verified.quantized.scheme.name,
-        source=provenance_of(source),
+        source=provenance_of(source.sized.model),
         tools=tool_versions(),
         fidelity=metadata_fidelity(file.verified.fidelity, emulated=file.verified.emulated),
     )

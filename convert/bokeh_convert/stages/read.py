@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bokeh_convert.data.calibration_data import DatasetSplit, skip_unreadable, split_dataset
 from bokeh_convert.demo import DEMO_SIZE, demo_model
@@ -27,7 +28,10 @@ class Source:
     Attributes:
         sized: The trained model at its input size.
         dataset: The calibration and verification photos.
-        reference: The network inputs of the verification photos, and the full model's outputs.
+        reference: The network inputs of the verification photos, and the outputs that the files
+            are compared with: the trained model's, or those of its teacher.
+        teacher: The model that computed them, if it is not the trained model.
+        own_reference: The outputs of the trained model, if it has a teacher.
         names: Names of the files to write.
         notes: What the user should know of the model and the photos, a line each.
     """
@@ -37,6 +41,8 @@ class Source:
     reference: Reference
     names: FileNames
     notes: Sequence[str]
+    teacher: SizedModel | None = None
+    own_reference: Reference | None = None
 
 
 def read_source(options: ConvertOptions, steps: Steps) -> Source:
@@ -74,7 +80,33 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     with steps.timed("reference_s"):
         reference = compute_reference(sized, dataset.verification, steps.next)
     notes = [*found.reasons, *([f"the output is {found.fault}"] if found.fault else ())]
-    return Source(sized, dataset, reference, names, (*notes, *dataset.notes))
+    source = Source(sized, dataset, reference, names, (*notes, *dataset.notes))
+    return source if options.teacher is None else _with_teacher(source, options.teacher, options)
+
+
+def _with_teacher(source: Source, path: Path, options: ConvertOptions) -> Source:
+    """Returns the source with the outputs of its teacher as the reference."""
+    sized, samples = source.sized, source.dataset.verification
+    own = SourceOptions(trust_source=options.trust_source, custom_objects=options.custom_objects)
+    model = read_model(path, own)
+    if model.channels != sized.model.channels:
+        raise InputError(
+            f"{path}: takes {model.channels} channels, and {sized.model.path} takes "
+            f"{sized.model.channels}; give the model that it was distilled from"
+        )
+    teacher, _ = find_ranges(model.at(sized.height, sized.width), samples)
+    reference = compute_reference(teacher, samples, lambda: None)
+    shape = source.reference.outputs[0].shape
+    if reference.outputs[0].shape != shape:
+        raise InputError(
+            f"{path}: its output is {_size(reference.outputs[0].shape)} px, and that of "
+            f"{sized.model.path} is {_size(shape)} px; give the model that it was distilled from"
+        )
+    return replace(source, reference=reference, teacher=teacher, own_reference=source.reference)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[0]} x {shape[1]}"
 
 
 def _source_options(options: ConvertOptions) -> SourceOptions:

@@ -11,7 +11,7 @@ from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.int16_emulation import EMULATE_ABOVE_MACS, emulate_int16
 from bokeh_convert.stages.quantize import Quantized
 from bokeh_convert.stages.read import Source
-from bokeh_convert.verify.verification import InvalidOutputError, verify
+from bokeh_convert.verify.verification import InvalidOutputError, compare_outputs, verify
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import Fidelity
 
@@ -23,7 +23,9 @@ class Verified:
     Attributes:
         quantized: The file.
         emulated: Whether the output was computed by an emulation of the file.
-        fidelity: The comparison with the full model; None if the output is invalid.
+        fidelity: The comparison with the full model, or with its teacher if there is one; None if
+            the output is invalid.
+        own_fidelity: The comparison with the full model if it has a teacher; else None.
         outputs: Network output per photo, float [height, width, 3] in [0, 1]; empty if invalid.
         invalid_output: What is wrong with the output; None if it is valid.
         timings: Seconds per stage so far, by name.
@@ -35,6 +37,7 @@ class Verified:
     outputs: Sequence[FloatImage]
     invalid_output: str | None
     timings: Mapping[str, float]
+    own_fidelity: Fidelity | None = None
 
 
 def verify_file(
@@ -57,4 +60,7 @@ def verify_file(
             )
     except InvalidOutputError as error:
         return Verified(quantized, emulated, None, (), str(error), dict(steps.timings))
-    return Verified(quantized, emulated, fidelity, outputs, None, dict(steps.timings))
+    own = None
+    if source.own_reference is not None:
+        own = compare_outputs(outputs, source.own_reference)
+    return Verified(quantized, emulated, fidelity, outputs, None, dict(steps.timings), own)

@@ -26,13 +26,14 @@ from bokeh_convert.result import Conversion
 from bokeh_convert.stages.calibrate import Calibrated
 from bokeh_convert.stages.compile import CompiledFile, NpuResult
 from bokeh_convert.stages.complete import output_size, provenance_of
-from bokeh_convert.stages.judge import Judged
 from bokeh_convert.stages.quantize import search_constraints
 from bokeh_convert.stages.read import Source
+from bokeh_convert.stages.verify import Verified
 from bokeh_convert.targets import targets
 from bokeh_convert.verify.comparison import save_comparison
 from bokeh_convert.verify.trade_off import save_trade_off
 from bokeh_runtime.atomic_output import AtomicOutput
+from bokeh_runtime.metrics.fidelity import Fidelity
 from bokeh_runtime.tflite.reference_pack import EmulatedOutputs, save_reference
 
 
@@ -142,7 +143,7 @@ def _describe(
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         timings=dict(verified.timings),
-        source=provenance_of(source),
+        source=provenance_of(sized.model),
         input={
             "height": sized.height,
             "width": sized.width,
@@ -157,7 +158,9 @@ def _describe(
         ],
         passes=[asdict(result) for result in (*rewritten.requested_passes, *quantized.passes)],
         fp16_arithmetic=quantized.fp16_arithmetic,
-        fidelity=_fidelity(file),
+        fidelity=_fidelity(verified.fidelity, verified),
+        teacher=None if source.teacher is None else provenance_of(source.teacher.model),
+        own_fidelity=_fidelity(verified.own_fidelity, verified),
         operators=count_operators(content),
         gpu_unsupported_ops=gpu_objections(rows),
         delegate_compatibility=[asdict(row) for row in rows],
@@ -176,10 +179,10 @@ def _npu(
     return npu_summary(made.build, name, made.emulation)
 
 
-def _fidelity(file: Judged) -> dict[str, Any] | None:
-    if file.verified.fidelity is None:
+def _fidelity(fidelity: Fidelity | None, verified: Verified) -> dict[str, Any] | None:
+    if fidelity is None:
         return None
-    return fidelity_summary(file.verified.fidelity, emulated=file.verified.emulated)
+    return fidelity_summary(fidelity, emulated=verified.emulated)
 
 
 def _mixed_precision(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bokeh_convert.options import LEVELS
 from bokeh_convert.train.distill_cli import distill, finetune
-from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
+from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
 from bokeh_runtime.errors import InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
@@ -101,6 +102,12 @@ def main() -> None:
     help="Random seed for the weights, the examples and the augmentation.",
 )
 @click.option(
+    "--pairs",
+    "pair_count",
+    type=click.IntRange(min=1),
+    help="Train on so many of the pairs, chosen at random by --seed.",
+)
+@click.option(
     "--leave-out",
     metavar="PREFIX",
     help="Exclude pairs whose name starts with PREFIX from training, for use as validation data.",
@@ -113,6 +120,7 @@ def fit(
     run: Path,
     depth: bool,
     leave_out: str | None,
+    pair_count: int | None,
     save_seconds: float,
     **config: Any,  # fields of `TrainConfig`
 ) -> None:
@@ -121,7 +129,8 @@ def fit(
         _fail(f"--crop {config['crop']}: must be a positive multiple of 32")
     try:
         with interruptible() as check:
-            _fit(dataset, run, depth, leave_out, save_seconds, config, check)
+            pairs = _training_pairs(dataset, leave_out, pair_count, config["seed"])
+            _fit(pairs, run, depth, save_seconds, config, check)
     except InputError as error:
         _fail(error.in_options(option_names(fit)))
     except ValueError as error:
@@ -133,16 +142,9 @@ def fit(
     click.echo(f"{run / 'model.h5'}", err=True)
 
 
-def _fit(
-    dataset: Path,
-    run: Path,
-    depth: bool,
-    leave_out: str | None,
-    save_seconds: float,
-    config: dict[str, Any],
-    check: Callable[[], None],
-) -> None:
-    """Trains and exports; `check` raises KeyboardInterrupt if a library swallowed a Ctrl-C."""
+def _training_pairs(
+    dataset: Path, leave_out: str | None, count: int | None, seed: int
+) -> list[Pair]:
     pairs = [
         pair
         for pair in find_pairs(dataset, "train")
@@ -150,6 +152,22 @@ def _fit(
     ]
     for note in notes_on_skipped(dataset, "train"):
         click.echo(f"note: {note}", err=True)
+    if count is None:
+        return pairs
+    if count > len(pairs):
+        raise ValueError(f"{dataset}: --pairs {count}: has {len(pairs)} pairs; give fewer")
+    return sorted(random.Random(seed).sample(pairs, count), key=lambda pair: pair.name)
+
+
+def _fit(
+    pairs: list[Pair],
+    run: Path,
+    depth: bool,
+    save_seconds: float,
+    config: dict[str, Any],
+    check: Callable[[], None],
+) -> None:
+    """Trains and exports; `check` raises KeyboardInterrupt if a library swallowed a Ctrl-C."""
     from bokeh_convert.train.export import export
     from bokeh_convert.train.trainer import TrainConfig, train
 

@@ -241,6 +241,7 @@ def _train(
 ) -> Path:
     from bokeh_convert.train.distill import Progress as TrainProgress
     from bokeh_convert.train.distill import distill
+    from bokeh_convert.train.distill_report import write_report
     from bokeh_convert.train.distill_state import DistillConfig
     from bokeh_convert.train.export import save_portable
 
@@ -274,6 +275,15 @@ def _train(
         )
     check()
     save_portable(trained, run / "model.h5")
+    report = write_report(trained, heads[-1], run / _TEACHER, run)
+    for name in ("fidelity", "int8_fidelity"):
+        if report[name] is not None:
+            own = "in int8" if name.startswith("int8") else "in float"
+            click.echo(
+                f"{own}: {report[name]['psnr_db_mean']} dB from the teacher on held-out photos, "
+                f"{report[name]['psnr_db_worst']} dB for the worst",
+                err=True,
+            )
     return run / "model.h5"
 
 

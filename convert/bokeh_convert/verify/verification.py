@@ -165,20 +165,32 @@ def verify_run(
     Raises:
         InvalidOutputError: If an output has NaN or infinity, or is constant.
     """
-    metrics = conversion_metrics()
-    images, outputs = [], []
-    for name, pixels, expected in zip(
-        reference.names, reference.inputs, reference.outputs, strict=True
-    ):
+    outputs = []
+    for name, pixels in zip(reference.names, reference.inputs, strict=True):
         output = run(to_network_input(pixels))
         defect = _output_defect(output)
         if defect:
             raise InvalidOutputError(f"the output for {name} {defect}")
-        clipped = np.clip(output, 0, 1)
-        images.append(compare(name, clipped, expected, border_px=0, metrics=metrics))
-        outputs.append(clipped)
+        outputs.append(np.clip(output, 0, 1))
         on_photo()
-    return Fidelity(images), outputs
+    return compare_outputs(outputs, reference), outputs
+
+
+def compare_outputs(outputs: Sequence[FloatImage], reference: Reference) -> Fidelity:
+    """Compares outputs with those of a reference, photo by photo.
+
+    Args:
+        outputs: float [height, width, 3] in [0, 1].
+        reference: The expected outputs.
+    """
+    metrics = conversion_metrics()
+    compared = zip(reference.names, outputs, reference.outputs, strict=True)
+    return Fidelity(
+        [
+            compare(name, output, expected, border_px=0, metrics=metrics)
+            for name, output, expected in compared
+        ]
+    )
 
 
 def _output_defect(output: FloatImage) -> str | None:

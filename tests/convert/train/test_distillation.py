@@ -21,6 +21,7 @@ from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient
 from bokeh_convert.train.teacher_outputs import CROPS, HELD_OUT, WHOLE, load_outputs, load_teacher
 from bokeh_convert.train.views import ViewConfig, views
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.imaging.photo import read_photo
 from bokeh_runtime.metrics.ms_ssim import ms_ssim
 from bokeh_runtime.metrics.psnr import psnr
 
@@ -84,21 +85,9 @@ def distill(teacher: Path, photos: Path, run: Path, *options: str) -> Result:
 
 
 SMALL = (
-    "--input-range",
-    "0..1",
-    "--output-range",
-    "0..1",
-    "--width",
-    "0.02",
-    "--views",
-    "4",
-    "--steps",
-    "0",
-    "--evaluations",
-    "2",
-    "--batch",
-    "4",
-)
+    "--input-range", "0..1", "--output-range", "0..1", "--width", "0.02", "--residual-blocks", "0",
+    "--views", "4", "--whole-steps", "1", "--evaluations", "1",
+)  # fmt: skip
 
 
 @pytest.mark.slow
@@ -125,6 +114,12 @@ def test_a_student_of_a_foreign_keras_2_network_draws_what_its_teacher_draws(
     expected = held_out.outputs[described.heads[-1]][0].astype(np.float32)
     assert psnr(drawn, expected, border_px=0) == pytest.approx(line["psnr_db"], abs=0.1)
     assert any(layer.name.endswith("_column") for layer in student.layers)
+    report = json.loads((run / "report.json").read_text())
+    assert report["fidelity"]["psnr_db_mean"] == pytest.approx(line["psnr_db"], abs=0.1)
+    assert report["int8_fidelity"] is None
+    assert f"in float: {report['fidelity']['psnr_db_mean']} dB from the teacher" in result.stderr
+    sheet = read_photo(run / "heldout.png").pixels
+    assert sheet.shape == (64, 4 * 96, 3)
     # Outputs of another teacher are not mixed up with these.
     other = distill(teacher, photos, run, *SMALL, "--views", "5")
     assert other.exit_code == 2

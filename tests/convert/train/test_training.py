@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from bokeh_convert.pynet.network import pynet
 from bokeh_convert.train.batches import AugmentationConfig, batches, make_example
 from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
-from bokeh_convert.train.cli import main
+from bokeh_convert.train.cli import _training_pairs, main
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.export import export
 from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
@@ -334,3 +334,13 @@ def test_a_model_with_non_finite_output_is_refused(value: float, dataset: Path) 
         InputError, match=r"hat_1_sharp\.jpg: the output of the model has NaN or infinity"
     ):
         evaluate(infer, find_pairs(dataset, "heldout"), short_side=48, depth=False)
+
+
+def test_a_random_choice_of_pairs_depends_on_the_seed_alone(dataset: Path) -> None:
+    chosen = [_training_pairs(dataset, None, 1, seed) for seed in (0, 0, *range(8))]
+    assert chosen[0] == chosen[1]
+    assert {pairs[0].name for pairs in chosen} == {"cup_1", "cup_2"}
+    assert [pair.name for pair in _training_pairs(dataset, None, 2, 0)] == ["cup_1", "cup_2"]
+    assert [pair.name for pair in _training_pairs(dataset, "cup_1", None, 0)] == ["cup_2"]
+    with pytest.raises(ValueError, match="--pairs 3: has 2 pairs; give fewer"):
+        _training_pairs(dataset, None, 3, 0)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import pytest
+from click.testing import CliRunner
+
+from bokeh_convert import convert
+from bokeh_convert.cli import main
+from bokeh_convert.sources import read_model
+from bokeh_runtime.errors import InputError
+from bokeh_runtime.metrics.psnr import psnr
+from bokeh_runtime.tflite.reference_pack import load_reference
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def student(small_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model with other weights."""
+    model = keras.saving.load_model(small_keras)
+    model.set_weights([weight * 0.97 for weight in model.get_weights()])
+    path = tmp_path_factory.mktemp("student") / "student.keras"
+    model.save(path)
+    return path
+
+
+def test_a_student_is_compared_with_its_teacher(
+    student: Path, small_keras: Path, tmp_path: Path
+) -> None:
+    (alone,) = convert(student, quant=["float16"], size=SIZE, output_dir=tmp_path / "alone")
+    (found,) = convert(
+        student, quant=["float16"], size=SIZE, teacher=small_keras, output_dir=tmp_path
+    )
+    report = found.report
+    assert report.teacher is not None
+    assert (report.teacher["file"], report.source["file"]) == ("small.keras", "student.keras")
+    assert report.own_fidelity == alone.report.fidelity
+    assert (alone.report.teacher, alone.report.own_fidelity) == (None, None)
+    reference = load_reference(found.reference_path)
+    height, width = reference.inputs[0].shape[:2]
+    teacher, own = (read_model(path).at(height, width) for path in (small_keras, student))
+    expected = []
+    for pixels, output in zip(reference.inputs, reference.outputs, strict=True):
+        image = (pixels / 255).astype("float32")
+        assert psnr(output, teacher.run(image).clip(0, 1), border_px=0) > 60
+        expected.append(psnr(own.run(image).clip(0, 1), output, border_px=0))
+    assert report.fidelity is not None
+    mean = sum(expected) / len(expected)
+    assert report.fidelity["psnr_db_mean"] == pytest.approx(mean, abs=0.2)
+    assert report.fidelity["psnr_db_mean"] < report.own_fidelity["psnr_db_mean"] - 10
+
+
+def test_the_command_shows_both_distances(
+    student: Path, small_keras: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--size",
+        "64x96",
+        "--quant",
+        "float16",
+        "--teacher",
+        str(small_keras),
+        "--output-dir",
+        str(tmp_path),
+    ]
+    result = CliRunner().invoke(main, [str(student), *options])
+    assert result.exit_code == 0, result.output
+    shown = capfd.readouterr().err
+    assert "against the teacher small.keras" in shown
+    assert "for the worst photo against student.keras" in shown
+    # A limit is one on the distance from the teacher.
+    result = CliRunner().invoke(main, [str(student), *options, "--min-psnr", "55"])
+    assert result.exit_code == 1
+
+
+def test_another_kind_of_model_is_no_teacher(student: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"takes 4 channels, and .* takes 3; give the model that"):
+        convert(
+            student,
+            quant=["float16"],
+            size=SIZE,
+            teacher=data / "keras2_addons.h5",
+            output_dir=tmp_path,
+        )
+    with pytest.raises(InputError, match="no such file"):
+        convert(
+            student, quant=["float16"], size=SIZE, teacher=tmp_path / "none.h5", output_dir=tmp_path
+        )
+    assert not list(tmp_path.glob("*.tflite"))
