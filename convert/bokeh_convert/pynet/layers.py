@@ -88,3 +88,29 @@ class SpaceToDepth(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block": self.block}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FirstChannels(keras.layers.Layer):  # type: ignore[misc]
+    """Keeps the first channels, such as RGB of RGB + depth.
+
+    The operation that slicing a Keras tensor adds to a model cannot be read from an `.h5` file.
+
+    Args:
+        count: Number of channels to keep.
+
+    Input: [batch, height, width, channels]. Output: [batch, height, width, count].
+    """
+
+    def __init__(self, count: int = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+
+    def call(self, inputs: Any) -> Any:
+        return inputs[..., : self.count]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.count)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count}

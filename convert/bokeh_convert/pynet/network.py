@@ -14,7 +14,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
+from bokeh_convert.pynet.layers import FirstChannels, InstanceNormalization, SpaceToDepth
 
 HEADS = ("l5", "l4", "l3", "l2", "l1", "l0", "l_up")
 """The seven outputs, coarsest first. `l0` has the size of the input, `l_up` twice that."""
@@ -281,7 +281,9 @@ class _Graph:
         return layers.Add(name=f"out_{head}")([self._photo_at(head), change])
 
     def _photo_at(self, head: str) -> Any:
-        rgb = self.photo if self.photo.shape[-1] == 3 else self.photo[..., :3]
+        rgb = self.photo
+        if rgb.shape[-1] > 3:
+            rgb = FirstChannels(3, name=f"photo_rgb_{head}")(rgb)
         if head == "l_up":
             return layers.UpSampling2D(2, interpolation="bilinear", name="photo_l_up")(rgb)
         if head == "l0":

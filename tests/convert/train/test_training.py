@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_convert.pynet.network import pynet
+from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.batches import AugmentationConfig, batches, make_example
 from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
 from bokeh_convert.train.cli import _training_pairs, main
@@ -344,3 +345,13 @@ def test_a_random_choice_of_pairs_depends_on_the_seed_alone(dataset: Path) -> No
     assert [pair.name for pair in _training_pairs(dataset, "cup_1", None, 0)] == ["cup_2"]
     with pytest.raises(ValueError, match="--pairs 3: has 2 pairs; give fewer"):
         _training_pairs(dataset, None, 3, 0)
+
+
+def test_the_file_of_a_residual_network_with_depth_can_be_read(tmp_path: Path) -> None:
+    config = replace(CONFIG, input_channels=4)
+    model = pynet(width=config.width, input_channels=4, heads=("l5",), residual=True)
+    export(model, config, tmp_path / "model.h5")
+    photo = np.random.default_rng(1).random((1, 32, 64, 4)).astype(np.float32)
+    read = open_keras3(tmp_path / "model.h5")
+    expected, found = (keras.ops.convert_to_numpy(one(photo)) for one in (model, read))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
