@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bokeh_bench.code_digest import code_digests
 from bokeh_convert import convert
 from bokeh_convert.report import tool_versions
 from bokeh_convert.result import FileNames
@@ -69,6 +70,11 @@ def converted(
         "npus": list(npus),
         "targets": list(targets),
         "tools": tool_versions(),
+        "code": {
+            name: digest
+            for name, digest in code_digests().items()
+            if name.startswith("bokeh_convert")
+        },
     }
     kept, names = folder / "conversion.json", FileNames(model.stem)
     if not kept.exists() or json.loads(kept.read_text(encoding="utf-8")) != wanted:

@@ -228,7 +228,13 @@ def _finetune(options: dict[str, Any], check: Callable[[], None]) -> Path:
     from bokeh_convert.train.teacher_outputs import load_teacher
 
     network: Any = open_keras3(options["teacher"])
-    heads = load_teacher(options["run"] / _TEACHER).heads
+    teacher = load_teacher(options["run"] / _TEACHER)
+    heads = teacher.heads
+    if not teacher.unit_range:
+        raise InputError(
+            f"{options['teacher']}: was trained on another value range than 0..1, which finetune "
+            "does not support; distill it instead"
+        )
     if len(network.outputs) != len(heads):
         raise InputError(
             f"{options['teacher']}: has {len(network.outputs)} outputs; give a model with one"

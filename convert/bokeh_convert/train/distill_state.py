@@ -25,6 +25,7 @@ from bokeh_convert.train.teacher_outputs import (
     TeacherOutputs,
     load_outputs,
 )
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.grain import smooth_areas
 from bokeh_runtime.metrics.psnr import psnr
@@ -116,6 +117,19 @@ class DistillState:
             stored, self._saved = read_checkpoint(path)
             refuse_other_config(path, stored, asdict(config))
             self.part, self.step = int(self._saved["part"]), int(self._saved["step"])
+            self._refuse_other_student(path)
+
+    def _refuse_other_student(self, path: Path) -> None:
+        """Checks the sizes of the weights; rounding adds scalars, which do not count."""
+        saved = (self._saved[name] for name in sorted(self._saved) if name[0] == "w")
+        stored, own = (
+            sorted(tuple(map(int, array.shape)) for array in arrays if len(array.shape))
+            for arrays in (saved, self.network.get_weights())
+        )
+        if stored != own:
+            raise InputError(
+                f"{path}: was trained with another student; use the same options or another folder"
+            )
 
     def has(self, part: Part) -> bool:
         return part.steps > 0 and part.views in self._views

@@ -38,6 +38,7 @@ from bokeh_convert.train.views import ViewConfig, views
 from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import read_photo
+from bokeh_runtime.tflite.value_range import UNIT_RANGES
 
 _MOST_HELD_OUT = 12
 _FLUSH = 16
@@ -130,7 +131,7 @@ def _samples(config: TeacherConfig, channels: int) -> tuple[list[Sample], list[S
         held_out, kept = by_hash[:share], by_hash[share:]
     if not kept or not held_out:
         raise InputError(f"{config.photos}: {len(photos)} photos; add photos, at least two")
-    return sorted(kept, key=lambda s: s.sha256), held_out[:_MOST_HELD_OUT]
+    return sorted(kept, key=lambda s: s.sha256), held_out
 
 
 def _readable(folder: Path, channels: int) -> list[Sample]:
@@ -212,6 +213,7 @@ def _teacher(model: Any, heads: tuple[str, ...], finest: Any) -> Teacher:
         heads,
         model.resampling,
         None if deepest is None else deepest.filters / 512,
+        finest.ranges == UNIT_RANGES,
         any(name.endswith("_change") for name in names),
         (finest.height, finest.width),
         count,

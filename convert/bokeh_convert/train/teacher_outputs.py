@@ -31,6 +31,8 @@ class Teacher:
         heads: PyNET's names of the outputs, by their sizes, coarsest first.
         resampling: One of `bokeh_runtime.imaging.resample.RESAMPLING`.
         width: Its channel multiplier, if it is a PyNET; None for other networks.
+        unit_range: Whether its input and output are in 0..1; other teachers are run in their own
+            ranges.
         residual: Whether it is a PyNET that adds its output to the photo.
         size: (height, width) of the network input, in pixels.
         multiplications: Of its convolutions, for one photo.
@@ -43,6 +45,7 @@ class Teacher:
     heads: tuple[str, ...]
     resampling: str
     width: float | None
+    unit_range: bool
     residual: bool
     size: tuple[int, int]
     multiplications: int

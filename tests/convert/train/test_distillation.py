@@ -188,6 +188,15 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
         train(small_student(), ("l0",), replace(CONFIG, int8_steps=7), taught, tmp_path / "4")
 
 
+def test_another_student_does_not_resume_a_run(taught: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, crop_steps=1, whole_steps=0, int8_steps=0)
+    train(small_student(), ("l0",), config, taught, tmp_path)
+    photo = keras.Input((None, None, 3))
+    other = keras.Model(photo, keras.layers.Conv2D(3, 5, padding="same")(photo))
+    with pytest.raises(InputError, match="was trained with another student; use the same"):
+        train(other, ("l0",), config, taught, tmp_path)
+
+
 def test_a_part_ends_early_when_the_student_comes_no_nearer(taught: Path, tmp_path: Path) -> None:
     steps: list[int] = []
     config = replace(

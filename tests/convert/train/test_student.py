@@ -92,11 +92,20 @@ def test_factors_of_the_full_rank_are_the_kernel() -> None:
 
 def described(model: keras.Model, width: float | None) -> Teacher:
     # Of the whole network, as its factorized form is counted.
-    like = Teacher("t.h5", 3, HEADS, "area", width, True, (64, 96), 1, 1.0)
+    like = Teacher("t.h5", 3, HEADS, "area", width, True, True, (64, 96), 1, 1.0)
     cost = cost_of(student_like(like, width=0.125, form=Form()), (64, 96))
     assert model.count_params()
     return Teacher(
-        "t.h5", 3, HEADS, "area", width, True, (64, 96), cost.multiplications, cost.instructions
+        "t.h5",
+        3,
+        HEADS,
+        "area",
+        width,
+        True,
+        True,
+        (64, 96),
+        cost.multiplications,
+        cost.instructions,
     )
 
 
