@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bokeh_bench.cli import main
+from bokeh_bench.studies.conversion import _failure
 from bokeh_bench.studies.held_out import held_out_reference
 from bokeh_convert.data.calibration_data import Sample
 from bokeh_runtime.errors import InputError
@@ -120,3 +121,21 @@ def test_a_missing_model_is_exit_code_2(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["study", "conversion", str(tmp_path / "none.h5")])
     assert done.exit_code == 2
     assert "no such file" in done.output
+
+
+def test_a_file_that_fails_when_it_is_run_is_a_row_with_a_reason() -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32)])
+    def squared(photo: tf.Tensor) -> tf.Tensor:
+        return tf.math.squared_difference(photo, tf.reduce_mean(photo, axis=(1, 2), keepdims=True))
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([squared.get_concrete_function()])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    photos = np.random.default_rng(1).random((2, 1, 8, 8, 3)).astype(np.float32)
+    converter.representative_dataset = lambda: ([photo] for photo in photos)
+    sixteen = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    converter.target_spec.supported_ops = [sixteen]
+    failure = _failure(converter.convert(), photos[0, 0])
+    assert failure is not None
+    assert "SquaredDifference only supports" in failure

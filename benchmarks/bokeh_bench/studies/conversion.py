@@ -126,7 +126,9 @@ def measure(
     progress("latency")
     threads = settings.threads
     failures = {
-        method: failure for method, (content, _) in made.items() if (failure := _failure(content))
+        method: failure
+        for method, (content, _) in made.items()
+        if (failure := _failure(content, _photo(reference)))
     }
     files = {method: content for method, (content, _) in made.items() if method not in failures}
     ratios = _latency_ratios(files, reference, runs, threads) if runs else {}
@@ -236,10 +238,10 @@ def _fidelity(
     return fidelity_summary(fidelity)
 
 
-def _failure(content: bytes) -> str | None:
+def _failure(content: bytes, photo: FloatImage) -> str | None:
     """Returns why LiteRT does not run a file, in a line; None if it does."""
     try:
-        TfliteModel(content, threads=1)
+        TfliteModel(content, threads=1).run(photo)
     except InputError as error:
         return str(error)
     return None
@@ -332,9 +334,12 @@ def _other_cell(row: Row) -> str:
     return "does not run" if row.other_latency_ratio is None else f"{row.other_latency_ratio:.2f}"
 
 
+def _photo(reference: Reference) -> FloatImage:
+    return np.asarray(reference.inputs[0] / np.float32(255), np.float32)
+
+
 def _latency_ratios(
     files: dict[str, bytes], reference: Reference, runs: int, threads: int
 ) -> dict[str, float]:
-    photo = (reference.inputs[0] / np.float32(255)).astype(np.float32)
-    medians = interleaved_medians(files, photo, runs, threads)
+    medians = interleaved_medians(files, _photo(reference), runs, threads)
     return {name: round(median / medians[BASELINE], 2) for name, median in medians.items()}

@@ -53,13 +53,15 @@ def load_keras3(
     return keras_model(path, file_format, _network(path, suffix, config, options), options)
 
 
-def open_keras3(path: Path) -> KerasModel:
+def open_keras3(path: Path, options: SourceOptions | None = None) -> KerasModel:
     """Returns the Keras model of an `.h5` or `.keras` file, with any Keras backend.
 
     Raises:
-        InputError: If the file is damaged, is not a whole model, or contains code.
+        InputError: If the file is missing or damaged, is not a whole model, or contains code.
     """
-    options = SourceOptions()
+    options = options or SourceOptions()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path")
     if zipfile.is_zipfile(path):
         return _network(path, ".keras", read_config(path, options), options)
     config, _ = stored_config(path, options)

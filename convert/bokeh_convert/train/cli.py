@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import random
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bokeh_convert.options import LEVELS
-from bokeh_convert.train.distill_cli import distill, finetune
+from bokeh_convert.train.console import Terminal, run_command
+from bokeh_convert.train.distill_cli import (
+    INT8_AWARE,
+    INT8_LEARNING_RATE,
+    INT8_STEPS,
+    distill,
+    finetune,
+)
 from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
-from bokeh_runtime.errors import InputError, option_names
-from bokeh_runtime.interrupt import INTERRUPTED, interruptible
+from bokeh_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from bokeh_convert.train.evaluate import Score
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -95,6 +100,9 @@ def main() -> None:
     help="Probability of pasting the masked subject of another pair into the scene, 0 to 1.",
 )
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate.")
+@INT8_AWARE
+@INT8_STEPS
+@INT8_LEARNING_RATE
 @click.option(
     "--seed",
     default=0,
@@ -122,28 +130,24 @@ def fit(
     leave_out: str | None,
     pair_count: int | None,
     save_seconds: float,
+    int8_aware: bool,
     **config: Any,  # fields of `TrainConfig`
 ) -> None:
     """Train on the training pairs of DATASET, and write model.h5 to the output folder."""
-    if config["crop"] % 32 or config["crop"] <= 0:
-        _fail(f"--crop {config['crop']}: must be a positive multiple of 32")
-    try:
-        with interruptible() as check:
-            pairs = _training_pairs(dataset, leave_out, pair_count, config["seed"])
-            _fit(pairs, run, depth, save_seconds, config, check)
-    except InputError as error:
-        _fail(error.in_options(option_names(fit)))
-    except ValueError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail(
-            f"interrupted; repeat the command to resume from the checkpoint in {run}", INTERRUPTED
-        )
-    click.echo(f"{run / 'model.h5'}", err=True)
+    if not int8_aware:
+        config["int8_steps"] = 0
+
+    def work(terminal: Terminal) -> None:
+        if config["crop"] % 32 or config["crop"] <= 0:
+            raise InputError(f"--crop {config['crop']}: must be a positive multiple of 32")
+        pairs = _training_pairs(terminal, dataset, leave_out, pair_count, config["seed"])
+        _fit(terminal, pairs, run, depth, save_seconds, config)
+
+    run_command(fit, work, resume_in=run)
 
 
 def _training_pairs(
-    dataset: Path, leave_out: str | None, count: int | None, seed: int
+    terminal: Terminal, dataset: Path, leave_out: str | None, count: int | None, seed: int
 ) -> list[Pair]:
     pairs = [
         pair
@@ -151,45 +155,35 @@ def _training_pairs(
         if leave_out is None or not pair.name.startswith(leave_out)
     ]
     for note in notes_on_skipped(dataset, "train"):
-        click.echo(f"note: {note}", err=True)
+        terminal.note(f"note: {note}")
     if count is None:
         return pairs
     if count > len(pairs):
-        raise ValueError(f"{dataset}: --pairs {count}: has {len(pairs)} pairs; give fewer")
+        raise InputError(f"{dataset}: --pairs {count}: has {len(pairs)} pairs; give fewer")
     return sorted(random.Random(seed).sample(pairs, count), key=lambda pair: pair.name)
 
 
 def _fit(
+    terminal: Terminal,
     pairs: list[Pair],
     run: Path,
     depth: bool,
     save_seconds: float,
     config: dict[str, Any],
-    check: Callable[[], None],
 ) -> None:
-    """Trains and exports; `check` raises KeyboardInterrupt if a library swallowed a Ctrl-C."""
     from bokeh_convert.train.export import export
     from bokeh_convert.train.trainer import TrainConfig, train
 
     train_config = TrainConfig(input_channels=4 if depth else 3, **config)
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("loss {task.fields[loss]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=train_config.steps, loss="-")
+    steps = train_config.steps + train_config.int8_steps
+    with terminal.progress() as progress:
 
         def on_step(step: int, loss: float) -> None:
-            check()
-            bar.update(task, completed=step, loss=f"{loss:.5f}")
+            progress(f"loss {loss:.5f}", step, steps)
 
         model = train(train_config, pairs, run, save_seconds=save_seconds, on_step=on_step)
-    check()
     export(model, train_config, run / "model.h5")
+    terminal.note(str(run / "model.h5"))
 
 
 @main.command()
@@ -214,21 +208,32 @@ def evaluate(
     model: Path, dataset: Path, short_side: int, sheet: Path | None, split: str, as_json: bool
 ) -> None:
     """Evaluate MODEL (.h5 or .keras, or the folder of a run) on the held-out pairs of DATASET."""
-    try:
+
+    def work(terminal: Terminal) -> None:
         pairs = find_pairs(dataset, split)
         for note in notes_on_skipped(dataset, split):
-            click.echo(f"note: {note}", err=True)
+            terminal.note(f"note: {note}")
+        from bokeh_convert.train.evaluate import evaluate as evaluate_pairs
         from bokeh_convert.train.inference import open_for_inference
 
         infer, depth = open_for_inference(model)
-        from bokeh_convert.train.evaluate import evaluate as evaluate_pairs
-        from bokeh_convert.train.evaluate import score_data, summary
+        with terminal.progress() as progress:
+            scores = evaluate_pairs(
+                infer,
+                pairs,
+                short_side=short_side,
+                depth=depth,
+                sheet=sheet,
+                on_photo=lambda name, done: progress(name, done, len(pairs)),
+            )
+        _show_scores(scores, as_json)
 
-        scores = evaluate_pairs(infer, pairs, short_side=short_side, depth=depth, sheet=sheet)
-    except InputError as error:
-        _fail(error.in_options(option_names(evaluate)))
-    except ValueError as error:
-        _fail(str(error))
+    run_command(evaluate, work)
+
+
+def _show_scores(scores: list[Score], as_json: bool) -> None:
+    from bokeh_convert.train.evaluate import score_data, summary
+
     means = summary(scores)
     if as_json:
         click.echo(json.dumps({"mean": means, "photos": [score_data(s) for s in scores]}, indent=1))
@@ -239,8 +244,3 @@ def evaluate(
 
 main.add_command(distill)
 main.add_command(finetune)
-
-
-def _fail(message: str, code: int = 2) -> NoReturn:
-    click.echo(f"bokeh-train: {message}", err=True)
-    sys.exit(code)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from bokeh_convert.process_state import random_state
+from bokeh_convert.train.devices import all_devices
 from bokeh_convert.train.distill_state import DistillConfig, DistillState, Part
 from bokeh_convert.train.int8_aware import plain
 from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient_error
@@ -66,9 +67,13 @@ def distill(
 
     Raises:
         InputError: If the checkpoint is damaged or of another configuration, if another process
-            trains in the folder, or if the loss is not finite.
+            trains in the folder, if the batch cannot be split between the devices, or if the loss
+            is not finite.
     """
-    with folder_lock(run, "train.lock"):
+    with folder_lock(run, "train.lock"), all_devices(config.batch) as devices:
+        if devices > 1:  # so that its weights are on all of them
+            weights, student = student.get_weights(), keras.models.clone_model(student)
+            student.set_weights(weights)
         state = DistillState(student, heads, config, teacher, run)
         parts = [part for part in _parts(config) if state.has(part)]
         for number, part in enumerate(parts):

@@ -8,16 +8,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bokeh_convert.cli import Size
 from bokeh_convert.options import LEVELS
-from bokeh_runtime.errors import InputError, option_names
-from bokeh_runtime.interrupt import INTERRUPTED, interruptible
+from bokeh_convert.train.console import Terminal, run_command
+from bokeh_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from bokeh_convert.sources.options import SourceOptions
 
 _PATH = click.Path(path_type=Path)
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -34,6 +35,20 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
     return add
 
 
+INT8_AWARE = click.option(
+    "--int8-aware",
+    is_flag=True,
+    help="Then, steps with the rounding of static int8, so that int8 costs no quality.",
+)
+INT8_STEPS = click.option(
+    "--int8-steps", default=400, show_default=True, help="Number of int8-aware steps."
+)
+INT8_LEARNING_RATE = click.option(
+    "--int8-learning-rate",
+    default=1e-4,
+    show_default=True,
+    help="Peak learning rate of the int8-aware steps.",
+)
 _TEACHER_OPTIONS = _options(
     click.argument("teacher", type=_PATH),
     click.option("--photos", type=_PATH, required=True, help="Folder of photos to learn from."),
@@ -78,12 +93,7 @@ _TEACHER_OPTIONS = _options(
 )
 _TRAINING_OPTIONS = _options(
     click.option("--batch", default=4, show_default=True, help="Batch size of crops."),
-    click.option(
-        "--int8-learning-rate",
-        default=1e-4,
-        show_default=True,
-        help="Peak learning rate of the int8-aware steps.",
-    ),
+    INT8_LEARNING_RATE,
     click.option(
         "--smooth-weight",
         default=1.0,
@@ -137,64 +147,34 @@ _TRAINING_OPTIONS = _options(
     "--steps", "crop_steps", default=3000, show_default=True, help="Optimizer steps on crops."
 )
 @click.option("--whole-steps", default=600, show_default=True, help="Then, steps on whole views.")
-@click.option(
-    "--int8-aware",
-    is_flag=True,
-    help="Then, steps with the rounding of static int8, so that int8 costs no quality.",
-)
-@click.option("--int8-steps", default=400, show_default=True, help="Their number.")
+@INT8_AWARE
+@INT8_STEPS
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate.")
 @_TRAINING_OPTIONS
-@click.pass_context
-def distill(context: click.Context, /, **options: Any) -> None:
+def distill(**options: Any) -> None:
     """Train a smaller network that draws what TEACHER draws, from photos without ground truth.
 
     TEACHER is any model that bokeh-convert reads. It is run once, and its outputs are stored in the
     output folder. The student is a PyNET; that of a PyNET starts from its weights.
     """
-    _guarded(context, distill, _distill, options)
+    run_command(distill, lambda terminal: _distill(terminal, options), resume_in=options["run"])
 
 
 @click.command()
 @_TEACHER_OPTIONS
 @click.option("--steps", "int8_steps", default=400, show_default=True, help="Optimizer steps.")
 @_TRAINING_OPTIONS
-@click.pass_context
-def finetune(context: click.Context, /, **options: Any) -> None:
+def finetune(**options: Any) -> None:
     """Train a Keras 3 model on with the rounding of static int8, so that int8 costs no quality.
 
     It learns to draw in int8 what TEACHER, the model itself, draws in float.
     """
-    _guarded(context, finetune, _finetune, options)
+    run_command(finetune, lambda terminal: _finetune(terminal, options), resume_in=options["run"])
 
 
-def _guarded(
-    context: click.Context,
-    command: click.Command,
-    run: Callable[[dict[str, Any], Callable[[], None]], Path],
-    options: dict[str, Any],
-) -> None:
-    try:
-        with interruptible() as check:
-            click.echo(str(run(options, check)), err=True)
-    except InputError as error:
-        message, code = error.in_options(option_names(command)), 2
-    except ValueError as error:
-        message, code = str(error), 2
-    except KeyboardInterrupt:
-        message, code = (
-            f"interrupted; repeat the command to resume in {options['run']}",
-            INTERRUPTED,
-        )
-    else:
-        return
-    click.echo(f"bokeh-train: {message}", err=True)
-    context.exit(code)
-
-
-def _distill(options: dict[str, Any], check: Callable[[], None]) -> Path:
+def _distill(terminal: Terminal, options: dict[str, Any]) -> None:
     run = options["run"]
-    _run_teacher(options, check)
+    _run_teacher(terminal, options)
     from bokeh_convert.process_state import random_state
     from bokeh_convert.pynet.network import Form
     from bokeh_convert.train.student import initialize_from_teacher
@@ -212,41 +192,34 @@ def _distill(options: dict[str, Any], check: Callable[[], None]) -> Path:
     started = initialize_from_teacher(network, load_weights(run / _TEACHER))
     note = f"{started} layers start from the teacher's weights" if started else "starts at random"
     form = student.form
-    click.echo(
+    terminal.note(
         f"student: width {student.width:g}, {form.kernels} kernels, "
-        f"{form.residual_blocks} residual blocks; {note}",
-        err=True,
+        f"{form.residual_blocks} residual blocks; {note}"
     )
     if not options["int8_aware"]:
         options = {**options, "int8_steps": 0}
-    return _train(network, student.heads, options, check)
+    _train(terminal, network, student.heads, options)
 
 
-def _finetune(options: dict[str, Any], check: Callable[[], None]) -> Path:
-    _run_teacher({**options, "crops": 0}, check)
+def _finetune(terminal: Terminal, options: dict[str, Any]) -> None:
     from bokeh_convert.sources.keras3 import open_keras3
     from bokeh_convert.train.teacher_outputs import load_teacher
 
-    network: Any = open_keras3(options["teacher"])
-    teacher = load_teacher(options["run"] / _TEACHER)
-    heads = teacher.heads
-    if not teacher.unit_range:
-        raise InputError(
-            f"{options['teacher']}: was trained on another value range than 0..1, which finetune "
-            "does not support; distill it instead"
-        )
+    network: Any = open_keras3(options["teacher"], _source_options(options))
+    _run_teacher(terminal, {**options, "crops": 0}, trains_itself=True)
+    heads = load_teacher(options["run"] / _TEACHER).heads
     if len(network.outputs) != len(heads):
         raise InputError(
             f"{options['teacher']}: has {len(network.outputs)} outputs; give a model with one"
         )
-    return _train(network, heads, {**options, "learning_rate": 0.0}, check)
+    _train(terminal, network, heads, {**options, "learning_rate": 0.0})
 
 
 def _train(
-    network: Any, heads: tuple[str, ...], options: dict[str, Any], check: Callable[[], None]
-) -> Path:
-    from bokeh_convert.train.distill import Progress as TrainProgress
-    from bokeh_convert.train.distill import distill
+    terminal: Terminal, network: Any, heads: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    from bokeh_convert.train.distill import Progress
+    from bokeh_convert.train.distill import distill as train
     from bokeh_convert.train.distill_report import write_report
     from bokeh_convert.train.distill_state import DistillConfig
     from bokeh_convert.train.export import save_portable
@@ -254,23 +227,13 @@ def _train(
     given = {"crop_steps": 0, "whole_steps": 0, **options}
     config = DistillConfig(**{f.name: given[f.name] for f in fields(DistillConfig)})
     run: Path = options["run"]
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("loss {task.fields[loss]}  {task.fields[psnr]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=None, loss="-", psnr="")
+    with terminal.progress() as progress:
 
-        def on_step(at: TrainProgress) -> None:
-            check()
-            psnr = "" if at.psnr_db is None else f"{at.psnr_db:.1f} dB"
-            bar.update(task, total=at.steps, completed=at.step, loss=f"{at.loss:.5f}", psnr=psnr)
+        def on_step(at: Progress) -> None:
+            psnr = "" if at.psnr_db is None else f"  {at.psnr_db:.1f} dB"
+            progress(f"loss {at.loss:.5f}{psnr}", at.step, at.steps)
 
-        trained = distill(
+        trained = train(
             network,
             heads,
             config,
@@ -279,30 +242,42 @@ def _train(
             save_seconds=options["save_seconds"],
             on_step=on_step,
         )
-    check()
     save_portable(trained, run / "model.h5")
     report = write_report(trained, heads[-1], run / _TEACHER, run)
     for name in ("fidelity", "int8_fidelity"):
         if report[name] is not None:
             own = "in int8" if name.startswith("int8") else "in float"
-            click.echo(
+            terminal.note(
                 f"{own}: {report[name]['psnr_db_mean']} dB from the teacher on held-out photos, "
-                f"{report[name]['psnr_db_worst']} dB for the worst",
-                err=True,
+                f"{report[name]['psnr_db_worst']} dB for the worst"
             )
-    return run / "model.h5"
+    terminal.note(str(run / "model.h5"))
 
 
-def _run_teacher(options: dict[str, Any], check: Callable[[], None]) -> None:
+def _source_options(options: dict[str, Any]) -> SourceOptions:
+    from bokeh_convert.sources.options import SourceOptions  # imports TensorFlow
+
+    return SourceOptions(
+        level=options["level"],
+        width=options["teacher_width"],
+        trust_source=options["trust_source"],
+        custom_objects=options["custom_objects"],
+    )
+
+
+def _run_teacher(
+    terminal: Terminal, options: dict[str, Any], *, trains_itself: bool = False
+) -> None:
     """Runs the teacher, in a process of its own if this one does not use TensorFlow."""
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" and not _is_child():
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", _CHILD: "1"}
         command = [sys.executable, "-m", "bokeh_convert.train", *sys.argv[1:]]
-        code = subprocess.run(command, env=environment, check=False).returncode
+        code = subprocess.run(
+            command, env=environment, stderr=terminal.stderr, check=False
+        ).returncode
         if code:
             sys.exit(code)
         return
-    from bokeh_convert.sources.options import SourceOptions
     from bokeh_convert.train.teacher import TeacherConfig, run_teacher
 
     config = TeacherConfig(
@@ -314,31 +289,17 @@ def _run_teacher(options: dict[str, Any], check: Callable[[], None]) -> None:
         crops=options["crops"],
         whole=options["whole"],
         seed=options["seed"],
-        source=SourceOptions(
-            level=options["level"],
-            width=options["teacher_width"],
-            trust_source=options["trust_source"],
-            custom_objects=options["custom_objects"],
-        ),
+        source=_source_options(options),
         input_range=options["input_range"],
         output_range=options["output_range"],
+        trains_itself=trains_itself,
     )
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("running the teacher"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=None)
+    with terminal.progress() as progress:
 
         def on_view(done: int, total: int) -> None:
-            check()
-            bar.update(task, total=total, completed=done)
+            progress("running the teacher", done, total)
 
-        run_teacher(config, options["run"] / _TEACHER, on_view)
+        run_teacher(config, options["run"] / _TEACHER, on_view, terminal.note)
     if _is_child():
         sys.exit(0)
 

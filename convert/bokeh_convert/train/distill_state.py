@@ -17,6 +17,7 @@ from bokeh_convert.train.checkpoint import (
     refuse_other_config,
     write_checkpoint,
 )
+from bokeh_convert.train.devices import device_count
 from bokeh_convert.train.int8_aware import int8_aware
 from bokeh_convert.train.teacher_outputs import (
     CROPS,
@@ -44,7 +45,7 @@ class DistillConfig:
         whole_steps: Then, steps on views of the size of the network. Instance norm sees other
             statistics in a crop, so that a student which saw only crops is worse on photos.
         int8_steps: Then, steps with the rounding of static int8; 0 for a float student.
-        batch: Batch size of crops; views have a quarter of it.
+        batch: Batch size of crops; views have a quarter of it, one per device at least.
         learning_rate: Peak of each schedule (linear warm-up, then cosine decay to 1 %); a third of
             it on whole views.
         int8_learning_rate: The same for the steps with rounding.
@@ -198,11 +199,14 @@ class DistillState:
 
     def batches(self, part: Part, steps: range) -> Iterator[tuple[FloatImage, list[FloatImage]]]:
         """Yields network inputs, and the teacher's outputs by head, the last with smooth areas."""
-        views = self._views[part.views]
-        size = self.config.batch if part.views == CROPS else max(1, self.config.batch // 4)
+        views, devices = self._views[part.views], device_count()
+        size = self.config.batch
+        if part.views != CROPS:
+            size = max(1, size // 4 // devices) * devices
         for step in steps:
             rng = np.random.default_rng((self.config.seed, self.part, step))
-            chosen = np.sort(rng.choice(len(views.inputs), min(size, len(views.inputs)), False))
+            count = len(views.inputs)
+            chosen = np.sort(rng.choice(count, size, replace=size > count))
             yield _unit(views.inputs[chosen]), _targets(views, self.heads, chosen)
 
 

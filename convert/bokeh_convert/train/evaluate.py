@@ -66,6 +66,7 @@ def evaluate(
     short_side: int,
     depth: bool,
     sheet: Path | None = None,
+    on_photo: Callable[[str, int], None] = lambda name, done: None,
 ) -> list[Score]:
     """Runs a model on pairs and scores its outputs.
 
@@ -76,13 +77,14 @@ def evaluate(
         short_side: Short side of the network input, in pixels; rounded down to a multiple of 32.
         depth: Whether the model takes depth.
         sheet: File for a contact sheet (photo, output, target); None for no contact sheet.
+        on_photo: Called after each pair, with its name and the number of pairs done.
 
     Returns:
         One score per pair.
 
     Raises:
         InputError: If a photo cannot be read, or an output has NaN or infinity.
-        ValueError: If the model takes depth and a pair has no depth map.
+        InputError: If the model takes depth and a pair has no depth map.
     """
     scores, strips = [], []
     for pair in pairs:
@@ -93,7 +95,7 @@ def evaluate(
         planes = [photo]
         if depth:
             if pair.depth is None:
-                raise ValueError(
+                raise InputError(
                     f"{pair.sharp}: no depth map, and the model takes depth; add depth maps"
                 )
             planes.append(fit(open_depth_of_photo(pair.depth, sharp_photo), height, width))
@@ -113,6 +115,7 @@ def evaluate(
             )
         )
         strips.append(np.hstack([resized_input, output, target]))
+        on_photo(pair.name, len(scores))
     if sheet is not None:
         save_photo(sheet, _contact_sheet(strips))
     return scores

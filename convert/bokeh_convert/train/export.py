@@ -28,6 +28,9 @@ def export(trained: keras.Model, config: TrainConfig, path: Path) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
+    if config.int8_steps:  # its layers are not those of `pynet`
+        save_portable(trained, path)
+        return
     model = pynet(
         width=config.width,
         input_channels=config.input_channels,

@@ -10,6 +10,7 @@ import numpy as np
 
 from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.trainer import load_averaged
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
 
@@ -24,10 +25,10 @@ def open_for_inference(model: Path) -> tuple[Callable[[FloatImage], FloatImage],
         float [h, w, 3] in about [0, 1], not clipped; and whether the model takes depth.
 
     Raises:
-        ValueError: If there is no model, or the file contains code.
+        InputError: If there is no model, or the file contains code.
     """
     if not model.exists():
-        raise ValueError(f"{model}: no such file or folder; check the path")
+        raise InputError(f"{model}: no such file or folder; check the path")
     network = load_averaged(model) if model.is_dir() else open_keras3(model)
 
     def infer(network_input: FloatImage) -> FloatImage:

@@ -36,14 +36,16 @@ def int8_aware(model: keras.Model, photos: Sequence[FloatImage]) -> keras.Model:
 
     Args:
         model: A functional model of convolutions.
-        photos: Network inputs, float [height, width, channels], for the initial ranges.
+        photos: Network inputs, float [height, width, channels], for the initial ranges. Without
+            any, the ranges are to be set with the weights.
     """
     cloner = _Cloner()
     aware = keras.models.clone_model(
         _uncompiled(model), clone_function=cloner.clone, call_function=cloner.call
     )
     _copy_weights(model, aware)
-    cloner.set_ranges(aware, photos)
+    if photos:
+        cloner.set_ranges(aware, photos)
     return aware
 
 
@@ -141,4 +143,5 @@ def _statistics(values: Sequence[tuple[Any, Any, Any]]) -> TensorStatistics:
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:
     own = {layer.name: layer for layer in target.layers}
     for layer in source.layers:
-        own[layer.name].set_weights(layer.get_weights())
+        if layer.weights:  # an input layer gets a name of its own
+            own[layer.name].set_weights(layer.get_weights())

@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth_lookup import find_depth_map
 from bokeh_runtime.imaging.folder_walk import PHOTOS, TARGETS
 from bokeh_runtime.imaging.folders import PhotoListing, list_photos
@@ -45,7 +46,7 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
             the same pairs for both.
 
     Raises:
-        ValueError: If the folder is missing or has none of these layouts, `pairs.tsv` cannot be
+        InputError: If the folder is missing or has none of these layouts, `pairs.tsv` cannot be
             read, `test/` or `train/` is missing, or there is no pair in that split.
     """
     if split not in SPLITS:
@@ -54,7 +55,7 @@ def find_pairs(dataset: Path, split: str) -> list[Pair]:
     is_table = table.is_file()
     pairs = _from_table(table, split) if is_table else _from_ebb(_ebb_folder(dataset, split))
     if not pairs:
-        raise ValueError(f"{dataset}: has no pairs in the split '{split}'; check the data set")
+        raise InputError(f"{dataset}: has no pairs in the split '{split}'; check the data set")
     return pairs
 
 
@@ -68,7 +69,7 @@ def notes_on_skipped(dataset: Path, split: str) -> list[str]:
         split: "train" or "heldout".
 
     Raises:
-        ValueError: As for `find_pairs`.
+        InputError: As for `find_pairs`.
     """
     if (dataset / "pairs.tsv").is_file():
         return []
@@ -84,18 +85,18 @@ def notes_on_skipped(dataset: Path, split: str) -> list[str]:
 def _ebb_folder(dataset: Path, split: str) -> Path:
     """Returns the folder of a split in the layout of EBB!, which holds `original/`."""
     if not dataset.is_dir():
-        raise ValueError(f"{dataset}: no such folder; check the path")
+        raise InputError(f"{dataset}: no such folder; check the path")
     name, other = ("train", "test") if split == "train" else ("test", "train")
     if (dataset / name / PHOTOS).is_dir():
         return dataset / name
     if (dataset / other / PHOTOS).is_dir():
-        raise ValueError(
+        raise InputError(
             f"{dataset}: {name}/ is missing; add {name}/{PHOTOS} and {name}/{TARGETS}, "
             f"or give {dataset / other} to use the pairs of {other}/"
         )
     if (dataset / PHOTOS).is_dir():
         return dataset
-    raise ValueError(
+    raise InputError(
         f"{dataset}: has neither pairs.tsv nor train/original/ nor original/; "
         "give a folder in the layout of EBB! or one with a pairs.tsv"
     )
@@ -107,9 +108,9 @@ def _from_table(table: Path, split: str) -> list[Pair]:
             rows = list(csv.DictReader(lines, delimiter="\t"))
         names = [row["name"] for row in rows if row["split"] == split]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: cannot be read ({error}); check the file") from error
+        raise InputError(f"{table}: cannot be read ({error}); check the file") from error
     except KeyError as error:
-        raise ValueError(
+        raise InputError(
             f"{table}: has no column {error}; add the columns name and split"
         ) from error
     folder = table.parent

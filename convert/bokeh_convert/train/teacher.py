@@ -61,6 +61,7 @@ class TeacherConfig:
         seed: Random seed of the views.
         source: How to read the model.
         input_range, output_range: See `bokeh_convert.api.convert`.
+        trains_itself: Whether the model itself is trained on, and not a PyNET as its student.
     """
 
     path: Path
@@ -74,12 +75,14 @@ class TeacherConfig:
     source: SourceOptions = field(default_factory=SourceOptions)
     input_range: str | None = None
     output_range: str | None = None
+    trains_itself: bool = False
 
 
 def run_teacher(
     config: TeacherConfig,
     folder: Path,
     on_view: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> None:
     """Runs the teacher on all views, and stores its outputs; what is stored already is kept.
 
@@ -87,6 +90,7 @@ def run_teacher(
         config: Teacher and views.
         folder: Output folder.
         on_view: Called with the numbers of views done and of all views.
+        on_note: Called with a line for each photo that is left out.
 
     Raises:
         InputError: If the model or the photos cannot be used, or the folder holds the outputs of
@@ -101,12 +105,17 @@ def run_teacher(
                 f"{config.path}: takes luminance alone, and a student takes RGB or RGB + depth; "
                 "give a teacher for colour photos"
             )
-        kept, held_out = _samples(config, model.channels)
+        kept, held_out = _samples(config, model.channels, on_note)
         config = _sized(config, model.height, model.width)
         sets = _sets(config, len(held_out), model.channels, model.resampling)
         opened = {name: _heads(model, view, kept, config) for name, view in sets.items()}
         heads = tuple(level for level in LEVELS if level in opened[HELD_OUT])
         found = _teacher(model, heads, opened[HELD_OUT][heads[-1]])
+        if config.trains_itself and not found.unit_range:
+            raise InputError(
+                f"{config.path}: was trained on another value range than 0..1, which cannot be "
+                "trained on; distill it instead"
+            )
         _describe(folder, found, _digest(config, model.sha256, kept, held_out))
         _save_weights(folder, model.keras_model)
         done, total = 0, sum(view.count for view in sets.values())
@@ -117,11 +126,13 @@ def run_teacher(
                 on_view(done, total)
 
 
-def _samples(config: TeacherConfig, channels: int) -> tuple[list[Sample], list[Sample]]:
+def _samples(
+    config: TeacherConfig, channels: int, on_note: Callable[[str], None]
+) -> tuple[list[Sample], list[Sample]]:
     """Returns the photos to train on, and those to hold out, both without duplicates."""
-    photos = _readable(config.photos, channels)
+    photos = _readable(config.photos, channels, on_note)
     if config.held_out is not None:
-        held_out = _readable(config.held_out, channels)
+        held_out = _readable(config.held_out, channels, on_note)
         digests = {sample.sha256 for sample in held_out}
         kept = [sample for sample in photos if sample.sha256 not in digests]
     else:
@@ -134,15 +145,18 @@ def _samples(config: TeacherConfig, channels: int) -> tuple[list[Sample], list[S
     return sorted(kept, key=lambda s: s.sha256), held_out
 
 
-def _readable(folder: Path, channels: int) -> list[Sample]:
+def _readable(folder: Path, channels: int, on_note: Callable[[str], None]) -> list[Sample]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    photos, _, depths = list_dataset(folder, channels, "train")
+    photos, notes, depths = list_dataset(folder, channels, "train")
+    for note in notes:
+        on_note(f"note: {note}")
     found = []
     for photo in without_duplicates(photos):
         try:
             read_photo(photo)
-        except InputError:
+        except InputError as error:
+            on_note(f"skipped: {error}")
             continue
         found.append(Sample(photo, depths.get(photo)))
     return found
@@ -153,6 +167,8 @@ def _sized(config: TeacherConfig, height: int | None, width: int | None) -> Teac
     if height is not None and width is not None:
         config = replace(config, size=config.size or (height, width), crops=0)
     rows, columns = config.size or _DEFAULT_SIZE
+    if config.trains_itself:
+        return replace(config, size=(rows, columns))
     if rows % SIZE_MULTIPLE or columns % SIZE_MULTIPLE:
         raise InputError(
             f"{config.path}: runs at {rows} x {columns} px, and the student is a PyNET, which "
@@ -189,7 +205,12 @@ def _heads(
         output_range=config.output_range,
     )
     rows = sized.concrete.outputs[0].shape[1]
-    finest = next(level for level in LEVELS if _height(level, view.height) == rows)
+    finest = next((level for level in LEVELS if _height(level, view.height) == rows), None)
+    if finest is None:
+        raise InputError(
+            f"{config.path}: its output has {rows} rows for an input of {view.height}; give a "
+            "model whose output is as large as its input, or twice that"
+        )
     found = {finest: sized}
     for level in LEVELS[: LEVELS.index(finest)]:
         options = replace(model.options, level=level, output_name=None)

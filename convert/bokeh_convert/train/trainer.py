@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,16 @@ from bokeh_convert.train.checkpoint import (
     refuse_other_config,
     write_checkpoint,
 )
+from bokeh_convert.train.devices import all_devices
+from bokeh_convert.train.int8_aware import int8_aware, plain
 from bokeh_convert.train.losses import charbonnier
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
+
+_RANGE_EXAMPLES = 8
+"""Examples on which the ranges are measured from which the steps with rounding start."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class TrainConfig:
         paste: See `AugmentationConfig`, in [0, 1].
         learning_rate: Peak of the schedule (linear warm-up, then cosine decay to 1 %).
         seed: Random seed of the weights, the examples and the augmentation.
+        int8_steps: Then, steps with the rounding of static int8; 0 for a network in float.
+        int8_learning_rate: Peak of their schedule.
     """
 
     width: float
@@ -61,6 +68,8 @@ class TrainConfig:
     paste: float
     learning_rate: float
     seed: int
+    int8_steps: int = 0
+    int8_learning_rate: float = 1e-4
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -82,6 +91,8 @@ class _Stage:
     heads: tuple[str, ...]
     first_step: int
     last_step: int
+    learning_rate: float
+    rounds: bool = False
 
 
 def head_scale(head: str) -> float:
@@ -97,7 +108,7 @@ def train(
     save_seconds: float = 120.0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> keras.Model:
-    """Trains for `config.steps` steps, starting from the checkpoint in the folder, if any.
+    """Trains for all steps of the configuration, starting from the folder's checkpoint, if any.
 
     Args:
         config: The configuration.
@@ -108,16 +119,16 @@ def train(
 
     Returns:
         The model with the single output `config.head` and averaged weights (exponential moving
-        average).
+        average). After steps with rounding it has `FakeQuantize` layers.
 
     Raises:
         InputError: If the checkpoint is damaged or is of another configuration or other pairs, if
-            another process trains in the folder, if the folder cannot be written to, or if the
-            loss is not finite.
+            another process trains in the folder, if the folder cannot be written to, if the batch
+            cannot be split between the devices, or if the loss is not finite.
     """
-    with folder_lock(run, "train.lock"):
+    with folder_lock(run, "train.lock"), all_devices(config.batch):
         with random_state(config.seed):  # for the initial weights
-            state = _State(config, run, _digest(pairs))
+            state = _State(config, run, _digest(pairs), pairs)
         for stage in _stages(config):
             if state.step < stage.last_step:
                 _run_stage(state, stage, pairs, save_seconds, on_step)
@@ -147,10 +158,13 @@ def load_averaged(run: Path) -> keras.Model:
 class _State:
     """State of a run: the network with all its heads, and the number of steps done."""
 
-    def __init__(self, config: TrainConfig, run: Path, pairs: str) -> None:
+    def __init__(
+        self, config: TrainConfig, run: Path, digest: str, pairs: Sequence[Pair] = ()
+    ) -> None:
         self.config = config
-        self.pairs = pairs
         self.run = run
+        self._digest = digest
+        self._pairs = pairs
         self.step = 0
         self._network = pynet(
             width=config.width,
@@ -158,20 +172,35 @@ class _State:
             heads=config.heads,
             residual=config.residual,
         )
-        self._saved = _load(config, run, pairs)
+        self._rounds = False
+        self._saved = _load(config, run, digest)
         if self._saved:
             self.step = int(self._saved["step"])
+            if self.step > config.steps:
+                self._round([])
             weights = [self._saved[f"w{i}"] for i in range(len(self._network.weights))]
             self._network.set_weights(weights)
 
     def finest(self) -> keras.Model:
         """Returns the model with the single output `config.head`."""
-        return keras.Model(self._network.input, self._network.outputs[-1], name="pynet")
+        finest = keras.Model(self._network.input, self._network.outputs[-1], name="pynet")
+        return plain(finest) if self._rounds else finest
+
+    def _round(self, photos: Sequence[FloatImage]) -> None:
+        self._network = int8_aware(self._network, photos)
+        self._rounds = True
 
     def open(self, stage: _Stage) -> tuple[keras.Model, Any]:
         """Returns the compiled model of a stage, and its optimizer."""
+        if stage.rounds and not self._rounds:
+            config, augmentation = self.config, self.config.augmentation
+            steps = range(math.ceil(_RANGE_EXAMPLES / config.batch))
+            examples = batches(
+                self._pairs, augmentation, config.batch, seed=config.seed, steps=steps
+            )
+            self._round([photo for photos, _ in examples for photo in photos])
         heads = [self._network.outputs[self.config.heads.index(head)] for head in stage.heads]
-        model, optimizer = _compile(keras.Model(self._network.input, heads), self.config, stage)
+        model, optimizer = _compile(keras.Model(self._network.input, heads), stage)
         if self._saved and stage.first_step < self.step:
             for i, variable in enumerate(optimizer.variables):
                 variable.assign(self._saved[f"o{i}"])
@@ -182,29 +211,33 @@ class _State:
         arrays = {f"w{i}": value for i, value in enumerate(self._network.get_weights())}
         for i, variable in enumerate(optimizer.variables):
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
-        arrays["pairs"] = np.array(self.pairs)
+        arrays["pairs"] = np.array(self._digest)
         log = {"loss": round(loss, 6)}
         write_checkpoint(self.run, asdict(self.config), self.step, arrays, log)
 
 
 def _stages(config: TrainConfig) -> list[_Stage]:
-    if not config.by_level:
-        return [_Stage(config.heads, 0, config.steps)]
-    ends = [round(config.steps * (i + 1) / len(config.heads)) for i in range(len(config.heads))]
-    starts = [0, *ends[:-1]]
-    return [
-        _Stage(config.heads[: i + 1], *span)
-        for i, span in enumerate(zip(starts, ends, strict=True))
+    rate = config.learning_rate
+    ends = [config.steps]
+    if config.by_level:
+        ends = [round(config.steps * (i + 1) / len(config.heads)) for i in range(len(config.heads))]
+    stages = [
+        _Stage(config.heads[: i + 1] if config.by_level else config.heads, start, end, rate)
+        for i, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
     ]
+    if config.int8_steps:
+        last = config.steps + config.int8_steps
+        stages.append(_Stage(config.heads, config.steps, last, config.int8_learning_rate, True))
+    return stages
 
 
-def _compile(model: keras.Model, config: TrainConfig, stage: _Stage) -> tuple[keras.Model, Any]:
+def _compile(model: keras.Model, stage: _Stage) -> tuple[keras.Model, Any]:
     steps = stage.last_step - stage.first_step
     schedule = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 10,
+        stage.learning_rate / 10,
         max(1, steps - steps // 20),
         alpha=0.1,
-        warmup_target=config.learning_rate,
+        warmup_target=stage.learning_rate,
         warmup_steps=steps // 20,
     )
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.998)
@@ -266,7 +299,9 @@ def _load(config: TrainConfig, run: Path, pairs: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     stored, saved = read_checkpoint(path)
-    refuse_other_config(path, stored, asdict(config))
+    # Older checkpoints lack the fields that have defaults.
+    defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+    refuse_other_config(path, {**defaults, **stored}, asdict(config))
     if str(saved.get("pairs", pairs)) != pairs:  # older checkpoints lack this
         raise InputError(
             f"{path}: was trained on other pairs; use the same pairs or another folder"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bokeh_convert.data.calibration_data import Sample, to_network_input
+from bokeh_convert.pynet.int8_aware import FakeQuantize
 from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.checkpoint import LOG
 from bokeh_convert.train.cli import main
@@ -126,6 +128,42 @@ def test_a_student_of_a_foreign_keras_2_network_draws_what_its_teacher_draws(
     assert "holds the outputs of another teacher or of other photos" in other.stderr
 
 
+@pytest.mark.slow
+def test_a_network_of_any_form_is_fine_tuned(photos: Path, tmp_path: Path) -> None:
+    model, run = tmp_path / "own.keras", tmp_path / "run"
+    small_student().save(model)
+    broken = tmp_path / "photos"
+    shutil.copytree(photos, broken)
+    (broken / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    arguments = [
+        "finetune", str(model), "--photos", str(broken), "-o", str(run), "--size", "40x56",
+        "--views", "4", "--steps", "2", "--evaluations", "1",
+    ]  # fmt: skip
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert f"skipped: {broken / 'cut.jpg'}: " in result.stderr
+    tuned = open_keras3(run / "model.h5")
+    assert sum(isinstance(layer, FakeQuantize) for layer in tuned.layers) == 4
+    report = json.loads((run / "report.json").read_text())
+    assert report["fidelity"]["psnr_db_mean"] > 40
+    assert report["int8_fidelity"]["psnr_db_mean"] > 30
+    assert read_photo(run / "heldout.png").pixels.shape == (40, 5 * 56, 3)
+
+
+def test_what_cannot_be_fine_tuned_is_refused_before_the_teacher_runs(
+    data: Path, photos: Path, tmp_path: Path
+) -> None:
+    for model, cause in (
+        (data / "networks" / "signed_input.h5", "was trained on another value range than 0..1"),
+        (tmp_path / "none.h5", "no such file; check the path"),
+    ):
+        arguments = ["finetune", str(model), "--photos", str(photos), "-o", str(tmp_path / "run")]
+        result = CliRunner().invoke(main, [*arguments, "--input-range", "-1..1"])
+        assert result.exit_code == 2
+        assert f"bokeh-train: {model}: {cause}" in result.stderr
+    assert not list((tmp_path / "run").rglob("*.npy"))
+
+
 def small_student() -> keras.Model:
     keras.utils.set_random_seed(1)
     photo = keras.Input((None, None, 3), name="photo")
@@ -217,6 +255,9 @@ def test_wrong_input_is_named_before_anything_is_trained(
     result = distill(teacher, photos, tmp_path / "run")
     assert result.exit_code == 2
     assert f"{teacher}: runs at 48 x 72 px, and the student is a PyNET" in result.stderr
+    upscales = distill(data / "networks" / "espcn.h5", photos, tmp_path / "run", "--size", "64x96")
+    assert upscales.exit_code == 2
+    assert "rows for an input of" in upscales.stderr
     result = distill(data / "keras2_addons.h5", tmp_path / "none", tmp_path / "run")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "none: no such folder; check the path" in result.stderr

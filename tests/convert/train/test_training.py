@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
@@ -111,11 +112,15 @@ def test_a_steps_batch_does_not_depend_on_where_a_run_resumed(dataset: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by_level", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"by_level": True, "head": "l4"}, {"steps": 2, "int8_steps": 2}],
+    ids=["all heads", "by level", "int8-aware"],
+)
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    by_level: bool, dataset: Path, tmp_path: Path
+    changes: dict[str, Any], dataset: Path, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, by_level=by_level, head="l4" if by_level else "l5")
+    config = replace(CONFIG, **changes)
     pairs = find_pairs(dataset, "train")
 
     class StoppedError(Exception):

@@ -1,0 +1,94 @@
+"""What the commands of `bokeh-train` share: terminal output, errors and exit codes."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bokeh_runtime.backends.native_log import hide_native_log
+from bokeh_runtime.errors import InputError, option_names
+from bokeh_runtime.interrupt import INTERRUPTED, interruptible
+
+OnProgress = Callable[[str, int, int], None]
+"""Is called with what is done or how well, the steps done, and all steps."""
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Terminal output of a command.
+
+    Attributes:
+        stderr: Where everything is shown.
+        check: Raises KeyboardInterrupt if a library swallowed a Ctrl-C.
+    """
+
+    stderr: TextIO
+    check: Callable[[], None]
+
+    def note(self, text: str) -> None:
+        """Shows a line."""
+        click.echo(text, file=self.stderr)
+
+    @contextmanager
+    def progress(self) -> Iterator[OnProgress]:
+        """Shows a bar on a terminal, nothing in a pipe."""
+        console = Console(file=self.stderr)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not console.is_terminal,
+        ) as bar:
+            task = bar.add_task("", total=None)
+
+            def on_progress(description: str, done: int, total: int) -> None:
+                self.check()
+                bar.update(task, description=description, completed=done, total=total)
+
+            yield on_progress
+        self.check()
+
+
+def run_command(
+    command: click.Command, work: Callable[[Terminal], None], *, resume_in: Path | None = None
+) -> None:
+    """Does the work of a command, hiding the log of native libraries.
+
+    Args:
+        command: The command, whose options errors name.
+        work: What it does.
+        resume_in: The folder in which the command resumes after Ctrl-C, if it does.
+    """
+    message, code = None, 0
+    with hide_native_log(verbose=not _is_terminal_stream(sys.stderr)) as stderr:
+        try:
+            with interruptible() as check:
+                work(Terminal(stderr, check))
+        except InputError as error:
+            message, code = error.in_options(option_names(command)), 2
+        except KeyboardInterrupt:
+            resume = "" if resume_in is None else f"; repeat the command to resume in {resume_in}"
+            message, code = f"interrupted{resume}", INTERRUPTED
+    if message is not None:
+        click.echo(f"bokeh-train: {message}", err=True)
+        sys.exit(code)
+
+
+def _is_terminal_stream(stream: TextIO) -> bool:
+    """Returns whether a stream is the one that native libraries write to, not a replacement."""
+    try:
+        return stream.fileno() == 2
+    except (io.UnsupportedOperation, AttributeError, ValueError):
+        return False
