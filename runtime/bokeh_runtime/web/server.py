@@ -95,14 +95,17 @@ class Site:
 
     def content(self, name: str) -> bytes:
         """Returns a file's content; KeyError if there is none of that name."""
-        found = self.files[name]
-        return found if isinstance(found, bytes) else found.read_bytes()
+        return self._read(name)
 
     def compressed(self, name: str) -> bytes:
         """Returns a file's content with gzip, which is computed once."""
         if name not in self._compressed:
-            self._compressed[name] = gzip.compress(self.content(name), 6, mtime=0)
+            self._compressed[name] = gzip.compress(self._read(name), 6, mtime=0)
         return self._compressed[name]
+
+    def _read(self, name: str) -> bytes:
+        found = self.files[name]
+        return found if isinstance(found, bytes) else found.read_bytes()
 
 
 class PageServer:

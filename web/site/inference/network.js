@@ -253,6 +253,7 @@ function stored(values, tensor) {
  * @param {TensorInfo} tensor
  */
 function real(values, tensor) {
-  if (tensor.dtype === "float32") return Float32Array.from(values);
+  // A copy, since LiteRT.js takes the memory back. `from` would go through each value.
+  if (tensor.dtype === "float32") return new Float32Array(values);
   return Float32Array.from(values, (value) => (value - tensor.zero_point) * tensor.scale);
 }
