@@ -24,7 +24,6 @@ SETTINGS = {
 pairs = 3
 network = "--width 0.05 --no-depth --residual --head l5"
 training = "--steps 2 --batch 1 --crop 32 --short-side 40"
-short_side = 64
 """
 }
 """What the tests change in the cell with the settings."""
@@ -43,7 +42,8 @@ def draw_ebb(folder: Path) -> None:
     """Writes pairs in the layout of EBB!: four to train on, one held out."""
     rng = np.random.default_rng(6)
     for name, split in ((1, "train"), (2, "train"), (3, "train"), (4, "train"), (5, "test")):
-        sharp = rng.integers(0, 256, (72, 96, 3), dtype=np.uint8)
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        sharp = cv2.resize(coarse, (96, 72), interpolation=cv2.INTER_NEAREST)
         for part, image in (("original", sharp), ("bokeh", cv2.GaussianBlur(sharp, (0, 0), 3))):
             (folder / split / part).mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(folder / split / part / f"{name}.jpg"), image)

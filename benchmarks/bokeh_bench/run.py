@@ -113,7 +113,7 @@ class _Status:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status = console.status("") if console.is_terminal else None
+        self._status = console.status("") if console.file.isatty() else None
 
     def __enter__(self) -> _Status:
         if self._status is not None:

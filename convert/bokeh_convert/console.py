@@ -50,7 +50,7 @@ def progress_bar(console: Console, check: Callable[[], None]) -> Iterator[Progre
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not console.is_terminal,
+        disable=not console.file.isatty(),
     ) as bar:
         task = bar.add_task("starting", total=None)
 

@@ -26,7 +26,7 @@ def make_console(stderr: TextIO) -> Console:
 @contextmanager
 def spinner(console: Console, message: str) -> Iterator[None]:
     """Shows a message while the block runs, on a terminal only."""
-    if console.is_terminal:
+    if console.file.isatty():
         with console.status(message):
             yield
     else:
@@ -44,7 +44,7 @@ def progress_bar(console: Console, total: int) -> Iterator[Callable[[str], None]
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not console.is_terminal,
+        disable=not console.file.isatty(),
     ) as bar:
         task = bar.add_task("rendering", total=total)
         yield lambda name: bar.update(task, advance=1, description=name)

@@ -140,22 +140,22 @@ def fit(
     def work(terminal: Terminal) -> None:
         if config["crop"] % 32 or config["crop"] <= 0:
             raise InputError(f"--crop {config['crop']}: must be a positive multiple of 32")
-        pairs = _training_pairs(terminal, dataset, leave_out, pair_count, config["seed"])
+        pairs = _training_pairs(dataset, leave_out, pair_count, config["seed"])
+        for note in notes_on_skipped(dataset, "train"):
+            terminal.note(f"note: {note}")
         _fit(terminal, pairs, run, depth, save_seconds, config)
 
     run_command(fit, work, resume_in=run)
 
 
 def _training_pairs(
-    terminal: Terminal, dataset: Path, leave_out: str | None, count: int | None, seed: int
+    dataset: Path, leave_out: str | None, count: int | None, seed: int
 ) -> list[Pair]:
     pairs = [
         pair
         for pair in find_pairs(dataset, "train")
         if leave_out is None or not pair.name.startswith(leave_out)
     ]
-    for note in notes_on_skipped(dataset, "train"):
-        terminal.note(f"note: {note}")
     if count is None:
         return pairs
     if count > len(pairs):

@@ -49,7 +49,7 @@ class Terminal:
             console=console,
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not console.is_terminal,
+            disable=not console.file.isatty(),
         ) as bar:
             task = bar.add_task("", total=None)
 

@@ -81,7 +81,7 @@ class PageRequest:
         say = _printer(console)
         with PageServer(Site(demo_site(models), INDEX), options) as server:
             try:
-                announce(server, options, say, with_code=console.is_terminal)
+                announce(server, options, say, with_code=console.file.isatty())
                 say("Ctrl-C ends it")
                 threading.Event().wait()
             except KeyboardInterrupt:

@@ -138,6 +138,7 @@ def test_a_network_of_any_form_is_fine_tuned(photos: Path, tmp_path: Path) -> No
     arguments = [
         "finetune", str(model), "--photos", str(broken), "-o", str(run), "--size", "40x56",
         "--views", "4", "--steps", "2", "--evaluations", "1",
+        "--input-range", "0..1", "--output-range", "0..1",
     ]  # fmt: skip
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
@@ -255,9 +256,13 @@ def test_wrong_input_is_named_before_anything_is_trained(
     result = distill(teacher, photos, tmp_path / "run")
     assert result.exit_code == 2
     assert f"{teacher}: runs at 48 x 72 px, and the student is a PyNET" in result.stderr
-    upscales = distill(data / "networks" / "espcn.h5", photos, tmp_path / "run", "--size", "64x96")
-    assert upscales.exit_code == 2
-    assert "rows for an input of" in upscales.stderr
+    photo = keras.Input((64, 96, 3))
+    upscales = tmp_path / "upscales.keras"
+    keras.Model(photo, keras.layers.UpSampling2D(3)(photo)).save(upscales)
+    ranges = ("--input-range", "0..1", "--output-range", "0..1")
+    result = distill(upscales, photos, tmp_path / "run", *ranges)
+    assert result.exit_code == 2
+    assert f"{upscales}: its output has 192 rows for an input of 64; give a model" in result.stderr
     result = distill(data / "keras2_addons.h5", tmp_path / "none", tmp_path / "run")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "none: no such folder; check the path" in result.stderr
