@@ -38,14 +38,14 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
 INT8_AWARE = click.option(
     "--int8-aware",
     is_flag=True,
-    help="Then, steps with the rounding of static int8, so that int8 costs no quality.",
+    help="Then, steps with the rounding of static int8, to which the weights adapt.",
 )
 INT8_STEPS = click.option(
     "--int8-steps", default=400, show_default=True, help="Number of int8-aware steps."
 )
 INT8_LEARNING_RATE = click.option(
     "--int8-learning-rate",
-    default=1e-4,
+    default=1e-5,
     show_default=True,
     help="Peak learning rate of the int8-aware steps.",
 )
@@ -165,7 +165,7 @@ def distill(**options: Any) -> None:
 @click.option("--steps", "int8_steps", default=400, show_default=True, help="Optimizer steps.")
 @_TRAINING_OPTIONS
 def finetune(**options: Any) -> None:
-    """Train a Keras 3 model on with the rounding of static int8, so that int8 costs no quality.
+    """Train a Keras 3 model on with the rounding of static int8, to which its weights adapt.
 
     It learns to draw in int8 what TEACHER, the model itself, draws in float.
     """
