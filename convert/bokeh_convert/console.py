@@ -30,18 +30,21 @@ def console_on(stderr: TextIO) -> Console:
 
 
 @contextlib.contextmanager
-def progress_bar(console: Console, check: Callable[[], None]) -> Iterator[Progress]:
-    """Yields a progress callback for `convert` that shows a bar on a terminal, nothing in a pipe.
+def progress_bar(
+    console: Console, check: Callable[[], None], *numbers: progress.ProgressColumn
+) -> Iterator[Progress]:
+    """Yields a progress callback that shows a bar on a terminal, nothing in a pipe.
 
     Args:
         console: Where the bar is shown.
         check: Called at each step; raises KeyboardInterrupt if a library swallowed a Ctrl-C.
+        numbers: Columns behind the bar; by default the time since the start.
     """
     columns = (
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
-        progress.TimeElapsedColumn(),
+        *(numbers or (progress.TimeElapsedColumn(),)),
     )
     # No redirection: output of libraries is handled by `hide_native_log`.
     with progress.Progress(

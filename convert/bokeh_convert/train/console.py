@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
+from bokeh_convert.console import console_on, progress_bar
+from bokeh_convert.progress import Progress
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import InputError, option_names
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
-
-OnProgress = Callable[[str, int, int], None]
-"""Is called with what is done or how well, the steps done, and all steps."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +37,11 @@ class Terminal:
         click.echo(text, file=self.stderr)
 
     @contextmanager
-    def progress(self) -> Iterator[OnProgress]:
-        """Shows a bar on a terminal, nothing in a pipe."""
-        console = Console(file=self.stderr)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns,
-            TimeRemainingColumn(),
-            console=console,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            disable=not console.file.isatty(),
-        ) as bar:
-            task = bar.add_task("", total=None)
-
-            def on_progress(description: str, done: int, total: int) -> None:
-                self.check()
-                bar.update(task, description=description, completed=done, total=total)
-
-            yield on_progress
+    def progress(self) -> Iterator[Progress]:
+        """Yields a progress callback that shows a bar on a terminal, nothing in a pipe."""
+        numbers = (MofNCompleteColumn(), TimeRemainingColumn())
+        with progress_bar(console_on(self.stderr), self.check, *numbers) as progress:
+            yield progress
         self.check()
 
 
@@ -72,7 +56,7 @@ def run_command(
         resume_in: The folder in which the command resumes after Ctrl-C, if it does.
     """
     message, code = None, 0
-    with hide_native_log(verbose=not _is_terminal_stream(sys.stderr)) as stderr:
+    with hide_native_log(verbose=not _is_standard_error(sys.stderr)) as stderr:
         try:
             with interruptible() as check:
                 work(Terminal(stderr, check))
@@ -86,7 +70,7 @@ def run_command(
         sys.exit(code)
 
 
-def _is_terminal_stream(stream: TextIO) -> bool:
+def _is_standard_error(stream: TextIO) -> bool:
     """Returns whether a stream is the one that native libraries write to, not a replacement."""
     try:
         return stream.fileno() == 2

@@ -28,7 +28,7 @@ def all_devices(batch: int) -> Iterator[int]:
     Args:
         batch: Batch size, in all.
 
-    Returns:
+    Yields:
         The number of devices.
 
     Raises:

@@ -83,8 +83,8 @@ def evaluate(
         One score per pair.
 
     Raises:
-        InputError: If a photo cannot be read, or an output has NaN or infinity.
-        InputError: If the model takes depth and a pair has no depth map.
+        InputError: If a photo cannot be read, an output has NaN or infinity, or the model takes
+            depth and a pair has no depth map.
     """
     scores, strips = [], []
     for pair in pairs:

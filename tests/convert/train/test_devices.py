@@ -13,9 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bokeh_convert.train.teacher_outputs import CROPS, HELD_OUT, WHOLE
-
-pytest.importorskip("jax")
+from helpers.teachers import store_blurring_teacher
 
 SCRIPT = """
 import json, sys
@@ -73,16 +71,13 @@ print(json.dumps(found))
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stored outputs of a teacher that blurs, and two pairs of photos."""
     folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(9)
-    for name, count, size in ((CROPS, 8, (48, 48)), (WHOLE, 6, (64, 96)), (HELD_OUT, 2, (64, 96))):
-        inputs = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
-        outputs = np.stack([cv2.GaussianBlur(image, (0, 0), 1.5) for image in inputs])
-        np.save(folder / f"{name}.input.npy", inputs)
-        np.save(folder / f"{name}.l0.npy", (outputs / 255).astype(np.float16))
+    store_blurring_teacher(folder)
+    rng = np.random.default_rng(2)
+    photos = {name: rng.integers(0, 256, (64, 96, 3), dtype=np.uint8) for name in ("1", "2")}
     for kind, sigma in (("original", 0.5), ("bokeh", 2)):
         (folder / "train" / kind).mkdir(parents=True)
-        for name in ("1", "2"):
-            image = cv2.GaussianBlur(inputs[int(name) - 1], (0, 0), sigma)
+        for name, photo in photos.items():
+            image = cv2.GaussianBlur(photo, (0, 0), sigma)
             cv2.imwrite(str(folder / "train" / kind / f"{name}.jpg"), image)
     return folder
 

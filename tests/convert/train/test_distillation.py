@@ -20,12 +20,13 @@ from bokeh_convert.train.distill import Progress
 from bokeh_convert.train.distill import distill as train
 from bokeh_convert.train.distill_state import DistillConfig
 from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient_error
-from bokeh_convert.train.teacher_outputs import CROPS, HELD_OUT, WHOLE, load_outputs, load_teacher
+from bokeh_convert.train.teacher_outputs import HELD_OUT, WHOLE, load_outputs, load_teacher
 from bokeh_convert.train.views import ViewConfig, views
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import read_photo
 from bokeh_runtime.metrics.ms_ssim import ms_ssim
 from bokeh_runtime.metrics.psnr import psnr
+from helpers.teachers import store_blurring_teacher
 
 VIEWS = ViewConfig(7, 48, 64, 4, "area", 3)
 
@@ -185,13 +186,7 @@ CONFIG = DistillConfig(
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stored outputs of a teacher that blurs."""
     folder = tmp_path_factory.mktemp("teacher")
-    rng = np.random.default_rng(9)
-    for name, count, size in ((CROPS, 8, (48, 48)), (WHOLE, 6, (64, 96)), (HELD_OUT, 2, (64, 96))):
-        noise = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
-        inputs = np.stack([cv2.GaussianBlur(image, (0, 0), 1) for image in noise])
-        outputs = np.stack([cv2.GaussianBlur(image, (0, 0), 1.5) for image in inputs])
-        np.save(folder / f"{name}.input.npy", inputs)
-        np.save(folder / f"{name}.l0.npy", (outputs / 255).astype(np.float16))
+    store_blurring_teacher(folder)
     return folder
 
 
