@@ -45,11 +45,16 @@ class Graph:
     Args:
         content: The file.
 
+    Attributes:
+        trained_ranges: (minimum, maximum) of activations that were rounded in training, by name. A
+            file does not hold them; who scales an activation scales its range.
+
     Raises:
         ValueError: If the file has several subgraphs.
     """
 
     def __init__(self, content: bytes) -> None:
+        self.trained_ranges: dict[str, tuple[float, float]] = {}
         self.model: Model = read_model(content)
         (self._graph,) = self.model.subgraphs
         self._axes: dict[str, int] = {}

@@ -7,9 +7,8 @@ the inverse, does not change what the network computes (cross-layer equalization
 concatenation and sums, whose operands then have the same factor. Normalizations absorb them:
 `bokeh_convert.passes.norm_scaling`.
 
-The factors minimize the sum over the tensors of the rounding error in dB. The paper balances pairs
-of layers instead, which does not apply here: its weights have one scale per tensor, ours one per
-channel.
+`bokeh_convert.passes.channel_factors` chooses the factors. The paper balances pairs of layers
+instead, which does not apply here: its weights have one scale per tensor, ours one per channel.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, Operator, TensorType
+from bokeh_convert.passes.channel_factors import (
+    ChannelClasses,
+    RoundedTensor,
+    Vector,
+    smallest_error_logarithms,
+)
 from bokeh_convert.passes.norm_scaling import ScalableNorm, find_scalable_norms
-
-Vector = npt.NDArray[np.float64]
-
-_STEPS, _RATE, _NORM = 600, 0.05, 12.0
-_SMALLEST_RANGE = 1e-4
-"""Of the largest range of the tensor: channels with less are treated as having it."""
 
 
 class ChannelStatistics(Protocol):
@@ -80,110 +79,64 @@ def _power(ends: tuple[Vector, Vector], source: float, target: float) -> Vector:
     return np.asarray(ends[0] ** source * ends[1] ** target)
 
 
-class _ScaleClasses:
-    """Groups channels of tensors that must have the same factor (a union-find structure)."""
-
-    PINNED = 0
-    """Class of the channels whose factor is 1."""
+class _ScaleClasses(ChannelClasses):
+    """The classes of the activations of a graph, which are known by their indices."""
 
     def __init__(self, graph: Graph, pinned: Collection[str]) -> None:
+        super().__init__(lambda tensor: _channels(graph, tensor))
         self._graph = graph
-        self._parents = [0]
-        self._offsets: dict[int, int] = {}
         self.norms: list[ScalableNorm] = find_scalable_norms(graph)
         inside = {id(operator) for norm in self.norms for operator in norm.operators}
         for norm in self.norms:
+            self.add(norm.source, norm.target)
             if not norm.scales_target:
-                self._pin(norm.target)
+                self.pin(norm.target)
         self.added: list[tuple[Operator, int]] = []
         """Constants that are added to a tensor, by operator and slot."""
         for operator in graph.operators:
             if id(operator) not in inside:
                 self._connect(operator)
-        named = [tensor for tensor in self._offsets if graph.name(tensor) in pinned]
-        for tensor in (*graph.inputs, *graph.outputs, *named):
-            self._pin(tensor)
-
-    @property
-    def tensors(self) -> list[int]:
-        return list(self._offsets)
-
-    @property
-    def count(self) -> int:
-        return len(self._parents)
-
-    def roots(self, tensor: int) -> npt.NDArray[np.int64]:
-        """Returns the class of each channel."""
-        begin = self._slot(tensor)
-        return np.array([self._root(begin + i) for i in range(self._channels(tensor))], np.int64)
+        self.pin(
+            *graph.inputs,
+            *graph.outputs,
+            *[i for i in self.tensors if graph.name(i) in pinned],
+            *[i for i in self.tensors if graph.tensors[i].type != TensorType.FLOAT32],
+        )
 
     def _connect(self, operator: Operator) -> None:
         graph, opcode = self._graph, self._graph.opcode(operator)
         variable = [i for i in operator.inputs if i >= 0 and not graph.is_constant(i)]
         target = operator.outputs[0]
         if absorbs(graph, operator):
-            for tensor in (*variable, target):
-                self._slot(tensor)
+            self.add(*variable, target)
         elif (
             opcode in _HOMOGENEOUS
             and graph.fused_activation(operator) in _HOMOGENEOUS_ACTIVATIONS
             and self._same_channels(variable, target)
         ):
-            self._tie(variable[0], target)
+            self.tie(variable[0], target)
         elif opcode == Op.CONCATENATION and _axis(graph, operator) == 3 and _plain(graph, operator):
-            begin = 0
-            for tensor in operator.inputs:
-                self._tie(tensor, target, begin)
-                begin += self._channels(tensor)
+            self.tie_all(operator.inputs, target)
         elif (
             opcode in (Op.ADD, Op.SUB)
             and graph.fused_activation(operator) in _HOMOGENEOUS_ACTIVATIONS
             and self._same_channels(variable, target)
         ):
             for tensor in variable:
-                self._tie(tensor, target)
+                self.tie(tensor, target)
             constants = [s for s, i in enumerate(operator.inputs) if graph.is_constant(i)]
             self.added += [(operator, slot) for slot in constants]
         else:
-            for tensor in (*variable, *operator.outputs):
-                self._pin(tensor)
+            self.pin(*variable, *operator.outputs)
 
     def _same_channels(self, tensors: list[int], target: int) -> bool:
         shapes = [list(self._graph.tensors[tensor].shape) for tensor in (*tensors, target)]
         return all(len(shape) == 4 and shape[-1] == shapes[-1][-1] for shape in shapes)
 
-    def _channels(self, tensor: int) -> int:
-        shape = self._graph.tensors[tensor].shape
-        return shape[-1] if len(shape) else 1
 
-    def _slot(self, tensor: int) -> int:
-        if tensor not in self._offsets:
-            self._offsets[tensor] = len(self._parents)
-            count = self._channels(tensor)
-            self._parents += range(len(self._parents), len(self._parents) + count)
-            if self._graph.tensors[tensor].type != TensorType.FLOAT32:
-                self._pin(tensor)
-        return self._offsets[tensor]
-
-    def _root(self, slot: int) -> int:
-        while self._parents[slot] != slot:
-            self._parents[slot] = self._parents[self._parents[slot]]
-            slot = self._parents[slot]
-        return slot
-
-    def _join(self, first: int, second: int) -> None:
-        low, high = sorted((self._root(first), self._root(second)))
-        self._parents[high] = low
-
-    def _tie(self, tensor: int, target: int, begin: int = 0) -> None:
-        first, second = self._slot(tensor), self._slot(target) + begin
-        for channel in range(self._channels(tensor)):
-            self._join(first + channel, second + channel)
-
-    def _pin(self, tensor: int) -> None:
-        begin = self._slot(tensor)
-        for channel in range(self._channels(tensor)):
-            self._join(begin + channel, self.PINNED)
+def _channels(graph: Graph, tensor: int) -> int:
+    shape = graph.tensors[tensor].shape
+    return shape[-1] if len(shape) else 1
 
 
 _HOMOGENEOUS = (Op.LEAKY_RELU, Op.RELU, Op.MAX_POOL_2D, Op.AVERAGE_POOL_2D, Op.RESIZE_BILINEAR,
@@ -234,47 +187,14 @@ def _axis(graph: Graph, operator: Operator) -> int:
 def _solve(
     graph: Graph, classes: _ScaleClasses, statistics: Mapping[str, ChannelStatistics]
 ) -> Vector:
-    """Returns the natural logarithm of each class's factor.
-
-    The rounding error of a tensor is proportional to its largest scaled channel; in channel c it
-    shrinks by the factor of c. So its error, over what it is worth, is
-    `max(r f)^2 * sum(w / f^2)`, with ranges r, factors f and weights w of the channels. The
-    maximum is smoothed (a 12-norm), and Adam minimizes the sum of the logarithms.
-    """
+    """Returns the natural logarithm of each class's factor."""
     weights = _weights(graph, classes, statistics)
-    tensors = {graph.name(t): t for t in classes.tensors}
-    quantized = [(tensors[name], statistics[name], weights[name]) for name in weights]
-    result = np.zeros(classes.count)
-    if not quantized:
-        return result
-    sizes = [len(weight) for _, _, weight in quantized]
-    segment = np.repeat(np.arange(len(quantized)), sizes)
-    ranges = np.log(np.concatenate([_floored(stats.largest) for _, stats, _ in quantized]))
-    weight = np.concatenate([weight / weight.sum() for _, _, weight in quantized])
-    members = np.concatenate([classes.roots(tensor) for tensor, _, _ in quantized])
-    roots, member = np.unique(members, return_inverse=True)
-    logs, free = np.zeros(len(roots)), roots != classes.PINNED
-    first, second = np.zeros_like(logs), np.zeros_like(logs)
-    for step in range(1, _STEPS + 1):
-        own = logs[member]
-        powers = _NORM * (ranges + own)
-        top = np.full(len(quantized), -np.inf)
-        np.maximum.at(top, segment, powers)
-        shares = np.exp(powers - top[segment])
-        shares /= np.bincount(segment, shares)[segment]
-        errors = weight * np.exp(-2 * own)
-        errors /= np.bincount(segment, errors)[segment]
-        gradient = np.bincount(member, 2 * shares - 2 * errors, len(roots)) * free
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.99 * second + 0.01 * gradient**2
-        slope = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.99**step)) + 1e-9)
-        logs -= _RATE * (1 - (step - 1) / _STEPS) * slope
-    result[roots] = logs
-    return result
-
-
-def _floored(ranges: Vector) -> Vector:
-    return np.maximum(ranges, max(_SMALLEST_RANGE * ranges.max(), 1e-12))
+    tensors = {graph.name(tensor): tensor for tensor in classes.tensors}
+    rounded = [
+        RoundedTensor(classes.roots(tensors[name]), statistics[name].largest, weight)
+        for name, weight in weights.items()
+    ]
+    return smallest_error_logarithms(rounded, classes.count)
 
 
 def _weights(

@@ -51,6 +51,8 @@ MAX_SCALED_EPSILON = 64.0
 """Filters are scaled up only as far as epsilon stays below it."""
 MAX_SHIFT_SCALE_RATIO = 1000.0
 """Above it the shift is added at the end, with one more read and write of the tensor."""
+_LARGEST_EPSILON = 2.0**12
+"""Above it, a group of operators is taken for something else than a normalization."""
 _TOLERANCE = 1e-6
 
 
@@ -60,14 +62,14 @@ class InstanceNorm:
 
     Attributes:
         source, target: Tensors of input and output, [1, height, width, channels].
-        epsilon: Added to the biased variance.
+        epsilons: Added to the biased variance, float64 [channels].
         scale, shift: float64 [channels].
         operators: The operators that compute it.
     """
 
     source: int
     target: int
-    epsilon: float
+    epsilons: _Doubles
     scale: _Doubles
     shift: _Doubles
     operators: Sequence[Operator]
@@ -77,7 +79,7 @@ def rewrite_instance_norm(graph: Graph) -> int:
     """Rewrites all instance norms in place and returns their number."""
     found = find_instance_norms(graph)
     by_target = {norm.target: norm for norm in found}
-    epsilons = {norm.target: norm.epsilon * _scale_filters(graph, norm) ** 2 for norm in found}
+    epsilons = {norm.target: norm.epsilons * _scale_filters(graph, norm) ** 2 for norm in found}
     operators: list[Operator] = []
     for operator in graph.operators:
         norm = by_target.get(operator.outputs[0])
@@ -182,16 +184,16 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
     slopes = [np.mean(run(noise * a) * noise, axis=(0, 1, 2)) for a in (small, large)]
     scale = np.zeros(channels)
     alive = np.all(np.isfinite(slopes) & (np.abs(slopes) > 1e-12), axis=0)
-    epsilon = 1e-3
+    epsilons = np.full(channels, 1e-3)
     if alive.any():
         low, high = (np.square(a / s[alive]) for a, s in zip((small, large), slopes, strict=True))
         with np.errstate(all="ignore"):
             line = (high - low) / (large**2 - small**2)
-            epsilon = float(np.median(low / line - small**2))
+            epsilons[alive] = _nearly_equal(low / line - small**2)
             scale[alive] = np.sign(slopes[1][alive]) / np.sqrt(line)
-    if not np.isfinite(scale).all() or not 0 < epsilon < 1:
+    if not np.isfinite(scale).all() or not np.all((epsilons > 0) & (epsilons < _LARGEST_EPSILON)):
         return None
-    norm = InstanceNorm(source, target, epsilon, scale, shift[0, 0, 0], operators)
+    norm = InstanceNorm(source, target, epsilons, scale, shift[0, 0, 0], operators)
     other = noise * rng.uniform(0.01, 2, channels) + rng.uniform(-2, 2, channels)
     for values in (other, noise * small, np.zeros_like(noise)):
         expected = _instance_norm(values, norm)
@@ -200,9 +202,15 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
     return norm
 
 
+def _nearly_equal(epsilons: _Doubles) -> _Doubles:
+    """Returns the median of measured values that are equal but for rounding, else the values."""
+    median = np.median(epsilons)
+    return np.full_like(epsilons, median) if np.allclose(epsilons, median, 1e-3) else epsilons
+
+
 def _instance_norm(values: _Doubles, norm: InstanceNorm) -> _Doubles:
     centred = values - values.mean(axis=(1, 2), keepdims=True)
-    deviation = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True) + norm.epsilon)
+    deviation = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True) + norm.epsilons)
     return np.asarray(centred / deviation * norm.scale + norm.shift)
 
 
@@ -229,11 +237,17 @@ def _scale_filters(graph: Graph, norm: InstanceNorm) -> _Doubles:
     norms = np.sqrt(np.square(filters, dtype=np.float64).sum(axis=(1, 2, 3)))
     powers = -np.round(np.log2(np.where(norms > 0, norms, 1)))
     lowest, highest = (
-        math.log2(end / norm.epsilon) / 2 for end in (MIN_SCALED_EPSILON, MAX_SCALED_EPSILON)
+        np.log2(end / norm.epsilons) / 2 for end in (MIN_SCALED_EPSILON, MAX_SCALED_EPSILON)
     )
-    if lowest > 0:
+    if np.any(lowest > 0):
         return np.ones(channels)  # a small epsilon: `_write` scales it
-    factors = np.exp2(np.clip(powers, math.ceil(lowest), math.floor(highest)))
+    powers = np.clip(powers, np.ceil(lowest), np.floor(highest))
+    trained = graph.trained_ranges.get(graph.name(norm.source))
+    if trained is not None:  # one range for all channels, which keep their proportions
+        powers = np.full(channels, powers.min())
+        low, high = (end * 2.0 ** powers[0] for end in trained)
+        graph.trained_ranges[graph.name(norm.source)] = float(low), float(high)
+    factors = np.exp2(powers)
     scaled = [filters * factors.reshape(-1, 1, 1, 1), *(values * factors for values in bias)]
     for slot, values in enumerate(scaled, start=1):
         name = f"{graph.name(convolution.inputs[slot])}/scaled"

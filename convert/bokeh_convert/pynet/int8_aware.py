@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from bokeh_convert.pynet.layers import PACKAGE
+from bokeh_convert.pynet.layers import PACKAGE, InstanceNormalization
 
 _LEVELS = 255
 _WEIGHT_LEVELS = 127
@@ -66,6 +66,24 @@ class FakeQuantize(keras.layers.Layer):  # type: ignore[misc]
         scale = ops.maximum(high - low, 1e-9) / _LEVELS
         zero = _rounded(-low / scale)
         return (ops.clip(_rounded(inputs / scale), -zero, _LEVELS - zero)) * scale
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ScaledInstanceNormalization(InstanceNormalization):
+    """Instance norm of channels that were multiplied by factors: each has its own epsilon.
+
+    Input and output: float [batch, height, width, channels].
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        start = keras.initializers.Constant(self.epsilon)
+        self.epsilons = self.add_weight(
+            shape=(input_shape[-1],), initializer=start, trainable=False, name="epsilons"
+        )
+
+    def added(self) -> Any:
+        return self.epsilons
 
 
 class _RoundedKernel:

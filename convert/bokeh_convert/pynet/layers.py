@@ -40,7 +40,11 @@ class InstanceNormalization(keras.layers.Layer):  # type: ignore[misc]
         mean = ops.mean(inputs, axis=(1, 2), keepdims=True)
         centred = inputs - mean
         variance = ops.mean(ops.square(centred), axis=(1, 2), keepdims=True)
-        return centred * (ops.rsqrt(variance + self.epsilon) * self.scale) + self.shift
+        return centred * (ops.rsqrt(variance + self.added()) * self.scale) + self.shift
+
+    def added(self) -> Any:
+        """Returns what is added to the variance."""
+        return self.epsilon
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

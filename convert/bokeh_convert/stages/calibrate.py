@@ -54,7 +54,7 @@ def calibrate(rewritten: Rewritten, options: ConvertOptions, steps: Steps) -> Ca
             names = convolution_activations(Graph(rewritten.content))
             found = _measure(rewritten.content, names, rewritten, options)
             equalized, stability = (
-                equalize(rewritten.content, found, trained, skip=skip),
+                equalize(rewritten.content, found, rewritten.trained_ranges, skip=skip),
                 range_stability(found),
             )
         if any(scheme.calibration for scheme in schemes):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.passes import FOR_EVERY_SCHEME, OPTIONAL
 from bokeh_convert.passes.apply import PassResult, apply_passes
+from bokeh_convert.passes.fake_quantization import Range
 from bokeh_convert.passes.space_to_depth import rearranged_inputs
 from bokeh_convert.stages.lower import Lowered
 
@@ -22,6 +23,8 @@ class Rewritten:
         content: The bytes of the file with all rewrites.
         passes: What each rewrite changed that calibrated schemes do without.
         requested_passes: What each rewrite on request changed.
+        trained_ranges: (minimum, maximum) of the activations of `content` that were rounded in
+            training, by name.
         input_copies: Names of activations that a rewrite on request computes and that hold the
             values of the network's input.
     """
@@ -30,17 +33,23 @@ class Rewritten:
     content: bytes
     passes: Sequence[PassResult]
     requested_passes: Sequence[PassResult]
+    trained_ranges: Mapping[str, Range] = field(default_factory=dict)
     input_copies: Sequence[str] = ()
 
 
 def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
     """Applies the rewrites on request, then all others but those in `options.left_out_passes`."""
     requested = [each for each in OPTIONAL if each.name in options.requested_passes]
-    requested_passes: list[PassResult] = []
+    requested_passes: Sequence[PassResult] = []
     input_copies: list[str] = []
     if requested:
         input_copies = rearranged_inputs(Graph(lowered.content))
-        content, requested_passes = apply_passes(lowered.content, requested)
-        lowered = replace(lowered, content=content)
-    content, passes = apply_passes(lowered.content, FOR_EVERY_SCHEME, options.left_out_passes)
-    return Rewritten(lowered, content, passes, requested_passes, input_copies)
+        done = apply_passes(lowered.content, requested, trained_ranges=lowered.trained_ranges)
+        requested_passes = done.results
+        lowered = replace(lowered, content=done.content, trained_ranges=done.trained_ranges)
+    done = apply_passes(
+        lowered.content, FOR_EVERY_SCHEME, options.left_out_passes, lowered.trained_ranges
+    )
+    return Rewritten(
+        lowered, done.content, done.results, requested_passes, done.trained_ranges, input_copies
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +14,11 @@ from bokeh_convert.pynet.int8_aware import (
     RoundedConv2D,
     RoundedConv2DTranspose,
     RoundedDepthwiseConv2D,
+    ScaledInstanceNormalization,
 )
+from bokeh_convert.pynet.layers import FirstChannels, InstanceNormalization, SpaceToDepth
 from bokeh_convert.quantize.activation_statistics import TensorStatistics
+from bokeh_convert.train.equalize import LayerCall, Measured, equalize_layers
 from bokeh_runtime.imaging.photo import FloatImage
 
 _ROUNDED: Mapping[type, Any] = {
@@ -23,6 +27,8 @@ _ROUNDED: Mapping[type, Any] = {
     keras.layers.Conv2DTranspose: RoundedConv2DTranspose,
 }
 _PLAIN: Mapping[type, Any] = {rounded: plain for plain, rounded in _ROUNDED.items()}
+_COPYING = (SpaceToDepth, FirstChannels, keras.layers.MaxPooling2D, FakeQuantize)
+"""Layers whose output has values of their input."""
 _FUSED = ("linear", "relu", "relu6")
 """Activation functions that a convolution has inside; others see its rounded output."""
 _SAMPLED_PIXELS = 4096
@@ -32,10 +38,11 @@ def int8_aware(model: keras.Model, photos: Sequence[FloatImage]) -> keras.Model:
     """Returns a network with the same weights that rounds as static int8 does.
 
     The input and the output of each convolution are rounded. Convolutions of one input share the
-    range of their outputs, since a conversion may merge them into one.
+    range of their outputs, since a conversion may merge them into one. The network's input has its
+    range, 0 to 1, and the channels of the others are equalized.
 
     Args:
-        model: A functional model of convolutions.
+        model: A functional model of convolutions, whose inputs are in [0, 1].
         photos: Network inputs, float [height, width, channels], for the initial ranges. Without
             any, the ranges are to be set with the weights.
     """
@@ -44,6 +51,7 @@ def int8_aware(model: keras.Model, photos: Sequence[FloatImage]) -> keras.Model:
         _uncompiled(model), clone_function=cloner.clone, call_function=cloner.call
     )
     _copy_weights(model, aware)
+    cloner.fix_input_ranges(aware)
     if photos:
         cloner.set_ranges(aware, photos)
     return aware
@@ -72,18 +80,20 @@ class _Cloner:
     def __init__(self) -> None:
         self._inputs: dict[int, Any] = {}
         self._outputs: dict[tuple[int, type], FakeQuantize] = {}
-        self._rounded: list[Any] = []
-        """Tensors that are rounded already; kept alive, since they are known by their identity."""
-        self._points: list[tuple[FakeQuantize, Any]] = []
+        self._names: Counter[str] = Counter()
+        self._calls: list[LayerCall] = []
+        """All calls, which keep the tensors alive: these are known by their identity."""
 
     def clone(self, layer: Any) -> Any:
         config = layer.get_config()
         kind = _ROUNDED.get(type(layer), type(layer))
+        if kind is InstanceNormalization:
+            kind = ScaledInstanceNormalization
         return kind.from_config(config)
 
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         if type(layer) not in _PLAIN:
-            return layer(*args, **kwargs)
+            return self._record(layer, *args, **kwargs)
         (source,) = args
         rounded = self._input(layer, source)
         own = layer.get_config()["activation"]
@@ -92,40 +102,79 @@ class _Cloner:
             layer.activation = keras.activations.linear
         key = (id(source), type(layer))
         if key not in self._outputs:
-            self._outputs[key] = FakeQuantize(name=f"{layer.name}_output_int8")
-        target = self._round(self._outputs[key], layer(rounded))
-        return target if after is None else keras.layers.Activation(after)(target)
+            self._outputs[key] = self._quantize(f"{layer.name}_output_int8")
+        target = self._record(self._outputs[key], self._record(layer, rounded))
+        return target if after is None else self._record(keras.layers.Activation(after), target)
+
+    def _record(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        output = layer(*args, **kwargs)
+        inputs = [
+            one for one in keras.tree.flatten((args, kwargs)) if keras.utils.is_keras_tensor(one)
+        ]
+        self._calls += [LayerCall(layer, inputs, one) for one in keras.tree.flatten(output)]
+        return output
 
     def _input(self, layer: Any, source: Any) -> Any:
-        if any(source is tensor for tensor in self._rounded):
+        if any(source is call.output for call in self._rounding):
             return source
         if id(source) not in self._inputs:
-            quantize = FakeQuantize(name=f"{layer.name}_input_int8")
-            self._inputs[id(source)] = self._round(quantize, source)
+            quantize = self._quantize(f"{layer.name}_input_int8")
+            self._inputs[id(source)] = self._record(quantize, source)
         return self._inputs[id(source)]
 
-    def _round(self, quantize: FakeQuantize, source: Any) -> Any:
-        self._points.append((quantize, source))
-        target = quantize(source)
-        self._rounded.append(target)
-        return target
+    def _quantize(self, name: str) -> FakeQuantize:
+        self._names[name] += 1  # a layer may be called twice
+        return FakeQuantize(name=name if self._names[name] == 1 else f"{name}_{self._names[name]}")
+
+    @property
+    def _rounding(self) -> list[LayerCall]:
+        return [call for call in self._calls if isinstance(call.layer, FakeQuantize)]
+
+    def fix_input_ranges(self, aware: keras.Model) -> None:
+        """Gives activations with values of the network's input its range, which is known."""
+        copies = {id(tensor) for tensor in aware.inputs}
+        for call in self._calls:
+            if isinstance(call.layer, _COPYING) and id(call.inputs[0]) in copies:
+                copies.add(id(call.output))
+                if isinstance(call.layer, FakeQuantize):
+                    call.layer.set_range(0.0, 1.0)
+                    call.layer.trainable = False
 
     def set_ranges(self, aware: keras.Model, photos: Sequence[FloatImage]) -> None:
-        """Sets each range to that of the smallest error on photos; see `TensorStatistics`."""
-        for quantize, _ in self._points:
-            quantize.enabled = False
-        observed = keras.Model(aware.input, [source for _, source in self._points])
-        found: list[list[Any]] = [[] for _ in self._points]
+        """Equalizes channels, and sets each range to that of the smallest error on photos."""
+        calls = self._rounding
+        for call in calls:
+            call.layer.enabled = False
+        observed = keras.Model(aware.input, [call.inputs[0] for call in calls])
+        found: list[list[Any]] = [[] for _ in calls]
         for photo in photos:
             for values, tensor in zip(found, observed(photo[np.newaxis]), strict=True):
                 values.append(_sampled(keras.ops.convert_to_numpy(tensor)[0]))
-        ranges: dict[int, list[tuple[float, float]]] = {}
-        for (quantize, _), values in zip(self._points, found, strict=True):
-            ranges.setdefault(id(quantize), []).append(_statistics(values).smallest_error())
-        for quantize, _ in self._points:
-            own = ranges[id(quantize)]
-            quantize.enabled = True
-            quantize.set_range(min(low for low, _ in own), max(high for _, high in own))
+        by_layer: dict[int, list[tuple[Any, TensorStatistics]]] = {}
+        for call, values in zip(calls, found, strict=True):
+            by_layer.setdefault(id(call.layer), []).append((call.inputs[0], _statistics(values)))
+        rounded = [Measured(*zip(*own, strict=True)) for own in by_layer.values()]
+        factors = equalize_layers(self._calls, aware.outputs, rounded)
+        layers = {id(call.layer): call.layer for call in calls}
+        for layer, measured in zip(layers.values(), rounded, strict=True):
+            layer.enabled = True
+            if not layer.trainable:
+                continue
+            ranges = [
+                one.scaled(factors[id(tensor)]).smallest_error(self._negative_weight(tensor))
+                for tensor, one in zip(measured.tensors, measured.statistics, strict=True)
+            ]
+            layer.set_range(min(low for low, _ in ranges), max(high for _, high in ranges))
+
+    def _negative_weight(self, tensor: Any) -> float:
+        """Returns what a squared error of negative values is worth, where leaky ReLU reads them."""
+        readers = [call for call in self._calls if any(one is tensor for one in call.inputs)]
+        if all(isinstance(call.layer, FakeQuantize) for call in readers):
+            outputs = [call.output for call in readers]
+            readers = [c for c in self._calls if any(i is o for i in c.inputs for o in outputs)]
+        if not readers or not all(isinstance(c.layer, keras.layers.LeakyReLU) for c in readers):
+            return 1.0
+        return min(1.0, max(float(call.layer.negative_slope) ** 2 for call in readers))
 
 
 def _sampled(values: Any) -> tuple[Any, Any, Any]:
@@ -144,4 +193,7 @@ def _copy_weights(source: keras.Model, target: keras.Model) -> None:
     own = {layer.name: layer for layer in target.layers}
     for layer in source.layers:
         if layer.weights:  # an input layer gets a name of its own
-            own[layer.name].set_weights(layer.get_weights())
+            weights = layer.get_weights()
+            if isinstance(layer, InstanceNormalization):
+                weights.append(np.full(len(weights[0]), layer.epsilon))
+            own[layer.name].set_weights(weights)

@@ -86,7 +86,7 @@ def rewritten(content: bytes) -> tuple[bytes, int]:
 @pytest.mark.parametrize("form", FORMS)
 def test_every_spelling_is_found_with_its_constants(form: Form) -> None:
     (norm,) = find_instance_norms(Graph(lowered(form)))
-    assert norm.epsilon == pytest.approx(1e-3, rel=1e-5)
+    assert norm.epsilons == pytest.approx(np.full(len(norm.scale), 1e-3), rel=1e-5)
     np.testing.assert_allclose(norm.scale, SCALE, rtol=1e-5)
     np.testing.assert_allclose(norm.shift, SHIFT, rtol=1e-5, atol=1e-6)
 

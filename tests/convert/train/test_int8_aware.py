@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -11,8 +12,11 @@ from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.graph.schema_views import TensorType
 from bokeh_convert.graph.to_tflite import lower
+from bokeh_convert.passes import FOR_EVERY_SCHEME, Pass
+from bokeh_convert.passes.apply import apply_passes
 from bokeh_convert.passes.fake_quantization import remove_fake_quantization
 from bokeh_convert.pynet.int8_aware import FakeQuantize
+from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
 from bokeh_convert.quantize.static_int8 import write_static_int8
 from bokeh_convert.sources import read_model
 from bokeh_convert.train.int8_aware import int8_aware, plain
@@ -63,6 +67,97 @@ def trained() -> tuple[keras.Model, keras.Model]:
     return model, int8_aware(model, photos(4))
 
 
+def without_rounding(aware: keras.Model) -> keras.Model:
+    """The network with plain convolutions, whose activations are not rounded."""
+    exact = plain(aware)
+    for layer in exact.layers:
+        if isinstance(layer, FakeQuantize):
+            layer.enabled = False
+    return exact
+
+
+def unequal_network() -> keras.Model:
+    """Every kind of layer that passes on or absorbs factors, after channels of unequal ranges."""
+    keras.utils.set_random_seed(5)
+    photo = keras.Input((*SIZE, 3), name="photo")
+    x = SpaceToDepth(name="squares")(photo)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="first")(x)
+    x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", name="depthwise")(x)
+    x = keras.layers.LeakyReLU(negative_slope=0.2)(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", name="normed")(x)
+    x = InstanceNormalization(name="norm")(x)
+    y = keras.layers.Conv2D(8, 3, padding="same", activation="leaky_relu", name="added")(x)
+    x = keras.layers.Add()([x, y])
+    x = keras.layers.Concatenate()([x, keras.layers.ReLU()(y)])
+    twice = keras.layers.Conv2D(16, 1, name="twice")
+    x = twice(keras.layers.MaxPooling2D(2)(twice(x)))
+    x = keras.layers.Conv2D(8, 3, padding="same", groups=2, name="grouped")(x)
+    for name in ("up", "up_again"):
+        x = keras.layers.Conv2DTranspose(8, 3, strides=2, padding="same", name=name)(x)
+    x = keras.layers.Conv2D(3, 3, padding="same", activation="tanh", name="head")(x)
+    x = keras.layers.Rescaling(0.3)(x)
+    model = keras.Model(photo, keras.layers.Add()([photo, x]))
+    rng = np.random.default_rng(6)
+    # As training leaves them: each channel of a layer has a range of its own.
+    for name in ("first", "normed", "added", "up"):
+        layer = model.get_layer(name)
+        kernel, bias = layer.get_weights()
+        by = 10 ** rng.uniform(-1.5, 0.5, len(bias))
+        transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+        layer.set_weights([kernel * (by[:, np.newaxis] if transposed else by), bias + 0.1 * by])
+    return model
+
+
+def test_equalized_channels_compute_the_same_and_round_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = unequal_network()
+    exact = outputs(model)
+    aware = int8_aware(model, photos(4))
+    assert mean_psnr(outputs(without_rounding(aware)), exact) > 100
+    changed = [
+        layer.name
+        for layer in model.layers
+        if layer.weights
+        and not np.allclose(aware.get_layer(layer.name).get_weights()[0], layer.get_weights()[0])
+    ]
+    assert min(aware.get_layer("norm").get_weights()[2]) == pytest.approx(1e-3)
+    assert set(changed) >= {"first", "depthwise", "normed", "up", "up_again"}
+    assert not {"twice", "grouped"} & set(changed), "these cannot absorb factors"
+    monkeypatch.setattr(
+        "bokeh_convert.train.equalize.smallest_error_logarithms", lambda _, count: np.zeros(count)
+    )
+    unequalized = int8_aware(model, photos(4))
+    gain = mean_psnr(outputs(aware), exact) - mean_psnr(outputs(unequalized), exact)
+    assert gain > 3
+
+
+def test_an_equalized_norm_converts_as_any_other(tmp_path: Path) -> None:
+    model = unequal_network()
+    exact = outputs(model)
+    plain(int8_aware(model, photos(4))).save(tmp_path / "aware.h5")
+    results = {
+        one.report.scheme: one.path
+        for one in convert(tmp_path / "aware.h5", quant=("float32", "int8"), output_dir=tmp_path)
+    }
+    float32 = TfliteModel(results["float32"].read_bytes(), threads=1)
+    assert mean_psnr([float32.run(photo) for photo in photos(4)], exact) > 90
+    model.save(tmp_path / "plain.h5")
+    (reference,) = convert(tmp_path / "plain.h5", quant=("float32",), output_dir=tmp_path / "plain")
+    same = (results["float32"], reference.path)
+    assert len({tuple(count_operators(path.read_bytes()).items()) for path in same}) == 1
+
+
+def test_the_range_of_the_input_is_known_and_not_trained(
+    trained: tuple[keras.Model, keras.Model],
+) -> None:
+    _, aware = trained
+    first = aware.get_layer("down_input_int8")
+    assert (float(first.initial_low), float(first.initial_high)) == (0, 1)
+    assert not first.trainable_variables
+    assert not plain(aware).get_layer("down_input_int8").trainable_variables
+
+
 def test_training_rounds_as_inference_does(trained: tuple[keras.Model, keras.Model]) -> None:
     model, aware = trained
     exact = outputs(model)
@@ -89,21 +184,26 @@ def test_weights_and_ranges_have_gradients(trained: tuple[keras.Model, keras.Mod
     assert np.mean(np.array(ranges) > 0) > 0.7  # those of ReLU have no low end
 
 
-def test_the_file_draws_what_the_training_drew(
-    trained: tuple[keras.Model, keras.Model], tmp_path: Path
-) -> None:
-    model, aware = trained
-    emulated = mean_psnr(outputs(aware), outputs(model))
+@pytest.mark.parametrize("passes", [(), FOR_EVERY_SCHEME])
+def test_the_file_draws_what_the_training_drew(passes: Sequence[Pass], tmp_path: Path) -> None:
+    model = unequal_network()
+    normed = model.get_layer("normed")  # filters that the rewrite of the norm scales
+    normed.set_weights([100 * weights for weights in normed.get_weights()])
+    aware = int8_aware(model, photos(4))
+    exact = outputs(model)
+    emulated = mean_psnr(outputs(aware), exact)
     plain(aware).save(tmp_path / "aware.h5")
     graph = Graph(lower(read_model(tmp_path / "aware.h5").at(*SIZE)))
     ranges = remove_fake_quantization(graph)
-    exact = TfliteModel(graph.to_bytes(), threads=1)
-    for image, expected in zip(photos(4), outputs(model), strict=True):
-        np.testing.assert_allclose(exact.run(image), expected, atol=1e-5)
-    in_int8 = write_static_int8(graph, ranges)
-    assert len(in_int8) == 6, "every convolution has a trained range"
+    rewritten = apply_passes(graph.to_bytes(), passes, trained_ranges=ranges)
+    assert (rewritten.trained_ranges == ranges) == (not passes)
+    float32 = TfliteModel(rewritten.content, threads=1)
+    assert mean_psnr([float32.run(photo) for photo in photos(4)], exact) > 100
+    graph = Graph(rewritten.content)
+    in_int8 = write_static_int8(graph, rewritten.trained_ranges)
+    assert len(in_int8) == 10, "every convolution has a trained range"
     file = TfliteModel(graph.to_bytes(), threads=1)
-    measured = mean_psnr([file.run(image) for image in photos(4)], outputs(model))
+    measured = mean_psnr([file.run(photo) for photo in photos(4)], exact)
     assert measured == pytest.approx(emulated, abs=0.5)
 
 

@@ -232,7 +232,15 @@ _OPERATION_MODULES: dict[str | None, frozenset[str]] = {
 }
 # The current module of the layers, and the one in files of older versions.
 _OUR_MODULES = ("bokeh_convert.pynet.layers", "bokeh_convert.layers")
-_OURS = frozenset({"FakeQuantize", "FirstChannels", "InstanceNormalization", "SpaceToDepth"})
+_OURS = frozenset(
+    {
+        "FakeQuantize",
+        "FirstChannels",
+        "InstanceNormalization",
+        "ScaledInstanceNormalization",
+        "SpaceToDepth",
+    }
+)
 
 TENSORFLOW_FUNCTIONS = frozenset({"TFOpLambda", "SlicingOpLambda"})
 TENSORFLOW_OPERATOR = "TensorFlowOpLayer"
