@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
 import pytest
 from click.testing import CliRunner
 
+from bokeh_bench.cli import main as bench
 from bokeh_convert import convert
 from bokeh_convert.cli import main
 from bokeh_convert.sources import read_model
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import psnr
-from bokeh_runtime.tflite.reference_pack import load_reference
+from bokeh_runtime.tflite.metadata import read_metadata
+from bokeh_runtime.tflite.reference_pack import find_reference_path, load_reference
 
 SIZE = (64, 96)
 
@@ -50,6 +53,34 @@ def test_a_student_is_compared_with_its_teacher(
     mean = sum(expected) / len(expected)
     assert report.fidelity["psnr_db_mean"] == pytest.approx(mean, abs=0.2)
     assert report.fidelity["psnr_db_mean"] < report.own_fidelity["psnr_db_mean"] - 10
+
+
+def test_a_student_is_benchmarked_with_the_photos_of_its_teacher(
+    student: Path, small_keras: Path, tmp_path: Path
+) -> None:
+    (own,) = convert(small_keras, quant=["float16"], size=SIZE, output_dir=tmp_path)
+    (made,) = convert(
+        student, quant=["float16"], size=SIZE, teacher=small_keras, output_dir=tmp_path / "made"
+    )
+    file = tmp_path / made.path.name
+    file.write_bytes(made.path.read_bytes())
+    (tmp_path / "another.reference.npz").write_bytes(b"of no model")
+    metadata = read_metadata(file)
+    assert metadata.full_models == {made.report.source["sha256"], own.report.source["sha256"]}
+    assert find_reference_path(file, metadata) == own.reference_path
+    result = CliRunner().invoke(
+        bench, [str(file), "--runs", "5", "-o", str(tmp_path / "bench"), "--no-operators"]
+    )
+    assert result.exit_code == 0, result.stderr
+    row, *_ = json.loads((tmp_path / "bench/report.json").read_text(encoding="utf-8"))["rows"]
+    assert made.report.fidelity is not None
+    mean = made.report.fidelity["psnr_db_mean"]
+    assert row["fidelity"][0]["psnr_db_mean"] == pytest.approx(mean, abs=0.1)
+    assert "different trained model" not in result.stdout + result.stderr
+    # A model without that teacher does not take another's photos.
+    (alone,) = convert(student, quant=["float16"], size=SIZE, output_dir=tmp_path / "alone")
+    file.write_bytes(alone.path.read_bytes())
+    assert find_reference_path(file, read_metadata(file)) is None
 
 
 def test_the_command_shows_both_distances(

@@ -114,8 +114,8 @@ class FullModelReferences:
                 f"{_size(reference.inputs[0].shape)}, the model takes {_size(shape)}; "
                 "give the pack of its own conversion"
             )
-        made_from = metadata.source.get("sha256", "") if metadata else ""
-        if sha256 and made_from and sha256 != made_from:
+        made_from = metadata.full_models if metadata else set()
+        if sha256 and made_from and sha256 not in made_from:
             notes = [*notes, "converted from a different trained model than the reference"]
         return reference, notes
 

@@ -16,7 +16,7 @@ from bokeh_convert.pynet.layers import PACKAGE, InstanceNormalization
 
 _LEVELS = 255
 _WEIGHT_LEVELS = 127
-_RANGE_SPEED = 10.0
+_RANGE_SPEED = 30.0
 """How much faster than a weight the logarithm of a range changes."""
 
 

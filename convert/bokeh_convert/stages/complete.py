@@ -39,6 +39,13 @@ def provenance_of(model: FloatModel) -> dict[str, str]:
     return {"file": model.path.name, "format": model.format, "sha256": model.sha256}
 
 
+def _source(source: Source) -> dict[str, str]:
+    found = provenance_of(source.sized.model)
+    if source.teacher is not None:
+        found["teacher_sha256"] = source.teacher.model.sha256
+    return found
+
+
 def output_size(source: Source) -> dict[str, int]:
     """Returns height and width of the network's output in pixels."""
     height, width = source.reference.outputs[0].shape[:2]
@@ -58,7 +65,7 @@ def _metadata(file: Judged, source: Source) -> ModelMetadata:
         output_scale=output_size(source)["height"] / sized.height,
         resampling=sized.model.resampling,
         scheme=file.verified.quantized.scheme.name,
-        source=provenance_of(source.sized.model),
+        source=_source(source),
         tools=tool_versions(),
         fidelity=metadata_fidelity(file.verified.fidelity, emulated=file.verified.emulated),
     )

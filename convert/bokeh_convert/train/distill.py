@@ -75,7 +75,7 @@ def distill(
             weights, student = student.get_weights(), keras.models.clone_model(student)
             student.set_weights(weights)
         state = DistillState(student, heads, config, teacher, run)
-        parts = [part for part in _parts(config) if state.has(part)]
+        parts = [part for part in _parts(config, crops=state.has_views(CROPS)) if part.steps]
         for number, part in enumerate(parts):
             model = state.open(part)
             if number >= state.part:
@@ -85,12 +85,15 @@ def distill(
         return plain(found) if state.rounds else found
 
 
-def _parts(config: DistillConfig) -> list[Part]:
-    rate = config.learning_rate
+def _parts(config: DistillConfig, *, crops: bool) -> list[Part]:
+    rate, int8_rate = config.learning_rate, config.int8_learning_rate
+    int8_crop_steps = config.int8_steps * 3 // 4 if crops else 0
+    int8_whole_steps = config.int8_steps - int8_crop_steps
     return [
-        Part("crops", CROPS, config.crop_steps, rate, False),
+        Part("crops", CROPS, config.crop_steps if crops else 0, rate, False),
         Part("whole views", WHOLE, config.whole_steps, rate / 3, False),
-        Part("int8", WHOLE, config.int8_steps, config.int8_learning_rate, True),
+        Part("int8 crops", CROPS, int8_crop_steps, int8_rate, True),
+        Part("int8 whole views", WHOLE, int8_whole_steps, int8_rate / 3, True),
     ]
 
 

@@ -45,7 +45,7 @@ INT8_STEPS = click.option(
 )
 INT8_LEARNING_RATE = click.option(
     "--int8-learning-rate",
-    default=1e-5,
+    default=2e-4,
     show_default=True,
     help="Peak learning rate of the int8-aware steps.",
 )
@@ -96,7 +96,7 @@ _TRAINING_OPTIONS = _options(
     INT8_LEARNING_RATE,
     click.option(
         "--smooth-weight",
-        default=1.0,
+        default=3.0,
         show_default=True,
         help="Weight of the error of gradients in smooth areas, where grain is seen.",
     ),
@@ -206,7 +206,7 @@ def _finetune(terminal: Terminal, options: dict[str, Any]) -> None:
     from bokeh_convert.train.teacher_outputs import load_teacher
 
     network: Any = open_keras3(options["teacher"], _source_options(options))
-    _run_teacher(terminal, {**options, "crops": 0}, trains_itself=True)
+    _run_teacher(terminal, options, trains_itself=True)
     heads = load_teacher(options["run"] / _TEACHER).heads
     if len(network.outputs) != len(heads):
         raise InputError(

@@ -44,7 +44,8 @@ class DistillConfig:
         crop_steps: Optimizer steps on crops.
         whole_steps: Then, steps on views of the size of the network. Instance norm sees other
             statistics in a crop, so that a student which saw only crops is worse on photos.
-        int8_steps: Then, steps with the rounding of static int8; 0 for a float student.
+        int8_steps: Then, steps with the rounding of static int8, three quarters of them on crops
+            if the teacher was run on any; 0 for a float student.
         batch: Batch size of crops; views have a quarter of it, one per device at least.
         learning_rate: Peak of each schedule (linear warm-up, then cosine decay to 1 %); a third of
             it on whole views.
@@ -121,10 +122,10 @@ class DistillState:
             self._refuse_other_student(path)
 
     def _refuse_other_student(self, path: Path) -> None:
-        """Checks the sizes of the weights; rounding adds scalars, which do not count."""
+        """Checks the sizes of the kernels; rounding adds other weights."""
         saved = (self._saved[name] for name in sorted(self._saved) if name[0] == "w")
         stored, own = (
-            sorted(tuple(map(int, array.shape)) for array in arrays if len(array.shape))
+            sorted(tuple(map(int, array.shape)) for array in arrays if len(array.shape) > 1)
             for arrays in (saved, self.network.get_weights())
         )
         if stored != own:
@@ -132,8 +133,9 @@ class DistillState:
                 f"{path}: was trained with another student; use the same options or another folder"
             )
 
-    def has(self, part: Part) -> bool:
-        return part.steps > 0 and part.views in self._views
+    def has_views(self, name: str) -> bool:
+        """Whether the teacher was run on a set of views."""
+        return name in self._views
 
     def side(self, part: Part) -> int:
         """Returns the shorter side of the finest output, in pixels."""

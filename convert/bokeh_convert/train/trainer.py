@@ -69,7 +69,7 @@ class TrainConfig:
     learning_rate: float
     seed: int
     int8_steps: int = 0
-    int8_learning_rate: float = 1e-5
+    int8_learning_rate: float = 2e-4
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -34,7 +34,8 @@ class ModelMetadata:
         output_scale: Height of the output divided by the height of the input.
         resampling: How photos were resized to the input in training; see `resample.RESAMPLING`.
         scheme: "float32", "float16", "dynamic", "int8", "int16x8" or "full-integer".
-        source: File name, format and SHA-256 hash of the trained model.
+        source: `file`, `format` and `sha256` (hash) of the trained model; `teacher_sha256` of the
+            one that it was distilled from, if it was compared with that.
         tools: Versions of the packages that made the file.
         fidelity: Fidelity to the full model: `vs`, `protocol`, `border_px`, `peak`, `images`,
             `identical_images`, `psnr_db_mean`, `psnr_db_pooled`, `psnr_db_worst` (None if all
@@ -62,6 +63,11 @@ class ModelMetadata:
         """The value ranges of the network's input and output."""
         own = self.value_range
         return ImageRanges(ValueRange(*own), ValueRange(*(self.output_range or own)))
+
+    @property
+    def full_models(self) -> set[str]:
+        """Hashes of the models with which the file may be compared; none if they are unknown."""
+        return {self.source[k] for k in ("sha256", "teacher_sha256") if self.source.get(k)}
 
     def to_json(self) -> str:
         """Returns the text of the metadata entry.

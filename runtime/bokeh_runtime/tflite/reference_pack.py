@@ -117,6 +117,8 @@ def load_reference(path: Path) -> Reference:
 def find_reference_path(model: Path, metadata: ModelMetadata | None) -> Path | None:
     """Returns the path of the reference pack next to a model; None if there is none.
 
+    It is the one of the model's conversion, else one of the model's teacher.
+
     Args:
         model: Path of the .tflite file.
         metadata: Metadata of that file.
@@ -128,7 +130,19 @@ def find_reference_path(model: Path, metadata: ModelMetadata | None) -> Path | N
     plain, ending, _ = stem.rpartition(f"_{metadata.scheme}.")
     stem = plain if ending else stem.removesuffix(f"_{metadata.scheme}")
     path = model.with_name(f"{stem}.reference.npz")
-    return path if path.is_file() else None
+    if path.is_file():
+        return path
+    teacher = metadata.source.get("teacher_sha256")
+    others = sorted(model.parent.glob("*.reference.npz")) if teacher else []
+    return next((other for other in others if _source_sha256(other) == teacher), None)
+
+
+def _source_sha256(path: Path) -> str | None:
+    """Returns the hash of a pack's full model; None if it cannot be read."""
+    try:
+        return load_reference(path).source_sha256
+    except InputError:
+        return None
 
 
 def find_reference(model: Path, metadata: ModelMetadata | None) -> Reference | None:
