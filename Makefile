@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web \
-    train-demo train-quarter clean
+    train-demo train-student train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/demo
@@ -101,11 +101,12 @@ test-lowest: .venv/ready  ## The tests with the oldest versions that pyproject.t
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/pytest $(IN_PROCESSES)
 
-models: .venv/ready  ## The .tflite files that ship with the runtime, from the trained demo model
+models: .venv/ready  ## The .tflite files that ship with the runtime, from the trained demo models
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/models
+	$(BIN)/bokeh-convert --demo student --quant int8 --output-dir build/models
 	mkdir -p runtime/bokeh_runtime/models
 	cp build/models/demo_pynet_float16.tflite build/models/demo_pynet_int8.tflite \
-	    build/models/demo_pynet.reference.npz runtime/bokeh_runtime/models/
+	    build/models/demo_student_int8.tflite build/models/demo_pynet.reference.npz runtime/bokeh_runtime/models/
 	cd runtime/bokeh_runtime/models && sha256sum *.tflite > $(CURDIR)/android_demo/offline/models.sha256
 
 web: .venv/ready  ## The pages for browsers, with LiteRT.js, and their wheel: build/web (needs Node.js)
@@ -123,8 +124,8 @@ docs: .venv/ready  ## The documentation as a site, build/site; a broken link is 
 
 # The tables of figures in README.md and docs/. Each comes from docs/figures/NAME.json, and
 # `make figures/NAME` measures it anew, on a machine that does nothing else.
-FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu web
-FIGURES_SLOW := conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion npu
+FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu web student
+FIGURES_SLOW := student-arm64 conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion npu
 figures: $(FIGURES:%=docs/figures/%.json) tables  ## Measure the tables that are missing: a quarter of an hour
 figures-slow: $(FIGURES_SLOW:%=docs/figures/%.json) tables  ## Those that take hours, need training (conversion-quarter*) or the training photos
 
@@ -157,6 +158,17 @@ endif
 endif
 MEASURE_shipped-models = $(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/figures/$* && \
     cp build/figures/$*/report.json $(OUTPUT)
+DEMO_H5 := convert/bokeh_convert/demo/demo_pynet.h5
+# $(call CONVERT_STUDENT,OPTIONS): teacher and student, to build/figures/NAME.
+CONVERT_STUDENT = $(BIN)/bokeh-convert --demo --quant float32,int8 $1 --output-dir build/figures/$* && \
+    $(BIN)/bokeh-convert --demo student --quant float16,int8 $1 --output-dir build/figures/$*
+STUDENT_FILES = $(addprefix build/figures/$*/demo_,pynet_float32.tflite pynet_int8.tflite student_float16.tflite student_int8.tflite)
+MEASURE_student = $(call CONVERT_STUDENT) && \
+    $(BIN)/bokeh-bench $(STUDENT_FILES) --source $(DEMO_H5) $(HELD_OUT_OPTIONS) --threads 1 \
+    --output-dir build/figures/$*/bench && cp build/figures/$*/bench/report.json $(OUTPUT)
+MEASURE_student-arm64 = $(MAKE) arm64 && $(call CONVERT_STUDENT,--size 128x192) && \
+    $(BIN)/bokeh-bench $(STUDENT_FILES) --device arm64 \
+    --output-dir build/figures/$*/bench && cp build/figures/$*/bench/report.json $(OUTPUT)
 MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
 MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)
 MEASURE_conversion = $(STUDY) conversion $(HELD_OUT_OPTIONS) $(OTHER_INTERPRETER) --output $(OUTPUT)
@@ -198,6 +210,12 @@ train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODE
 	    --leave-out wolf_plushie
 	$(BIN)/bokeh-train evaluate build/train/model.h5 $(PAIRS) --short-side 256 \
 	    --sheet build/train/heldout.png
+
+PHOTOS ?= build/photos
+train-student: .venv/ready  ## Distill the shipped student again, from PHOTOS=DIR (resumes; see STUDENT_CARD.md)
+	$(BIN)/bokeh-train distill $(DEMO_H5) --photos $(PHOTOS) --output-dir build/student \
+	    --residual-blocks 1 --crops 2400 --views 300 --steps 4000 --whole-steps 800 --int8-aware --int8-steps 1600 \
+	    --evaluations 8
 
 train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to measure int8 on: 2600 steps, an hour
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 2600 --batch 4 \

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bokeh_runtime import BokehModel, TfliteModel, read_photo
 from bokeh_runtime.imaging.resample import RESAMPLING, Frame, scale
-from bokeh_runtime.model import shipped_model
+from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = REPOSITORY / "tests/data/small_float32.tflite"
@@ -33,7 +33,7 @@ def write(folder: Path) -> None:
         for strength in (1.0, 0.4)
     ]
     large = read_photo(REPOSITORY / "benchmarks/photos/dandelion.jpg").pixels[::3, ::3]
-    for name in ("demo_pynet_float16.tflite", "demo_pynet_int8.tflite"):
+    for name in SHIPPED_MODELS:
         photo = np.ascontiguousarray(large, np.uint8)
         renderings.append(_rendering(folder, name, photo, shipped_model(name), 1.0))
     for name in RANGED:

@@ -17,6 +17,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "model-card.md": "convert/bokeh_convert/demo/MODEL_CARD.md",
+    "student-card.md": "convert/bokeh_convert/demo/STUDENT_CARD.md",
 }
 """Pages of the site that are files of the repository."""
 OPTIONAL = {"contract.md": "Shared contract"}

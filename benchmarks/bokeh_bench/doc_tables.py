@@ -74,6 +74,26 @@ def _shipped_models(data: Data) -> str:
     return "\n\n".join([table, *failed])
 
 
+def _instructions(data: Data) -> str:
+    """Renders counted instructions, as multiples of the first model's."""
+    rows = [row for row in data["rows"] if row["instructions"]]
+    first = rows[0]["instructions"]
+    return markdown_table(
+        ("model", "CPU", "instructions", "of the first model's", "PSNR mean", "worst"),
+        [
+            (
+                row["model"]["name"],
+                str(row["placement"]["device"]),
+                f"{row['instructions'] / 1e6:.0f} million",
+                f"{row['instructions'] / first:.3f}",
+                *_fidelity_cells(row)[:2],
+            )
+            for row in rows
+        ],
+        text_columns=2,
+    )
+
+
 def _fidelity_cells(row: Data) -> tuple[str, ...]:
     for found in row["fidelity"]:
         if (found["vs"], found["protocol"]) == ("full_model", "full"):
@@ -163,6 +183,8 @@ FIGURES = {
     "detail-fusion": Figures(_detail_fusion, ("bokeh_runtime/imaging", "bokeh_runtime/metrics")),
     "npu": Figures(_npu, (*_RUNTIME, *_CONVERT, "bokeh_convert/npu")),
     "web": Figures(_web, ("bokeh_runtime/web", "bokeh_bench/measure")),
+    "student": Figures(_shipped_models, (*_RUNTIME, *_CONVERT, "bokeh_bench/measure")),
+    "student-arm64": Figures(_instructions, (*_RUNTIME, *_CONVERT)),
     "gpu": Figures(_gpu, (*_RUNTIME, *_CONVERT)),
 }
 """By the names of their JSON files."""

@@ -12,15 +12,13 @@ from bokeh_bench.metric_options import option_name
 from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.registry import all_metrics
-from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
+from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
 from bokeh_runtime.tflite.graph_choice import parse_size
 from bokeh_runtime.tflite.value_range import ValueRange
 from bokeh_runtime.web.address import ServeOptions
 
 if TYPE_CHECKING:
     from bokeh_bench.measure.cases import BenchmarkCase
-
-SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Options:
     @property
     def model_paths(self) -> Sequence[Path]:
         """The given models, or the shipped ones if none is given."""
-        return self.models or [shipped_model(name) for name in SHIPPED]
+        return self.models or [shipped_model(name) for name in SHIPPED_MODELS]
 
     @property
     def engine(self) -> EngineOptions:

@@ -13,7 +13,7 @@ import click
 
 from bokeh_convert.api import convert
 from bokeh_convert.console import console_on, progress_bar, show_conversions
-from bokeh_convert.demo import demo_model
+from bokeh_convert.demo import DEMO_MODELS, demo_model
 from bokeh_convert.npu_command import exit_code_for, npu_options, show_licences, show_npus
 from bokeh_convert.options import LEVELS, SCHEME_NAMES
 from bokeh_convert.passes import OPTIONAL_PASS_NAMES, PASS_NAMES
@@ -63,7 +63,14 @@ class _Targets(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--demo", is_flag=True, help="Convert the trained model that ships with the package.")
+@click.option(
+    "--demo",
+    is_flag=False,
+    flag_value="pynet",
+    type=click.Choice(tuple(DEMO_MODELS)),
+    help="Convert a trained model that ships with the package: a small PyNET (the default), or "
+    "its faster student.",
+)
 @click.option(
     "-q",
     "--quant",
@@ -248,7 +255,7 @@ class _Targets(click.ParamType):  # type: ignore[type-arg]
 @click.version_option(package_name="bokeh-tflite")
 def main(
     model: Path | None,
-    demo: bool,
+    demo: str | None,
     quant: tuple[tuple[str, ...], ...],
     full_integer: bool,
     targets: tuple[tuple[str, ...], ...],
@@ -276,8 +283,10 @@ def main(
     if list_npus:
         show_npus()
         return
-    if demo == (model is not None):
+    if (demo is not None) == (model is not None):
         raise click.UsageError("give either MODEL or --demo")
+    if demo == "student" and options["teacher"] is None:
+        options["teacher"] = demo_model()
     conversions: list[Conversion] = []
     fault, exit_code = None, 2
     with hide_native_log(verbose) as stderr:
@@ -287,7 +296,7 @@ def main(
                 npus = [name for given in npu for name in given]
                 show_licences(stderr, npus)
                 conversions = convert(
-                    model or demo_model(),
+                    model or demo_model(demo or "pynet"),
                     quant=_schemes(quant, full_integer),
                     targets=[name for given in targets for name in given],
                     npu=npus,

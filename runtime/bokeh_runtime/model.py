@@ -28,6 +28,7 @@ from bokeh_runtime.tflite.metadata import CHANNELS, ModelMetadata, metadata_of
 from bokeh_runtime.tflite.value_range import ValueRange
 
 SHIPPED_MODEL = "demo_pynet_float16.tflite"
+SHIPPED_MODELS = (SHIPPED_MODEL, "demo_pynet_int8.tflite", "demo_student_int8.tflite")
 _CHANNELS = {1: "luminance", 3: "RGB", 4: "RGB and depth"}
 
 

@@ -17,7 +17,7 @@ from bokeh_bench.measure import rows
 from bokeh_convert import report
 from bokeh_runtime import render_run
 from bokeh_runtime.contract import load, load_schema
-from bokeh_runtime.model import shipped_model
+from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
 from bokeh_runtime.tflite import metadata
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.metadata import read_metadata
@@ -28,7 +28,7 @@ MODELS = [
     *(DATA / f"small_{scheme}.tflite" for scheme in ("float32", "float16", "int8", "full-integer")),
     DATA / "small_rgbd.tflite",
     *(DATA / f"range_{name}.tflite" for name in ("signed", "bytes", "bytes_to_unit", "luminance")),
-    *(shipped_model(f"demo_pynet_{scheme}.tflite") for scheme in ("float16", "int8")),
+    *(shipped_model(name) for name in SHIPPED_MODELS),
 ]
 WRITTEN = (
     metadata.SCHEMA,

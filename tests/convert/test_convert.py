@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bokeh_convert import Conversion, convert
+from bokeh_convert.demo import DEMO_MODELS, demo_model
 from bokeh_convert.quantize.engine import quantize_convolutions
 from bokeh_convert.verify.verification import verify
 from bokeh_runtime import InputError, TfliteModel, read_metadata
@@ -350,9 +351,8 @@ def test_a_folder_without_photos_is_refused(small_keras: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_keras_loads_the_shipped_model_by_itself() -> None:
-    from bokeh_convert import demo_model
-
-    assert demo_model().stat().st_size <= 4_000_000
-    model = keras.saving.load_model(demo_model())
+@pytest.mark.parametrize("name", DEMO_MODELS)
+def test_keras_loads_the_shipped_models_by_itself(name: str) -> None:
+    assert demo_model(name).stat().st_size <= 4_000_000
+    model = keras.saving.load_model(demo_model(name))
     assert model.input_shape == (None, None, None, 3)

@@ -120,3 +120,15 @@ def test_another_kind_of_model_is_no_teacher(student: Path, data: Path, tmp_path
             student, quant=["float16"], size=SIZE, teacher=tmp_path / "none.h5", output_dir=tmp_path
         )
     assert not list(tmp_path.glob("*.tflite"))
+
+
+@pytest.mark.slow
+def test_the_shipped_student_is_in_int8_and_near_its_teacher(tmp_path: Path) -> None:
+    arguments = ["--demo", "student", "--quant", "int8", "--output-dir", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "demo_student_int8.report.json").read_text(encoding="utf-8"))
+    assert report["teacher"]["file"] == "demo_pynet.h5"
+    assert not report["mixed_precision"]["float_convolutions"]
+    assert report["fidelity"]["psnr_db_mean"] > 38
+    assert report["fidelity"]["grain_mean"] < 0.6

@@ -11,6 +11,7 @@ PAGES = (
     ROOT / "README.md",
     *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     ROOT / "convert/bokeh_convert/demo/MODEL_CARD.md",
+    ROOT / "convert/bokeh_convert/demo/STUDENT_CARD.md",
     *sorted((ROOT / "docs").glob("*.md")),
 )
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -11,7 +11,7 @@ import pytest
 from bokeh_runtime import BokehModel, InputError, TfliteModel, read_metadata
 from bokeh_runtime.imaging.depth import resize_depth
 from bokeh_runtime.imaging.resample import Frame, scale
-from bokeh_runtime.model import shipped_model
+from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
 from helpers.fake_litert import FakeLitert, Outcome, adapter
 
 
@@ -142,7 +142,7 @@ def test_the_resampling_of_the_metadata_is_used(
     assert (output != usual).any()
 
 
-@pytest.mark.parametrize("name", ["demo_pynet_float16.tflite", "demo_pynet_int8.tflite"])
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
 def test_the_shipped_models_match_their_reference_pack(name: str) -> None:
     from bokeh_runtime.metrics.psnr import psnr
     from bokeh_runtime.tflite.reference_pack import find_reference

@@ -37,10 +37,9 @@ def web(browser: str, rounds: int, runs: int, as_json: bool) -> None:
     and the time to its first picture.
     """
     with study_session() as progress:
-        from bokeh_bench.options import SHIPPED
         from bokeh_bench.studies.web import measure, table
-        from bokeh_runtime.model import shipped_model
+        from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
 
-        models = [shipped_model(name) for name in SHIPPED]
+        models = [shipped_model(name) for name in SHIPPED_MODELS]
         rows, load = measure(models, browser, rounds, runs, progress)
     print_result(as_json, table(rows, load), models, rows=rows, load=[load])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bokeh_convert.data.calibration_data import DatasetSplit, skip_unreadable, split_dataset
-from bokeh_convert.demo import DEMO_SIZE, demo_model
+from bokeh_convert.demo import DEMO_SIZE, is_demo_model
 from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.schemes import SCHEMES
@@ -138,7 +138,7 @@ def _input_size(model: FloatModel, options: ConvertOptions) -> tuple[int, int]:
         return options.size
     if model.height is not None and model.width is not None:
         return model.height, model.width
-    if model.path.resolve() == demo_model().resolve():
+    if is_demo_model(model.path):
         return DEMO_SIZE
     raise InputError(
         f"{model.path}: the model does not fix its input size",

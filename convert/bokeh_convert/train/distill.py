@@ -17,7 +17,7 @@ from bokeh_convert.train.devices import all_devices
 from bokeh_convert.train.distill_state import DistillConfig, DistillState, Part
 from bokeh_convert.train.int8_aware import plain
 from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient_error
-from bokeh_convert.train.teacher_outputs import CROPS, WHOLE
+from bokeh_convert.train.teacher_outputs import CROPS, HELD_OUT, WHOLE
 from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
 
@@ -62,8 +62,9 @@ def distill(
         on_step: Called after each step.
 
     Returns:
-        The student with the single output `heads[-1]`, and of each part the weights that were best
-        on the held-out photos. After steps with rounding it has `FakeQuantize` layers.
+        The student with the single output `heads[-1]`, and of each part the weights with the
+        smallest loss on the held-out photos. After steps with rounding it has `FakeQuantize`
+        layers.
 
     Raises:
         InputError: If the checkpoint is damaged or of another configuration, if another process
@@ -110,14 +111,7 @@ def _compile(model: keras.Model, part: Part, config: DistillConfig, heads: int, 
         schedule, clipnorm=1.0, use_ema=True, ema_momentum=min(0.998, momentum)
     )
     optimizer.build(model.trainable_variables)
-
-    def finest(target: Any, output: Any) -> Any:
-        image, smooth = target[..., :3], target[..., 3:]
-        loss = mean_error(image, output)
-        loss += config.smooth_weight * smooth_gradient_error(image, output, smooth)
-        return loss + config.ms_ssim_weight * ms_ssim_loss(image, output, side)
-
-    losses = [*[mean_error] * (heads - 1), finest]
+    losses = [*[mean_error] * (heads - 1), _finest_loss(config, side)]
     weights = [*[0.2] * (heads - 1), 1.0]
     model.compile(
         optimizer=optimizer,
@@ -127,6 +121,23 @@ def _compile(model: keras.Model, part: Part, config: DistillConfig, heads: int, 
         jit_compile="auto" if part.steps > _XLA_FROM_STEPS else False,
     )
     return optimizer
+
+
+def _finest_loss(config: DistillConfig, side: int) -> Callable[[Any, Any], Any]:
+    """Returns the loss of the finest output, whose targets have the smooth areas as last channel.
+
+    Args:
+        config: The weights of its terms.
+        side: The shorter side of the output, in pixels.
+    """
+
+    def loss(target: Any, output: Any) -> Any:
+        image, smooth = target[..., :3], target[..., 3:]
+        found = mean_error(image, output)
+        found += config.smooth_weight * smooth_gradient_error(image, output, smooth)
+        return found + config.ms_ssim_weight * ms_ssim_loss(image, output, side)
+
+    return loss
 
 
 def _train_part(
@@ -139,9 +150,10 @@ def _train_part(
 ) -> None:
     part, config = parts[number], state.config
     with random_state(config.seed):
-        optimizer = _compile(model, part, config, len(state.heads), state.side(part))
+        optimizer = _compile(model, part, config, len(state.heads), state.side(part.views))
     state.resume(number, optimizer)
     before, total = sum(p.steps for p in parts[:number]), sum(p.steps for p in parts)
+    held_out_loss = _finest_loss(config, state.side(HELD_OUT))
     every = max(1, part.steps // config.evaluations)
     smooth, saved_at = None, time.monotonic()
     for photos, targets in state.batches(part, range(state.step, part.steps)):
@@ -156,7 +168,7 @@ def _train_part(
         state.step += 1
         last = state.step == part.steps
         if last or state.step % every == 0:
-            state.evaluate(optimizer)
+            state.evaluate(optimizer, held_out_loss)
         stops = state.since_best >= config.patience
         on_step(Progress(before + state.step, total, smooth, state.psnr_db))
         if last or stops or time.monotonic() - saved_at > save_seconds:

@@ -113,7 +113,7 @@ _TRAINING_OPTIONS = _options(
         "--patience",
         default=4,
         show_default=True,
-        help="A part ends after so many comparisons without a better PSNR.",
+        help="A part ends after so many comparisons without a smaller loss.",
     ),
     click.option(
         "--save-seconds", default=120.0, show_default=True, help="Seconds between two checkpoints."
@@ -202,10 +202,15 @@ def _distill(terminal: Terminal, options: dict[str, Any]) -> None:
 
 
 def _finetune(terminal: Terminal, options: dict[str, Any]) -> None:
+    from bokeh_convert.pynet.int8_aware import FakeQuantize
     from bokeh_convert.sources.keras3 import open_keras3
     from bokeh_convert.train.teacher_outputs import load_teacher
 
     network: Any = open_keras3(options["teacher"], _source_options(options))
+    if any(isinstance(layer, FakeQuantize) for layer in network.layers):
+        raise InputError(
+            f"{options['teacher']}: was trained with rounding already; give the model it came from"
+        )
     _run_teacher(terminal, options, trains_itself=True)
     heads = load_teacher(options["run"] / _TEACHER).heads
     if len(network.outputs) != len(heads):

@@ -54,7 +54,7 @@ class DistillConfig:
         ms_ssim_weight: Weight of 1 - MS-SSIM.
         evaluations: How often the student is compared with the teacher on held-out photos, in each
             part.
-        patience: A part ends early after so many comparisons without a better PSNR.
+        patience: A part ends early after so many comparisons without a smaller loss.
         seed: Random seed of the batches.
     """
 
@@ -137,9 +137,9 @@ class DistillState:
         """Whether the teacher was run on a set of views."""
         return name in self._views
 
-    def side(self, part: Part) -> int:
-        """Returns the shorter side of the finest output, in pixels."""
-        return int(min(self._views[part.views].outputs[self.heads[-1]].shape[1:3]))
+    def side(self, views: str) -> int:
+        """Returns the shorter side of the finest output for a set of views, in pixels."""
+        return int(min(self._views[views].outputs[self.heads[-1]].shape[1:3]))
 
     def open(self, part: Part) -> keras.Model:
         """Makes the network ready for a part."""
@@ -159,7 +159,7 @@ class DistillState:
         self.network.set_weights([saved[f"w{i}"] for i in range(count)])
         if "best" in saved:
             self.best = float(saved["best"]), [saved[f"b{i}"] for i in range(count)]
-            self.psnr_db = self.best[0]
+            self.psnr_db = float(saved["psnr_db"])
         self.since_best = int(saved["since_best"])
         for i, variable in enumerate(optimizer.variables):
             variable.assign(saved[f"o{i}"])
@@ -171,7 +171,7 @@ class DistillState:
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
         if self.best is not None:
             arrays |= {f"b{i}": value for i, value in enumerate(self.best[1])}
-            arrays["best"] = np.array(self.best[0])
+            arrays["best"], arrays["psnr_db"] = np.array(self.best[0]), np.array(self.psnr_db)
         arrays["part"], arrays["since_best"] = np.array(self.part), np.array(self.since_best)
         log = {"part": self.part, "loss": round(loss, 6), "psnr_db": self.psnr_db}
         write_checkpoint(self.run, asdict(self.config), self.step, arrays, log)
@@ -181,20 +181,23 @@ class DistillState:
         if self.best is not None:
             model.set_weights(self.best[1])
 
-    def evaluate(self, optimizer: Any) -> None:
+    def evaluate(self, optimizer: Any, loss: Callable[[Any, Any], Any]) -> None:
         """Compares averaged weights with the teacher, and keeps them if they are the best."""
         current = self.network.get_weights()
         optimizer.finalize_variable_values(self.network.trainable_variables)
-
-        def infer(image: FloatImage) -> FloatImage:
-            outputs = self.network(image[np.newaxis], training=False)
+        views, losses, scores = self._views[HELD_OUT], [], []
+        for number in range(len(views.inputs)):
+            chosen = np.array([number])
+            outputs = self.network(_unit(views.inputs[chosen]), training=False)
             finest = outputs[-1] if len(self.heads) > 1 else outputs
-            return np.asarray(ops.convert_to_numpy(finest)[0], np.float32)
-
-        scores = held_out_psnr(infer, self.teacher, self.heads[-1])
+            target = _targets(views, self.heads[-1:], chosen)[0]
+            losses.append(float(loss(target, finest)))
+            image = np.clip(ops.convert_to_numpy(finest)[0], 0, 1)
+            scores.append(min(_PEAK_PSNR_DB, psnr(image, target[0, ..., :3], border_px=0)))
         self.psnr_db = round(float(np.mean(scores)), 3)
-        if self.best is None or self.psnr_db > self.best[0]:
-            self.best, self.since_best = (self.psnr_db, self.network.get_weights()), 0
+        own = float(np.mean(losses))
+        if self.best is None or own < self.best[0]:
+            self.best, self.since_best = (own, self.network.get_weights()), 0
         else:
             self.since_best += 1
         self.network.set_weights(current)
@@ -210,25 +213,6 @@ class DistillState:
             count = len(views.inputs)
             chosen = np.sort(rng.choice(count, size, replace=size > count))
             yield _unit(views.inputs[chosen]), _targets(views, self.heads, chosen)
-
-
-def held_out_psnr(
-    infer: Callable[[FloatImage], FloatImage], teacher: Path, head: str
-) -> list[float]:
-    """Returns the PSNR to the teacher on each held-out photo, in dB, without a crop.
-
-    Args:
-        infer: Network input, float [height, width, channels] in [0, 1], to network output.
-        teacher: Folder with the outputs of the teacher.
-        head: The output to compare.
-    """
-    outputs = load_outputs(teacher, HELD_OUT, [head])
-    assert outputs is not None, "photos are always held out"
-    scores = []
-    for pixels, expected in zip(outputs.inputs, outputs.outputs[head], strict=True):
-        output = np.clip(infer(_unit(pixels)), 0, 1)
-        scores.append(min(_PEAK_PSNR_DB, psnr(output, expected.astype(np.float32), border_px=0)))
-    return scores
 
 
 def _targets(

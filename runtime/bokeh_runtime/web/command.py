@@ -12,13 +12,11 @@ from rich.console import Console
 
 from bokeh_runtime.console import spinner
 from bokeh_runtime.errors import Argument, InputError
-from bokeh_runtime.model import SHIPPED_MODEL, shipped_model
+from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
 from bokeh_runtime.web.address import ServeOptions
 from bokeh_runtime.web.announcement import announce
 from bokeh_runtime.web.server import PageServer, Site
 from bokeh_runtime.web.site import INDEX, demo_site, export_site
-
-_SHIPPED = (SHIPPED_MODEL, "demo_pynet_int8.tflite")
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class PageRequest:
             InputError: If the page cannot be built, written or served.
             HardwareError: If adb refuses.
         """
-        models = [model] if model else [shipped_model(name) for name in _SHIPPED]
+        models = [model] if model else [shipped_model(name) for name in SHIPPED_MODELS]
         if self.export_site is not None:
             with spinner(console, "writing the site"):
                 page = export_site(models, self.export_site)

@@ -154,6 +154,12 @@ def test_a_network_of_any_form_is_fine_tuned(photos: Path, tmp_path: Path) -> No
     assert report["int8_fidelity"]["psnr_db_mean"] > 30
     check_format(report)
     assert read_photo(run / "heldout.png").pixels.shape == (40, 5 * 56, 3)
+    again = CliRunner().invoke(
+        main,
+        ["finetune", str(run / "model.h5"), "--photos", str(photos), "-o", str(tmp_path / "2")],
+    )
+    assert again.exit_code == 2
+    assert f"{run / 'model.h5'}: was trained with rounding already" in again.stderr
 
 
 def test_what_cannot_be_fine_tuned_is_refused_before_the_teacher_runs(

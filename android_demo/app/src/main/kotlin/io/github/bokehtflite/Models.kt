@@ -19,6 +19,7 @@ class Models(private val context: Context) {
     val bundled: Map<String, String> = linkedMapOf(
         ModelPolicy.FLOAT16 to "models/demo_pynet_float16.tflite",
         ModelPolicy.INT8 to "models/demo_pynet_int8.tflite",
+        ModelPolicy.FAST to "models/demo_student_int8.tflite",
     )
 
     val policy: DelegatePolicy by lazy {

@@ -77,6 +77,9 @@ class ModelPolicy(
     companion object {
         const val FLOAT16 = "float16"
         const val INT8 = "int8"
+
+        /** The student of the other models' network: a smaller network, which only the user chooses. */
+        const val FAST = "fast"
         private const val LIMIT_DB = Contract.GpuCheck.SAME_PICTURE_DB
     }
 }

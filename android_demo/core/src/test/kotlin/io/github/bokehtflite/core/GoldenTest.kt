@@ -64,6 +64,6 @@ class GoldenTest {
     fun `the golden data is not trivial`() {
         val changed = Golden.entries("renderings").count { !Golden.bytes(it, "rgb").contentEquals(Golden.bytes(it, "result")) }
         assertTrue(changed >= 12, "only $changed photos are changed")
-        assertEquals(19, Golden.entries("renderings").size)
+        assertEquals(20, Golden.entries("renderings").size)
     }
 }
