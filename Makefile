@@ -149,25 +149,27 @@ OTHER_INTERPRETER = $(addprefix --interpreter-python ,$(wildcard .venv-tensorflo
 SHIPPED = runtime/bokeh_runtime/models/demo_pynet
 # Without a GPU, Debian's Vulkan device in software.
 SWIFTSHADER := $(wildcard /usr/lib/chromium/vk_swiftshader_icd.json)
-GPU_TABLES := $(foreach name,shipped-models gpu,figures/$(name) docs/figures/$(name).json)
+GPU_TABLES := figures/gpu docs/figures/gpu.json
 ifneq ($(SWIFTSHADER),)
 ifeq ($(wildcard /dev/dri/render*),)
 $(GPU_TABLES): export VK_ICD_FILENAMES := $(SWIFTSHADER)
 $(GPU_TABLES): export XDG_RUNTIME_DIR := /tmp
 endif
 endif
-MEASURE_shipped-models = $(BIN)/bokeh-bench --delegate cpu,gpu --threads 1,2 --output-dir build/figures/$* && \
+MEASURE_shipped-models = $(BIN)/bokeh-bench --delegate cpu --threads 1,2 --output-dir build/figures/$* && \
     cp build/figures/$*/report.json $(OUTPUT)
 DEMO_H5 := convert/bokeh_convert/demo/demo_pynet.h5
 # $(call CONVERT_STUDENT,OPTIONS): teacher and student, to build/figures/NAME.
 CONVERT_STUDENT = $(BIN)/bokeh-convert --demo --quant float32,int8 $1 --output-dir build/figures/$* && \
     $(BIN)/bokeh-convert --demo student --quant float16,int8 $1 --output-dir build/figures/$*
 STUDENT_FILES = $(addprefix build/figures/$*/demo_,pynet_float32.tflite pynet_int8.tflite student_float16.tflite student_int8.tflite)
-MEASURE_student = $(call CONVERT_STUDENT) && \
-    $(BIN)/bokeh-bench $(STUDENT_FILES) --source $(DEMO_H5) $(HELD_OUT_OPTIONS) --threads 1 \
+# The photos that the demo model was not trained on.
+HELD_OUT_PHOTOS = $(foreach name,$(shell awk '$$3 == "heldout" {print $$1}' $(PAIRS)/pairs.tsv),$(PAIRS)/$(name)_sharp.jpg)
+MEASURE_student = $(call CONVERT_STUDENT) && mkdir -p build/figures/$*/photos && cp $(HELD_OUT_PHOTOS) build/figures/$*/photos && \
+    $(BIN)/bokeh-bench $(STUDENT_FILES) --source $(DEMO_H5) --photos build/figures/$*/photos --delegate cpu --threads 1 \
     --output-dir build/figures/$*/bench && cp build/figures/$*/bench/report.json $(OUTPUT)
 MEASURE_student-arm64 = $(MAKE) arm64 && $(call CONVERT_STUDENT,--size 128x192) && \
-    $(BIN)/bokeh-bench $(STUDENT_FILES) --device arm64 \
+    $(BIN)/bokeh-bench $(STUDENT_FILES) --device arm64:cortex-a76 \
     --output-dir build/figures/$*/bench && cp build/figures/$*/bench/report.json $(OUTPUT)
 MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
 MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bokeh_runtime import BokehModel, TfliteModel, read_photo
 from bokeh_runtime.imaging.resample import RESAMPLING, Frame, scale
-from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
+from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = REPOSITORY / "tests/data/small_float32.tflite"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bokeh_runtime.model import shipped_model
+from bokeh_runtime.shipped_models import shipped_model
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "examples" / "bench"
 COMMAND = Path(sys.executable).with_name("bokeh-bench")

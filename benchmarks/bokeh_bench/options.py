@@ -12,7 +12,7 @@ from bokeh_bench.metric_options import option_name
 from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.registry import all_metrics
-from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
+from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
 from bokeh_runtime.tflite.graph_choice import parse_size
 from bokeh_runtime.tflite.value_range import ValueRange
 from bokeh_runtime.web.address import ServeOptions

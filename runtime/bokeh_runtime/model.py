@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,12 +22,11 @@ from bokeh_runtime.imaging.luminance import luminance, with_chroma
 from bokeh_runtime.imaging.photo import FloatImage, Pixels, from_unit
 from bokeh_runtime.imaging.resample import Frame, scale
 from bokeh_runtime.range_note import range_note
+from bokeh_runtime.shipped_models import shipped_model
 from bokeh_runtime.tflite.file import Tensor, TfliteFile, read_tflite
 from bokeh_runtime.tflite.metadata import CHANNELS, ModelMetadata, metadata_of
 from bokeh_runtime.tflite.value_range import ValueRange
 
-SHIPPED_MODEL = "demo_pynet_float16.tflite"
-SHIPPED_MODELS = (SHIPPED_MODEL, "demo_pynet_int8.tflite", "demo_student_int8.tflite")
 _CHANNELS = {1: "luminance", 3: "RGB", 4: "RGB and depth"}
 
 
@@ -267,11 +265,6 @@ class BokehModel:
             raise InputError("the depth map contains NaN or infinity; give finite values")
         height, width = network_input.shape[:2]
         return np.concatenate([network_input, resize_depth(depth, height, width)], axis=2)
-
-
-def shipped_model(name: str = SHIPPED_MODEL) -> Path:
-    """Returns the path of a model that ships with the package."""
-    return Path(str(files("bokeh_runtime") / "models" / name))
 
 
 def input_image_shape(file: TfliteFile) -> tuple[int, int, int]:

@@ -326,7 +326,7 @@ def test_operators_of_a_gpu_are_not_profiled_and_a_broken_file_has_a_note(
 
 
 def test_the_shipped_pack_names_its_source_model() -> None:
-    from bokeh_runtime.model import shipped_model
+    from bokeh_runtime.shipped_models import shipped_model
     from bokeh_runtime.tflite.metadata import read_metadata
 
     pack = load_reference(shipped_model("demo_pynet.reference.npz"))

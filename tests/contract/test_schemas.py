@@ -17,7 +17,7 @@ from bokeh_bench.measure import rows
 from bokeh_convert import report
 from bokeh_runtime import render_run
 from bokeh_runtime.contract import load, load_schema
-from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
+from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
 from bokeh_runtime.tflite import metadata
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.metadata import read_metadata

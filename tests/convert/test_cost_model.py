@@ -14,7 +14,7 @@ from bokeh_convert.graph.cost_model import (
     graph_cost,
 )
 from bokeh_convert.graph.editor import Graph
-from bokeh_runtime.model import shipped_model
+from bokeh_runtime.shipped_models import shipped_model
 
 # Instructions of one inference of the same networks converted at 128 x 192, on a Cortex-A76 under
 # QEMU, with LiteRT 2.3.0.

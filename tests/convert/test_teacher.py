@@ -40,6 +40,9 @@ def test_a_student_is_compared_with_its_teacher(
     assert report.teacher is not None
     assert (report.teacher["file"], report.source["file"]) == ("small.keras", "student.keras")
     assert report.own_fidelity == alone.report.fidelity
+    # What float16 arithmetic costs does not depend on the teacher.
+    assert report.fp16_arithmetic == alone.report.fp16_arithmetic
+    assert report.fp16_arithmetic["allowed"]
     assert (alone.report.teacher, alone.report.own_fidelity) == (None, None)
     reference = load_reference(found.reference_path)
     height, width = reference.inputs[0].shape[:2]

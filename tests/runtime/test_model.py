@@ -11,7 +11,7 @@ import pytest
 from bokeh_runtime import BokehModel, InputError, TfliteModel, read_metadata
 from bokeh_runtime.imaging.depth import resize_depth
 from bokeh_runtime.imaging.resample import Frame, scale
-from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
+from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
 from helpers.fake_litert import FakeLitert, Outcome, adapter
 
 

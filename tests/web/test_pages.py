@@ -100,7 +100,7 @@ def test_pages_that_are_not_there_or_of_another_version_are_an_error(
 
 def test_a_site_replaces_an_earlier_site_alone(tmp_path: Path, data: Path) -> None:
     need_pages()
-    from bokeh_runtime.model import shipped_model
+    from bokeh_runtime.shipped_models import shipped_model
 
     folder, models = tmp_path / "site", [shipped_model()]
     assert export_site(models, folder) == folder / "index.html"

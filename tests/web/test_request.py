@@ -8,7 +8,7 @@ from pathlib import Path
 from bokeh_bench.devices.web.request import WebRequest
 from bokeh_bench.measure.cases import benchmark_matrix, read_model_under_test
 from bokeh_bench.measure.references import FullModelReferences
-from bokeh_runtime.model import shipped_model
+from bokeh_runtime.shipped_models import shipped_model
 from helpers.schemas import check_format
 
 

@@ -269,7 +269,7 @@ def render(models: tuple[Path, ...], photos: Path, runs: int, as_json: bool) -> 
     """
     with study_session() as progress, tempfile.TemporaryDirectory() as folder:
         from bokeh_bench.studies import rendering
-        from bokeh_runtime.model import shipped_model
+        from bokeh_runtime.shipped_models import shipped_model
 
         paths = models or (shipped_model(),)
         large = rendering.large_photos(photos)
@@ -339,7 +339,7 @@ def agreement(model: Path | None, threads: int, runs: int, rounds: int, as_json:
     """
     with study_session() as progress:
         from bokeh_bench.studies.agreement import measure, table
-        from bokeh_runtime.model import shipped_model
+        from bokeh_runtime.shipped_models import shipped_model
 
         path = model or shipped_model()
         found = measure(path, threads, runs, rounds, progress)

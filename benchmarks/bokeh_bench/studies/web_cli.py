@@ -38,7 +38,7 @@ def web(browser: str, rounds: int, runs: int, as_json: bool) -> None:
     """
     with study_session() as progress:
         from bokeh_bench.studies.web import measure, table
-        from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
+        from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
 
         models = [shipped_model(name) for name in SHIPPED_MODELS]
         rows, load = measure(models, browser, rounds, runs, progress)

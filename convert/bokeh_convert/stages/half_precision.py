@@ -43,7 +43,8 @@ def decide_half_precision(
         options: Arguments of the conversion.
         steps: Progress.
         quantized: Whether the file is quantized: it has an error of its own then, to which float16
-            may add little. Any other file has to be within `MIN_PSNR_DB` of the full model.
+            may add little. Any other file has to be within `MIN_PSNR_DB` of the full model, also
+            where that has a teacher.
     """
     steps.begin("emulating float16 arithmetic")
     limits, allowed = _FLOAT_LIMITS, False
@@ -53,7 +54,7 @@ def decide_half_precision(
             limits = _limits_of(content, source, options)
         fidelity, _ = verify(
             emulate_fp16_arithmetic(content),
-            source.reference,
+            source.own_reference or source.reference,
             source.sized.ranges,
             threads=options.threads,
             on_photo=lambda: None,
@@ -73,7 +74,7 @@ def _limits_of(content: bytes, source: Source, options: ConvertOptions) -> Fidel
     """Returns limits just below the fidelity of a file."""
     fidelity, _ = verify(
         content,
-        source.reference,
+        source.own_reference or source.reference,
         source.sized.ranges,
         threads=options.threads,
         on_photo=lambda: None,

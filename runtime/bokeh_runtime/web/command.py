@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bokeh_runtime.console import spinner
 from bokeh_runtime.errors import Argument, InputError
-from bokeh_runtime.model import SHIPPED_MODELS, shipped_model
+from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
 from bokeh_runtime.web.address import ServeOptions
 from bokeh_runtime.web.announcement import announce
 from bokeh_runtime.web.server import PageServer, Site
