@@ -38,6 +38,7 @@ MIN_PSNR_DB = {
     "full-integer": 50,
     "demo_pynet_float16.tflite": 120,
     "demo_pynet_int8.tflite": 45,
+    "demo_student_int8.tflite": 50,
 }
 
 
