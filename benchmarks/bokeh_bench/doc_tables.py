@@ -83,7 +83,7 @@ def _instructions(data: Data) -> str:
         [
             (
                 row["model"]["name"],
-                str(row["placement"]["device"]),
+                row["device"].removeprefix("arm64:"),
                 f"{row['instructions'] / 1e6:.0f} million",
                 f"{row['instructions'] / first:.3f}",
                 *_fidelity_cells(row)[:2],
