@@ -214,10 +214,11 @@ train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODE
 	    --sheet build/train/heldout.png
 
 PHOTOS ?= build/photos
+STUDENT_HELD_OUT ?=
 train-student: .venv/ready  ## Distill the shipped student again, from PHOTOS=DIR (resumes; see STUDENT_CARD.md)
 	$(BIN)/bokeh-train distill $(DEMO_H5) --photos $(PHOTOS) --output-dir build/student \
 	    --residual-blocks 1 --crops 2400 --views 300 --steps 4000 --whole-steps 800 --int8-aware --int8-steps 1600 \
-	    --evaluations 8
+	    --evaluations 8 $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
 
 train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to measure int8 on: 2600 steps, an hour
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 2600 --batch 4 \

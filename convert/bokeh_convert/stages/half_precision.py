@@ -54,7 +54,7 @@ def decide_half_precision(
             limits = _limits_of(content, source, options)
         fidelity, _ = verify(
             emulate_fp16_arithmetic(content),
-            source.own_reference or source.reference,
+            source.model_reference,
             source.sized.ranges,
             threads=options.threads,
             on_photo=lambda: None,
@@ -74,7 +74,7 @@ def _limits_of(content: bytes, source: Source, options: ConvertOptions) -> Fidel
     """Returns limits just below the fidelity of a file."""
     fidelity, _ = verify(
         content,
-        source.own_reference or source.reference,
+        source.model_reference,
         source.sized.ranges,
         threads=options.threads,
         on_photo=lambda: None,

@@ -44,6 +44,11 @@ class Source:
     teacher: SizedModel | None = None
     own_reference: Reference | None = None
 
+    @property
+    def model_reference(self) -> Reference:
+        """The outputs of the trained model itself, whether it has a teacher or not."""
+        return self.own_reference or self.reference
+
 
 def read_source(options: ConvertOptions, steps: Steps) -> Source:
     """Reads the model and the photos, and runs the model on the verification photos.

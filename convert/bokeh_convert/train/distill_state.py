@@ -157,8 +157,8 @@ class DistillState:
             return
         saved, count = self._saved, len(self.network.weights)
         self.network.set_weights([saved[f"w{i}"] for i in range(count)])
-        if "best" in saved:
-            self.best = float(saved["best"]), [saved[f"b{i}"] for i in range(count)]
+        if "best_loss" in saved:
+            self.best = float(saved["best_loss"]), [saved[f"b{i}"] for i in range(count)]
             self.psnr_db = float(saved["psnr_db"])
         self.since_best = int(saved["since_best"])
         for i, variable in enumerate(optimizer.variables):
@@ -171,7 +171,7 @@ class DistillState:
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
         if self.best is not None:
             arrays |= {f"b{i}": value for i, value in enumerate(self.best[1])}
-            arrays["best"], arrays["psnr_db"] = np.array(self.best[0]), np.array(self.psnr_db)
+            arrays["best_loss"], arrays["psnr_db"] = np.array(self.best[0]), np.array(self.psnr_db)
         arrays["part"], arrays["since_best"] = np.array(self.part), np.array(self.since_best)
         log = {"part": self.part, "loss": round(loss, 6), "psnr_db": self.psnr_db}
         write_checkpoint(self.run, asdict(self.config), self.step, arrays, log)
