@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web \
-    train-demo train-student train-quarter clean
+    train-demo train-student train-student-quarter train-int8-aware train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/demo
@@ -124,8 +124,8 @@ docs: .venv/ready  ## The documentation as a site, build/site; a broken link is 
 
 # The tables of figures in README.md and docs/. Each comes from docs/figures/NAME.json, and
 # `make figures/NAME` measures it anew, on a machine that does nothing else.
-FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu web student
-FIGURES_SLOW := student-arm64 conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion npu
+FIGURES := shipped-models agreement-float16 agreement-int8 conversion rendering gpu web student input-noise
+FIGURES_SLOW := student-arm64 conversion-arm64 conversion-full conversion-quarter conversion-quarter-arm64 detail-fusion npu students
 figures: $(FIGURES:%=docs/figures/%.json) tables  ## Measure the tables that are missing: a quarter of an hour
 figures-slow: $(FIGURES_SLOW:%=docs/figures/%.json) tables  ## Those that take hours, need training (conversion-quarter*) or the training photos
 
@@ -171,6 +171,9 @@ MEASURE_student = $(call CONVERT_STUDENT) && mkdir -p build/figures/$*/photos &&
 MEASURE_student-arm64 = $(MAKE) arm64 && $(call CONVERT_STUDENT,--size 128x192) && \
     $(BIN)/bokeh-bench $(STUDENT_FILES) --device arm64:cortex-a76 \
     --output-dir build/figures/$*/bench && cp build/figures/$*/bench/report.json $(OUTPUT)
+# Folders of `make train-student`, train-student-quarter and train-int8-aware.
+STUDENTS ?= build/student build/student-quarter build/int8-aware
+MEASURE_students = $(STUDY) students $(STUDENTS) --output $(OUTPUT)
 MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
 MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)
 MEASURE_conversion = $(STUDY) conversion $(HELD_OUT_OPTIONS) $(OTHER_INTERPRETER) --output $(OUTPUT)
@@ -187,6 +190,7 @@ MEASURE_rendering = $(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x
     --model build/figures/512x768/demo_pynet_int8.tflite --output $(OUTPUT)
 MEASURE_npu = $(MAKE) .venv-npu/ready && .venv-npu/bin/bokeh-bench study npu --output $(OUTPUT)
 MEASURE_gpu = $(STUDY) gpu --output $(OUTPUT)
+MEASURE_input-noise = $(STUDY) input-noise --output $(OUTPUT)
 MEASURE_web = $(MAKE) web && $(STUDY) web --output $(OUTPUT)
 MEASURE_detail-fusion = $(STUDY) detail-fusion $(PAIRS) --output $(OUTPUT)
 MEASURE = $(or $(MEASURE_$*),$(error figures/$*: there are $(FIGURES) $(FIGURES_SLOW)))
@@ -219,6 +223,16 @@ train-student: .venv/ready  ## Distill the shipped student again, from PHOTOS=DI
 	$(BIN)/bokeh-train distill $(DEMO_H5) --photos $(PHOTOS) --output-dir build/student \
 	    --residual-blocks 1 --crops 2400 --views 300 --steps 4000 --whole-steps 800 --int8-aware --int8-steps 1600 \
 	    --evaluations 8 $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
+
+train-student-quarter: .venv/ready  ## A student of the quarter-width model, likewise, in a few hours
+	$(BIN)/bokeh-train distill $(QUARTER) --photos $(PHOTOS) --output-dir build/student-quarter \
+	    --residual-blocks 1 --crops 1600 --views 240 --steps 2400 --whole-steps 400 --int8-aware --int8-steps 900 \
+	    --evaluations 8 $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
+
+train-int8-aware: .venv/ready  ## The demo model trained on with the rounding of int8, likewise, in an hour
+	$(BIN)/bokeh-train finetune $(DEMO_H5) --photos $(PHOTOS) --output-dir build/int8-aware \
+	    --crops 2400 --views 300 --steps 1400 --int8-learning-rate 1e-4 --evaluations 14 --patience 5 \
+	    $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
 
 train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to measure int8 on: 2600 steps, an hour
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 2600 --batch 4 \

@@ -168,6 +168,18 @@ def _web(data: Data) -> str:
     return web.table(rows, web.LoadRow(**data["load"][0]))
 
 
+def _input_noise(data: Data) -> str:
+    from bokeh_bench.studies import input_noise
+
+    return input_noise.table([input_noise.NoiseRow(**row) for row in data["rows"]])
+
+
+def _students(data: Data) -> str:
+    from bokeh_bench.studies import students
+
+    return students.table([students.StudentRow(**row) for row in data["rows"]])
+
+
 _CONVERSION = Figures(_conversion, (*_RUNTIME, *_CONVERT))
 _AGREEMENT = Figures(_agreement, ("bokeh_bench/measure", "bokeh_bench/workers"))
 FIGURES = {
@@ -185,6 +197,8 @@ FIGURES = {
     "web": Figures(_web, ("bokeh_runtime/web", "bokeh_bench/measure")),
     "student": Figures(_shipped_models, (*_RUNTIME, *_CONVERT, "bokeh_bench/measure")),
     "student-arm64": Figures(_instructions, (*_RUNTIME, *_CONVERT)),
+    "input-noise": Figures(_input_noise, _RUNTIME),
+    "students": Figures(_students, ("bokeh_convert/pynet", "bokeh_convert/train")),
     "gpu": Figures(_gpu, (*_RUNTIME, *_CONVERT)),
 }
 """By the names of their JSON files."""

@@ -27,7 +27,9 @@ STUDIES = {
     "detail-fusion",
     "gpu",
     "agreement",
+    "input-noise",
     "npu",
+    "students",
     "web",
 }
 QUICK = ("-dcpu", "--runs=5", "--seconds=0", "--no-operators")
@@ -94,6 +96,7 @@ def test_the_module_is_the_same_program(tmp_path: Path) -> None:
         (("detail-fusion", "pairs"), 2, "pairs: holds no NAME_sharp.jpg"),
         (("gpu", "none.h5"), 2, "none.h5: no such file"),
         (("agreement", "none.tflite"), 2, "none.tflite: "),
+        (("students", "run"), 2, "run/report.json: is no report of a training"),
     ],
 )
 def test_outside_of_a_checkout_a_line_says_what_is_needed(
@@ -107,6 +110,15 @@ def test_outside_of_a_checkout_a_line_says_what_is_needed(
     found, shown = study_result(*words)
     assert (found, shown.count("\n")) == (code, 1), shown
     assert shown.startswith(f"bokeh-bench: {message}")
+
+
+def test_a_report_of_a_student_that_lacks_what_the_table_shows_is_refused(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    for text in ("[]", "{}", '{"schema": "bokeh-tflite/distillation/1"}'):
+        report.write_text(text)
+        code, shown = study_result("students", str(tmp_path))
+        assert code == 2
+        assert shown.startswith(f"bokeh-bench: {report}: is no report of this version; repeat")
 
 
 def test_errors_of_rows_name_options_that_the_command_has() -> None:

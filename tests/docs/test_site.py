@@ -26,7 +26,7 @@ def test_it_has_the_pages_of_the_repository(site: Path) -> None:
     for page, words in (
         ("security.html", "Reporting"),
         ("contributing.html", "Imports point one way"),
-        ("changelog.html", "Unreleased"),
+        ("changelog.html", "Semantic Versioning"),
         ("model-card.html", "held-out"),
     ):
         assert words in (site / page).read_text(encoding="utf-8")

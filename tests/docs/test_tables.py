@@ -19,7 +19,16 @@ from bokeh_bench.cli import main as bench
 from bokeh_bench.code_digest import code_digests
 from bokeh_bench.doc_tables import FIGURES, MARKER, changed_code, fill, main, render
 from bokeh_bench.measure.latency import LatencyRatio
-from bokeh_bench.studies import agreement, conversion, detail_fusion, gpu, rendering, web
+from bokeh_bench.studies import (
+    agreement,
+    conversion,
+    detail_fusion,
+    gpu,
+    input_noise,
+    rendering,
+    students,
+    web,
+)
 from bokeh_bench.studies.result import study_data, write_json
 from bokeh_bench.workers.rendering import STAGES as STAGE_NAMES
 from bokeh_runtime.errors import InputError
@@ -46,6 +55,26 @@ ROWS: dict[str, dict[str, Any]] = {
         "rows": [web.WasmRow("a", 100.0, 650.0, 1.0, 0.99, 1.01)],
         "load": [web.LoadRow("Chrome 1", "2.5.3", "40 x 30", 10**6, 4000.0)],
     },
+    "input-noise": {
+        "rows": [input_noise.NoiseRow("a", "cat", 48.0, 47.0, math.inf, 9.0, 50.0, 49.5, 50.5)]
+    },
+    "students": {
+        "rows": [
+            students.StudentRow(
+                "t.h5", "width 0.1", 0.25, 40, 0, dict.fromkeys(students.FIDELITY, 1.5), None, 16
+            ),
+            students.StudentRow(
+                "t.h5",
+                "itself",
+                1.0,
+                0,
+                9,
+                dict.fromkeys(students.FIDELITY),
+                dict.fromkeys(students.FIDELITY, 2.5),
+                16,
+            ),
+        ]
+    },
     "detail-fusion": {"rows": [detail_fusion.FusionRow("join", 1.0, 2.0, 3.0, 4.0, math.inf)]},
     "agreement-int8": {"rows": [agreement.Agreement(RATIO, RATIO, 60, 7)]},
     "rendering": {
@@ -67,6 +96,8 @@ def tables(name: str, rows: dict[str, Any]) -> list[str]:
         "conversion": conversion,
         "gpu": gpu,
         "detail-fusion": detail_fusion,
+        "input-noise": input_noise,
+        "students": students,
     }
     return [studies[name].table(rows["rows"])]
 

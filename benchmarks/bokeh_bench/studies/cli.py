@@ -9,9 +9,12 @@ import click
 
 from bokeh_bench.command_line import HELP_OPTIONS, PATH, verbose_option
 from bokeh_bench.devices.arm64.runner import FOLDER
+from bokeh_bench.studies.arm64_cli import arm64, arm64_costs
+from bokeh_bench.studies.input_noise_cli import input_noise
 from bokeh_bench.studies.npu_cli import npu
-from bokeh_bench.studies.options import ENVIRONMENT, MODEL, PROFILES, SIZE, THREADS, runners
+from bokeh_bench.studies.options import MODEL, PROFILES, SIZE, THREADS, runners
 from bokeh_bench.studies.session import json_options, print_result, study_session
+from bokeh_bench.studies.students_cli import students
 from bokeh_bench.studies.web_cli import web
 from bokeh_bench.workers.conversion import METHODS
 from bokeh_convert.api import demo_model
@@ -168,73 +171,6 @@ def crop(
     print_result(as_json, table(rows), [path], rows=rows)
 
 
-@study.command("arm64")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--pack",
-    metavar="NPZ",
-    type=PATH,
-    required=True,
-    help="Reference pack of the conversion: photos and the full model's outputs.",
-)
-@ENVIRONMENT
-@PROFILES
-@json_options
-def arm64(
-    files: tuple[Path, ...],
-    pack: Path,
-    environment: Path,
-    profiles: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Run .tflite FILES on a phone's CPU kernels under QEMU.
-
-    Measures the PSNR vs the full model and counts the instructions of one inference. Ratios are
-    relative to the first file. There is no latency. Takes a minute or more for each file and CPU.
-    """
-    with study_session() as progress:
-        from bokeh_bench.devices.arm64.measure import measure, table
-        from bokeh_runtime.tflite.file import read_tflite
-        from bokeh_runtime.tflite.reference_pack import load_reference
-
-        reference = load_reference(pack)
-        for file in files:
-            read_tflite(file)
-        rows = [
-            row
-            for runner in runners(environment, profiles)
-            for row in measure(files, reference, runner, progress)
-        ]
-    print_result(as_json, table(rows), files, rows=rows)
-
-
-@study.command("arm64-costs")
-@ENVIRONMENT
-@PROFILES
-@json_options
-def arm64_costs(environment: Path, profiles: tuple[str, ...], as_json: bool) -> None:
-    """Count the instructions of operators under QEMU and compare them with the cost model.
-
-    The cost model is the one that the mixed-precision search uses. It is that of a Cortex-A76.
-    """
-    with study_session() as progress:
-        from bokeh_bench.devices.arm64.costs import (
-            measure_costs,
-            measure_operators,
-            operator_table,
-            table,
-        )
-
-        arm_runners = runners(environment, profiles)
-        try:
-            rows = [row for runner in arm_runners for row in measure_costs(runner, progress)]
-            others = [row for runner in arm_runners for row in measure_operators(runner, progress)]
-        except RuntimeError as error:
-            raise InputError(str(error)) from error
-    tables = f"{table(rows)}\n\n{operator_table(others)}"
-    print_result(as_json, tables, [], rows=rows, operators=others)
-
-
 @study.command("render")
 @click.option(
     "--model",
@@ -346,5 +282,5 @@ def agreement(model: Path | None, threads: int, runs: int, rounds: int, as_json:
     print_result(as_json, table(found), [path], rows=[found])
 
 
-for command in (npu, web):
+for command in (arm64, arm64_costs, input_noise, npu, students, web):
     study.add_command(command)

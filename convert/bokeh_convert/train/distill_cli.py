@@ -19,6 +19,7 @@ from bokeh_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from bokeh_convert.sources.options import SourceOptions
+    from bokeh_convert.train.student_choice import StudentConfig
 
 _PATH = click.Path(path_type=Path)
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -198,7 +199,7 @@ def _distill(terminal: Terminal, options: dict[str, Any]) -> None:
     )
     if not options["int8_aware"]:
         options = {**options, "int8_steps": 0}
-    _train(terminal, network, student.heads, options)
+    _train(terminal, network, student.heads, options, student)
 
 
 def _finetune(terminal: Terminal, options: dict[str, Any]) -> None:
@@ -217,11 +218,15 @@ def _finetune(terminal: Terminal, options: dict[str, Any]) -> None:
         raise InputError(
             f"{options['teacher']}: has {len(network.outputs)} outputs; give a model with one"
         )
-    _train(terminal, network, heads, {**options, "learning_rate": 0.0})
+    _train(terminal, network, heads, {**options, "learning_rate": 0.0}, None)
 
 
 def _train(
-    terminal: Terminal, network: Any, heads: tuple[str, ...], options: dict[str, Any]
+    terminal: Terminal,
+    network: Any,
+    heads: tuple[str, ...],
+    options: dict[str, Any],
+    student: StudentConfig | None,
 ) -> None:
     from bokeh_convert.train.distill import Progress
     from bokeh_convert.train.distill import distill as train
@@ -248,7 +253,7 @@ def _train(
             on_step=on_step,
         )
     save_portable(trained, run / "model.h5")
-    report = write_report(trained, heads[-1], run / _TEACHER, run)
+    report = write_report(trained, heads[-1], run / _TEACHER, run, config, student)
     for name in ("fidelity", "int8_fidelity"):
         if report[name] is not None:
             own = "in int8" if name.startswith("int8") else "in float"

@@ -14,7 +14,9 @@ import numpy as np
 from bokeh_convert.data.calibration_data import to_network_input
 from bokeh_convert.pynet.int8_aware import FakeQuantize
 from bokeh_convert.report import fidelity_summary, to_json
-from bokeh_convert.train.teacher_outputs import HELD_OUT, load_outputs, load_teacher
+from bokeh_convert.train.distill_state import DistillConfig
+from bokeh_convert.train.student_choice import StudentConfig, cost_of
+from bokeh_convert.train.teacher_outputs import HELD_OUT, Teacher, load_outputs, load_teacher
 from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.imaging.photo import FloatImage, save_photo
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
@@ -26,7 +28,14 @@ _SHOWN_PHOTOS = 6
 _DIFFERENCE_GAIN = 8.0
 
 
-def write_report(student: keras.Model, head: str, teacher: Path, run: Path) -> dict[str, Any]:
+def write_report(
+    student: keras.Model,
+    head: str,
+    teacher: Path,
+    run: Path,
+    training: DistillConfig,
+    network: StudentConfig | None,
+) -> dict[str, Any]:
     """Compares a student with its teacher, and writes `report.json` and `heldout.png`.
 
     The columns of the sheet are the photo, the teacher, the student, the student with the rounding
@@ -38,6 +47,8 @@ def write_report(student: keras.Model, head: str, teacher: Path, run: Path) -> d
         head: Name of its output.
         teacher: Folder with the outputs of the teacher.
         run: Folder of the run.
+        training: How it was trained.
+        network: The network of the student; None if the teacher itself was trained on.
 
     Returns:
         The report, JSON data. `fidelity` is that of the student in float, and `int8_fidelity`
@@ -56,9 +67,12 @@ def write_report(student: keras.Model, head: str, teacher: Path, run: Path) -> d
     if rounds:
         images["int8"] = [_run(student, image) for image in inputs]
     found = {name: _fidelity(own, expected) for name, own in images.items()}
+    described = load_teacher(teacher)
     report = {
         "schema": SCHEMA,
-        "teacher": asdict(load_teacher(teacher)),
+        "teacher": asdict(described),
+        "student": None if network is None else _description(network, described),
+        "training": asdict(training),
         "parameters": student.count_params(),
         "fidelity": found["float"],
         "int8_fidelity": found.get("int8"),
@@ -72,6 +86,17 @@ def write_report(student: keras.Model, head: str, teacher: Path, run: Path) -> d
         save_photo(staging.path(SHEET), np.vstack(rows))
         staging.commit()
     return report
+
+
+def _description(network: StudentConfig, teacher: Teacher) -> dict[str, Any]:
+    cost = cost_of(network, teacher.size)
+    return {
+        "width": network.width,
+        "kernels": network.form.kernels,
+        "residual_blocks": network.form.residual_blocks,
+        "multiplications": cost.multiplications,
+        "static_cost": cost.instructions,
+    }
 
 
 @contextmanager

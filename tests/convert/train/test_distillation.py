@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from bokeh_bench.studies.students import read_students
 from bokeh_convert.data.calibration_data import Sample, to_network_input
 from bokeh_convert.pynet.int8_aware import FakeQuantize
 from bokeh_convert.pynet.layers import InstanceNormalization
@@ -122,7 +123,14 @@ def test_a_student_of_a_foreign_keras_2_network_draws_what_its_teacher_draws(
     report = json.loads((run / "report.json").read_text())
     assert report["fidelity"]["psnr_db_mean"] == pytest.approx(line["psnr_db"], abs=0.1)
     assert report["int8_fidelity"] is None
+    assert (report["student"]["width"], report["student"]["residual_blocks"]) == (0.02, 0)
+    assert report["student"]["multiplications"] > 0
+    assert (report["training"]["whole_steps"], report["training"]["int8_steps"]) == (1, 0)
     check_format(report)
+    (row,) = read_students([run])
+    assert row.network == "width 0.02, factorized kernels, residual blocks: 0"
+    own, teachers = report["student"]["multiplications"], described.multiplications
+    assert row.multiplications == pytest.approx(own / teachers)
     assert f"in float: {report['fidelity']['psnr_db_mean']} dB from the teacher" in result.stderr
     sheet = read_photo(run / "heldout.png").pixels
     assert sheet.shape == (64, 4 * 96, 3)
@@ -152,7 +160,10 @@ def test_a_network_of_any_form_is_fine_tuned(photos: Path, tmp_path: Path) -> No
     report = json.loads((run / "report.json").read_text())
     assert report["fidelity"]["psnr_db_mean"] > 40
     assert report["int8_fidelity"]["psnr_db_mean"] > 30
+    assert report["student"] is None
     check_format(report)
+    (row,) = read_students([run])
+    assert (row.network, row.multiplications, row.int8_steps) == ("itself", 1.0, 4)
     assert read_photo(run / "heldout.png").pixels.shape == (40, 5 * 56, 3)
     again = CliRunner().invoke(
         main,
