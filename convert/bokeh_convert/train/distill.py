@@ -62,9 +62,9 @@ def distill(
         on_step: Called after each step.
 
     Returns:
-        The student with the single output `heads[-1]`, and of each part the weights with the
-        smallest loss on the held-out photos. After steps with rounding it has `FakeQuantize`
-        layers.
+        The student with the single output `heads[-1]`, and the weights with the smallest loss on
+        the held-out photos: of all parts without rounding, and then of those with it. After steps
+        with rounding it has `FakeQuantize` layers.
 
     Raises:
         InputError: If the checkpoint is damaged or of another configuration, if another process
@@ -81,7 +81,9 @@ def distill(
             model = state.open(part)
             if number >= state.part:
                 _train_part(state, model, number, parts, save_seconds, on_step)
-            state.close(model)
+            state.close()
+        if state.rounds and not config.crop_steps + config.whole_steps:
+            state.blend(_finest_loss(config, state.side(HELD_OUT)))
         found = keras.Model(state.network.input, state.network.outputs[-1], name="pynet")
         return plain(found) if state.rounds else found
 
@@ -113,6 +115,9 @@ def _compile(model: keras.Model, part: Part, config: DistillConfig, heads: int, 
     optimizer.build(model.trainable_variables)
     losses = [*[mean_error] * (heads - 1), _finest_loss(config, side)]
     weights = [*[0.2] * (heads - 1), 1.0]
+    if len(model.outputs) > heads:
+        losses.append(_mean_of_output)
+        weights.append(config.feature_weight)
     model.compile(
         optimizer=optimizer,
         loss=losses,
@@ -121,6 +126,10 @@ def _compile(model: keras.Model, part: Part, config: DistillConfig, heads: int, 
         jit_compile="auto" if part.steps > _XLA_FROM_STEPS else False,
     )
     return optimizer
+
+
+def _mean_of_output(_: Any, output: Any) -> Any:
+    return keras.ops.mean(output)
 
 
 def _finest_loss(config: DistillConfig, side: int) -> Callable[[Any, Any], Any]:

@@ -164,6 +164,20 @@ def distill(**options: Any) -> None:
 @click.command()
 @_TEACHER_OPTIONS
 @click.option("--steps", "int8_steps", default=400, show_default=True, help="Optimizer steps.")
+@click.option(
+    "--feature-weight",
+    default=0.1,
+    show_default=True,
+    help="Weight of the error of activations inside of the network, which keeps it from changing "
+    "on other photos than it is trained on.",
+)
+@click.option(
+    "--frozen-below",
+    default=0.5,
+    show_default=True,
+    help="Layers whose output has less than this share of the height of the network's keep their "
+    "weights: they decide what is sharp, and grain comes from the finer ones.",
+)
 @_TRAINING_OPTIONS
 def finetune(**options: Any) -> None:
     """Train a Keras 3 model on with the rounding of static int8, to which its weights adapt.
@@ -234,7 +248,13 @@ def _train(
     from bokeh_convert.train.distill_state import DistillConfig
     from bokeh_convert.train.export import save_portable
 
-    given = {"crop_steps": 0, "whole_steps": 0, **options}
+    given = {
+        "crop_steps": 0,
+        "whole_steps": 0,
+        "feature_weight": 0.0,
+        "frozen_below": 0.0,
+        **options,
+    }
     config = DistillConfig(**{f.name: given[f.name] for f in fields(DistillConfig)})
     run: Path = options["run"]
     with terminal.progress() as progress:

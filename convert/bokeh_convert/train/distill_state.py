@@ -18,7 +18,11 @@ from bokeh_convert.train.checkpoint import (
     write_checkpoint,
 )
 from bokeh_convert.train.devices import device_count
-from bokeh_convert.train.int8_aware import int8_aware
+from bokeh_convert.train.int8_aware import (
+    freeze_coarse_layers,
+    int8_aware,
+    with_feature_error,
+)
 from bokeh_convert.train.teacher_outputs import (
     CROPS,
     HELD_OUT,
@@ -32,6 +36,8 @@ from bokeh_runtime.metrics.grain import smooth_areas
 from bokeh_runtime.metrics.psnr import psnr
 
 _RANGE_PHOTOS = 8
+_BLENDS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+"""Shares of the way from the weights before training with rounding to those after it."""
 _PEAK_PSNR_DB = 99.0
 """For identical images, so that means stay finite."""
 
@@ -52,6 +58,11 @@ class DistillConfig:
         int8_learning_rate: The same for the steps with rounding.
         smooth_weight: Weight of the error of the gradients in smooth areas.
         ms_ssim_weight: Weight of 1 - MS-SSIM.
+        feature_weight: Weight of the error of activations inside of the network, from what it
+            computed before rounding was trained. Only for runs of steps with rounding alone, whose
+            teacher is the model itself.
+        frozen_below: In the steps with rounding, layers whose output has less than this share of
+            the height of the network's keep their weights.
         evaluations: How often the student is compared with the teacher on held-out photos, in each
             part.
         patience: A part ends early after so many comparisons without a smaller loss.
@@ -66,6 +77,8 @@ class DistillConfig:
     int8_learning_rate: float
     smooth_weight: float
     ms_ssim_weight: float
+    feature_weight: float
+    frozen_below: float
     evaluations: int
     patience: int
     seed: int
@@ -101,7 +114,8 @@ class DistillState:
         teacher: Path,
         run: Path,
     ) -> None:
-        self.network, self.heads, self.config = student, heads, config
+        self.network = self.trained = student
+        self.heads, self.config = heads, config
         self.teacher, self.run = teacher, run
         self.rounds = False
         self.part = self.step = 0
@@ -113,6 +127,7 @@ class DistillState:
             for name in (CROPS, WHOLE, HELD_OUT)
             if (found := load_outputs(teacher, name, heads)) is not None
         }
+        self._before_rounding: list[Any] = []
         self._saved: Mapping[str, Any] = {}
         path = run / CHECKPOINT
         if path.is_file():
@@ -142,16 +157,21 @@ class DistillState:
         return int(min(self._views[views].outputs[self.heads[-1]].shape[1:3]))
 
     def open(self, part: Part) -> keras.Model:
-        """Makes the network ready for a part."""
+        """Makes the network ready for a part, and returns the model to train."""
         if part.rounds and not self.rounds:
             views = self._views[WHOLE].inputs[:_RANGE_PHOTOS]
             self.network = int8_aware(self.network, [_unit(view) for view in views])
+            freeze_coarse_layers(self.network, views.shape[1:], self.config.frozen_below)
             self.rounds = True
-        return self.network
+            self._before_rounding = self.network.get_weights()
+            self.best = None  # with rounding, all else is worse
+            weighs_features = self.config.feature_weight > 0
+            self.trained = with_feature_error(self.network) if weighs_features else self.network
+        return self.trained
 
     def resume(self, number: int, optimizer: Any) -> None:
         """Restores weights and optimizer, if the checkpoint is of this part."""
-        self.best, self.since_best = None, 0
+        self.since_best = 0
         if not self._saved or number != self.part:
             self.part, self.step = number, 0
             return
@@ -176,15 +196,34 @@ class DistillState:
         log = {"part": self.part, "loss": round(loss, 6), "psnr_db": self.psnr_db}
         write_checkpoint(self.run, asdict(self.config), self.step, arrays, log)
 
-    def close(self, model: keras.Model) -> None:
-        """Takes the best weights of the latest part."""
+    def close(self) -> None:
+        """Takes the best weights so far, which may be those from before the latest part."""
         if self.best is not None:
-            model.set_weights(self.best[1])
+            self.network.set_weights(self.best[1])
 
     def evaluate(self, optimizer: Any, loss: Callable[[Any, Any], Any]) -> None:
         """Compares averaged weights with the teacher, and keeps them if they are the best."""
         current = self.network.get_weights()
-        optimizer.finalize_variable_values(self.network.trainable_variables)
+        optimizer.finalize_variable_values(self.trained.trainable_variables)
+        self._keep_if_best(loss)
+        self.network.set_weights(current)
+
+    def blend(self, loss: Callable[[Any, Any], Any]) -> None:
+        """Goes back towards the weights before training with rounding, if that is better.
+
+        Half of the way back halves what the network has unlearned, and brings less than half of
+        the rounding error back (Wortsman et al., 2022, "Robust fine-tuning of zero-shot models").
+        The network must have been trained before.
+        """
+        self.close()
+        trained = self.network.get_weights()
+        for share in _BLENDS:
+            pairs = zip(self._before_rounding, trained, strict=True)
+            self.network.set_weights([old + share * (new - old) for old, new in pairs])
+            self._keep_if_best(loss)
+        self.close()
+
+    def _keep_if_best(self, loss: Callable[[Any, Any], Any]) -> None:
         views, losses, scores = self._views[HELD_OUT], [], []
         for number in range(len(views.inputs)):
             chosen = np.array([number])
@@ -200,10 +239,12 @@ class DistillState:
             self.best, self.since_best = (own, self.network.get_weights()), 0
         else:
             self.since_best += 1
-        self.network.set_weights(current)
 
     def batches(self, part: Part, steps: range) -> Iterator[tuple[FloatImage, list[FloatImage]]]:
-        """Yields network inputs, and the teacher's outputs by head, the last with smooth areas."""
+        """Yields network inputs, and the teacher's outputs by head, the last with smooth areas.
+
+        Zeros for the error of features follow if it is trained on.
+        """
         views, devices = self._views[part.views], device_count()
         size = self.config.batch
         if part.views != CROPS:
@@ -212,7 +253,10 @@ class DistillState:
             rng = np.random.default_rng((self.config.seed, self.part, step))
             count = len(views.inputs)
             chosen = np.sort(rng.choice(count, size, replace=size > count))
-            yield _unit(views.inputs[chosen]), _targets(views, self.heads, chosen)
+            targets = _targets(views, self.heads, chosen)
+            if self.trained is not self.network:
+                targets.append(np.zeros((len(chosen), 1), np.float32))
+            yield _unit(views.inputs[chosen]), targets
 
 
 def _targets(

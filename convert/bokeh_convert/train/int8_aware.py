@@ -32,6 +32,9 @@ _COPYING = (SpaceToDepth, FirstChannels, keras.layers.MaxPooling2D, FakeQuantize
 _FUSED = ("linear", "relu", "relu6")
 """Activation functions that a convolution has inside; others see its rounded output."""
 _SAMPLED_PIXELS = 4096
+_OUTPUT = "_output_int8"
+_FEATURE_DISTANCE = 6
+"""Every sixth output of a convolution is compared: all of them would double the time of a step."""
 
 
 def int8_aware(model: keras.Model, photos: Sequence[FloatImage]) -> keras.Model:
@@ -69,6 +72,63 @@ def plain(aware: keras.Model) -> keras.Model:
     return found
 
 
+def freeze_coarse_layers(aware: keras.Model, shape: tuple[int, ...], share: float) -> None:
+    """Makes layers with a small output keep their weights and ranges.
+
+    In networks of several resolutions, coarse layers decide what is sharp, and their rounding
+    hardly shows; the grain comes from the fine ones. Training all of them changes the former.
+
+    Args:
+        aware: The result of `int8_aware`.
+        shape: Of the network's input, [height, width, channels].
+        share: A layer is frozen if its outputs have less than this share of the network's height.
+    """
+    sized = keras.models.clone_model(aware, input_tensors=keras.Input(shape))
+    least = share * sized.outputs[-1].shape[1]
+    for layer in sized.layers:
+        outputs = [one for node in layer._inbound_nodes for one in node.output_tensors]
+        if all(one.shape[1] < least for one in outputs):
+            aware.get_layer(layer.name).trainable = False
+
+
+def with_feature_error(aware: keras.Model) -> keras.Model:
+    """Returns a model to train, which shares the layers of a network and has another output.
+
+    The last output is how far activations in the network are from what it computes now without
+    rounding, float [batch, 1]: mean absolute errors, relative to the mean absolute values,
+    averaged over the activations. So a network keeps computing what it did on other photos than
+    it is trained on.
+
+    Args:
+        aware: The result of `int8_aware`, with the weights from which training starts.
+    """
+    frozen = plain(aware)
+    frozen.trainable = False
+    names = [layer.name for layer in aware.layers if isinstance(layer, FakeQuantize)]
+    for name in names:
+        frozen.get_layer(name).enabled = False
+    chosen = [name for name in names if name.endswith(_OUTPUT)][::-_FEATURE_DISTANCE]
+    if not chosen:
+        return aware
+    own = [aware.get_layer(name).output for name in chosen]
+    before = keras.Model(frozen.input, [frozen.get_layer(name).output for name in chosen])
+    before.trainable = False
+    error = _RelativeError()([*own, *keras.tree.flatten(before(aware.input))])
+    return keras.Model(aware.input, [*aware.outputs, error])
+
+
+class _RelativeError(keras.layers.Layer):  # type: ignore[misc]
+    """The mean relative error of the first half of its inputs from the second."""
+
+    def call(self, inputs: Any) -> Any:
+        ops, half = keras.ops, len(inputs) // 2
+        errors = []
+        for own, expected in zip(inputs[:half], inputs[half:], strict=True):
+            size = ops.mean(ops.abs(expected), axis=(1, 2, 3)) + 1e-6
+            errors.append(ops.mean(ops.abs(own - expected), axis=(1, 2, 3)) / size)
+        return ops.mean(ops.stack(errors, axis=-1), axis=-1, keepdims=True)
+
+
 def _uncompiled(model: keras.Model) -> keras.Model:
     """Returns the same network without its losses, which cannot be cloned."""
     return keras.Model(model.input, model.output, name=model.name)
@@ -102,7 +162,7 @@ class _Cloner:
             layer.activation = keras.activations.linear
         key = (id(source), type(layer))
         if key not in self._outputs:
-            self._outputs[key] = self._quantize(f"{layer.name}_output_int8")
+            self._outputs[key] = self._quantize(f"{layer.name}{_OUTPUT}")
         target = self._record(self._outputs[key], self._record(layer, rounded))
         return target if after is None else self._record(keras.layers.Activation(after), target)
 

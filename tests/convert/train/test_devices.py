@@ -41,8 +41,8 @@ def network(**options):
 found = {"losses": [], "devices": []}
 distilling = DistillConfig(
     crop_steps=2, whole_steps=2, int8_steps=2, batch=8, learning_rate=1e-2,
-    int8_learning_rate=1e-3, smooth_weight=1.0, ms_ssim_weight=0.02, evaluations=1, patience=9,
-    seed=5,
+    int8_learning_rate=1e-3, smooth_weight=1.0, ms_ssim_weight=0.02, feature_weight=0.0,
+    frozen_below=0.0, evaluations=1, patience=9, seed=5,
 )
 fitting = trainer.TrainConfig(
     width=1.0, input_channels=3, residual=True, head="l0", by_level=False, steps=2, batch=4,

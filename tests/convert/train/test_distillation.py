@@ -20,9 +20,9 @@ from bokeh_convert.train.checkpoint import LOG
 from bokeh_convert.train.cli import main
 from bokeh_convert.train.distill import Progress
 from bokeh_convert.train.distill import distill as train
-from bokeh_convert.train.distill_state import DistillConfig
+from bokeh_convert.train.distill_state import DistillConfig, DistillState, Part
 from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient_error
-from bokeh_convert.train.teacher_outputs import HELD_OUT, WHOLE, load_outputs, load_teacher
+from bokeh_convert.train.teacher_outputs import CROPS, HELD_OUT, WHOLE, load_outputs, load_teacher
 from bokeh_convert.train.views import ViewConfig, views
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import read_photo
@@ -199,8 +199,8 @@ def small_student() -> keras.Model:
 
 CONFIG = DistillConfig(
     crop_steps=6, whole_steps=6, int8_steps=6, batch=4, learning_rate=1e-2,
-    int8_learning_rate=1e-3, smooth_weight=1.0, ms_ssim_weight=0.02, evaluations=3, patience=9,
-    seed=5,
+    int8_learning_rate=1e-3, smooth_weight=1.0, ms_ssim_weight=0.02, feature_weight=0.0,
+    frozen_below=0.0, evaluations=3, patience=9, seed=5,
 )  # fmt: skip
 
 
@@ -242,6 +242,72 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
     with pytest.raises(InputError, match="was trained with another int8_steps"):
         train(small_student(), ("l0",), replace(CONFIG, int8_steps=7), taught, tmp_path / "4")
+
+
+def drawing_student() -> keras.Model:
+    """A student whose last convolution is not zero, so that what rounds has a slope."""
+    student = small_student()
+    kernel = student.layers[-2].kernel
+    kernel.assign(keras.random.normal(kernel.shape, stddev=0.1, seed=2))
+    return student
+
+
+def test_a_run_that_compares_features_resumes_and_leaves_nothing_of_that_in_the_model(
+    taught: Path, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, crop_steps=0, whole_steps=0, feature_weight=0.5)
+    whole = train(drawing_student(), ("l0",), config, taught, tmp_path / "whole")
+    without = train(
+        drawing_student(), ("l0",), replace(config, feature_weight=0), taught, tmp_path / "without"
+    )
+    assert len(whole.layers) == len(without.layers)
+    changes = [
+        np.abs(a - b).max() for a, b in zip(whole.get_weights(), without.get_weights(), strict=True)
+    ]
+    assert max(changes) > 1e-4
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            raise StoppedError
+
+    run = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        train(drawing_student(), ("l0",), config, taught, run, save_seconds=0, on_step=stop)
+    resumed = train(drawing_student(), ("l0",), config, taught, run)
+    for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_best_weights_are_kept_until_rounding_begins(taught: Path, tmp_path: Path) -> None:
+    state = DistillState(small_student(), ("l0",), CONFIG, taught, tmp_path)
+    state.open(Part("crops", CROPS, 1, 1e-3, rounds=False))
+    best = [np.full_like(weight, 0.5) for weight in state.network.get_weights()]
+    state.best, state.since_best = (0.1, best), 2
+    state.close()
+    state.open(Part("whole views", WHOLE, 1, 1e-3, rounds=False))
+    state.resume(1, keras.optimizers.Adam())
+    assert (state.best, state.since_best) == ((0.1, best), 0)
+    state.network.set_weights([weight + 1 for weight in best])
+    state.close()
+    for own, expected in zip(state.network.get_weights(), best, strict=True):
+        np.testing.assert_array_equal(own, expected)
+    state.open(Part("int8 crops", CROPS, 1, 1e-3, rounds=True))
+    assert state.best is None
+
+
+def test_weights_on_the_way_back_are_taken_if_they_are_better(taught: Path, tmp_path: Path) -> None:
+    state = DistillState(drawing_student(), ("l0",), CONFIG, taught, tmp_path)
+    state.open(Part("int8 crops", CROPS, 1, 1e-3, rounds=True))
+    before = state.network.get_weights()
+    trained = [weight + 1 for weight in before]
+
+    def share() -> float:
+        return float(state.network.get_weights()[0].mean() - before[0].mean())
+
+    for wanted in (0.6, 1.0):
+        state.best = abs(1 - wanted), trained
+        state.blend(lambda *_, wanted=wanted: abs(share() - wanted))
+        assert share() == pytest.approx(wanted, abs=1e-3)
 
 
 def test_another_student_does_not_resume_a_run(taught: Path, tmp_path: Path) -> None:

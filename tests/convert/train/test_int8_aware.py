@@ -19,7 +19,12 @@ from bokeh_convert.pynet.int8_aware import FakeQuantize
 from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
 from bokeh_convert.quantize.static_int8 import write_static_int8
 from bokeh_convert.sources import read_model
-from bokeh_convert.train.int8_aware import int8_aware, plain
+from bokeh_convert.train.int8_aware import (
+    freeze_coarse_layers,
+    int8_aware,
+    plain,
+    with_feature_error,
+)
 from bokeh_runtime import TfliteModel
 from bokeh_runtime.metrics.psnr import psnr
 
@@ -74,6 +79,45 @@ def without_rounding(aware: keras.Model) -> keras.Model:
         if isinstance(layer, FakeQuantize):
             layer.enabled = False
     return exact
+
+
+def test_the_error_of_features_is_that_from_the_network_before_training() -> None:
+    aware = int8_aware(small_network(), photos(4))
+    exact = without_rounding(aware)
+    model = with_feature_error(aware)
+    assert [v.path for v in model.trainable_variables] == [
+        v.path for v in aware.trainable_variables
+    ]
+    # The network has five convolutions, so the last alone is compared.
+    observed = [
+        keras.Model(one.input, one.get_layer("head_output_int8").output) for one in (exact, aware)
+    ]
+    photo = photos(1)[0][np.newaxis]
+    for change in (0.0, 0.1):
+        kernel = aware.get_layer("head").kernel
+        kernel.assign(kernel + change)
+        expected, own = (keras.ops.convert_to_numpy(one(photo)) for one in observed)
+        *_, error = model(photo)
+        wanted = np.abs(own - expected).mean() / np.abs(expected).mean()
+        assert wanted > 0.005
+        assert float(error[0, 0]) == pytest.approx(float(wanted), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("share", "frozen"), [(0.5, set()), (0.6, {"down", "column", "row", "other"})]
+)
+def test_layers_of_a_small_output_keep_their_weights_and_ranges(
+    share: float, frozen: set[str]
+) -> None:
+    aware = int8_aware(small_network(), photos(4))
+    freeze_coarse_layers(aware, (*SIZE, 3), share)
+    convolutions = {"down", "column", "row", "other", "up", "head"}
+    assert {name for name in convolutions if not aware.get_layer(name).trainable} == frozen
+    for name in frozen - {"other"}:  # which shares the range of what reads the same input
+        assert not aware.get_layer(f"{name}_output_int8").trainable
+    assert aware.get_layer("head_output_int8").trainable
+    # A layer that is frozen without rounding is also frozen in what is trained.
+    assert len(with_feature_error(aware).trainable_variables) == len(aware.trainable_variables)
 
 
 def unequal_network() -> keras.Model:
