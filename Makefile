@@ -231,7 +231,7 @@ train-student-quarter: .venv/ready  ## A student of the quarter-width model, lik
 
 train-int8-aware: .venv/ready  ## The demo model trained on with the rounding of int8, likewise, in an hour
 	$(BIN)/bokeh-train finetune $(DEMO_H5) --photos $(PHOTOS) --output-dir build/int8-aware \
-	    --crops 2400 --views 300 --steps 1400 --int8-learning-rate 1e-4 --evaluations 14 --patience 5 \
+	    --crops 2400 --views 300 --steps 1000 --evaluations 12 --patience 5 \
 	    $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
 
 train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to measure int8 on: 2600 steps, an hour
