@@ -10,8 +10,8 @@ android {
         applicationId = "io.github.bokehtflite"
         minSdk = 29
         targetSdk = 35
-        versionCode = 1
-        versionName = "0.1.0"
+        versionCode = 2
+        versionName = "0.2.0"
     }
 
     buildTypes {

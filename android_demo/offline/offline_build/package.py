@@ -13,7 +13,7 @@ from offline_build.kotlin import one
 from offline_build.run import run
 
 MIN_SDK, TARGET_SDK = 29, 35
-VERSION_CODE, VERSION_NAME = 1, "0.1.0"
+VERSION_CODE, VERSION_NAME = 2, "0.2.0"
 ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
 TABLE = "resources.arsc"
 _TIME = (2026, 1, 1, 0, 0, 0)  # the same bytes from the same sources
