@@ -23,8 +23,8 @@ class StudentRow:
 
     Attributes:
         teacher: File name of the teacher.
-        network: The student's width, kernels and residual blocks; "itself" if the teacher was
-            trained on.
+        network: The student's width, kernels and residual blocks; if the teacher itself was
+            trained on, what held it to what it drew.
         multiplications: Of the student's convolutions, relative to the teacher's.
         float_steps: Optimizer steps in float.
         int8_steps: Then, with the rounding of static int8.
@@ -69,7 +69,7 @@ def _row(path: Path) -> StudentRow:
     in_int8 = report["int8_fidelity"]
     return StudentRow(
         teacher=report["teacher"]["name"],
-        network=_network(student),
+        network=_network(student, training),
         multiplications=_share(student, report["teacher"]),
         float_steps=training["crop_steps"] + training["whole_steps"],
         int8_steps=training["int8_steps"],
@@ -79,9 +79,10 @@ def _row(path: Path) -> StudentRow:
     )
 
 
-def _network(student: Mapping[str, Any] | None) -> str:
+def _network(student: Mapping[str, Any] | None, training: Mapping[str, Any]) -> str:
     if student is None:
-        return "itself"
+        share, weight = training["frozen_below"], training["feature_weight"]
+        return f"itself, layers below {share:g} of the height frozen, feature weight {weight:g}"
     kernels, blocks = student["kernels"], student["residual_blocks"]
     return f"width {student['width']:g}, {kernels} kernels, residual blocks: {blocks}"
 
