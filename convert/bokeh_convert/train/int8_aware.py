@@ -87,7 +87,7 @@ def freeze_coarse_layers(aware: keras.Model, shape: tuple[int, ...], share: floa
     least = share * sized.outputs[-1].shape[1]
     for layer in sized.layers:
         outputs = [one for node in layer._inbound_nodes for one in node.output_tensors]
-        if all(one.shape[1] < least for one in outputs):
+        if all(len(one.shape) == 4 and one.shape[1] < least for one in outputs):
             aware.get_layer(layer.name).trainable = False
 
 
@@ -107,7 +107,9 @@ def with_feature_error(aware: keras.Model) -> keras.Model:
     names = [layer.name for layer in aware.layers if isinstance(layer, FakeQuantize)]
     for name in names:
         frozen.get_layer(name).enabled = False
-    chosen = [name for name in names if name.endswith(_OUTPUT)][::-_FEATURE_DISTANCE]
+    called_once = {layer.name for layer in aware.layers if len(layer._inbound_nodes) == 1}
+    outputs = [name for name in names if name.endswith(_OUTPUT) and name in called_once]
+    chosen = outputs[::-_FEATURE_DISTANCE]
     if not chosen:
         return aware
     own = [aware.get_layer(name).output for name in chosen]

@@ -103,6 +103,26 @@ def test_the_error_of_features_is_that_from_the_network_before_training() -> Non
         assert float(error[0, 0]) == pytest.approx(float(wanted), rel=1e-3)
 
 
+def test_features_of_layers_that_are_called_twice_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bokeh_convert.train.int8_aware._FEATURE_DISTANCE", 1)
+    aware = int8_aware(small_network(), photos(4))
+    assert len(aware.get_layer("column_output_int8")._inbound_nodes) == 2
+    photo = photos(1)[0][np.newaxis]
+    errors = []
+    for name in ("down", "row", "up", "head"):
+        expected, own = (
+            keras.ops.convert_to_numpy(
+                keras.Model(one.input, one.get_layer(f"{name}_output_int8").output)(photo)
+            )
+            for one in (without_rounding(aware), aware)
+        )
+        errors.append(np.abs(own - expected).mean() / np.abs(expected).mean())
+    *_, error = with_feature_error(aware)(photo)
+    assert float(error[0, 0]) == pytest.approx(float(np.mean(errors)), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("share", "frozen"), [(0.5, set()), (0.6, {"down", "column", "row", "other"})]
 )
