@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,26 @@ def test_nothing_overflows_and_every_image_is_shown(page: Page) -> None:
     assert all(natural == 96 and alt for natural, alt in sizes)
     shown = [svg for svg in page.query_selector_all(".plot svg") if svg.is_visible()]
     assert len(shown) == 2
+
+
+@pytest.mark.slow
+def test_it_opens_on_the_photo_that_the_model_changes_most(
+    browser: Browser, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    names, images = ("kept", "blurred", "nearly kept"), []
+    for name, change in zip(names, (0, 90, 20), strict=True):
+        photo = rng.integers(0, 160, (64, 96, 3)).astype(np.uint8)
+        full = np.asarray((photo + change) / 255, np.float32)
+        images.append(SampleImages(name, photo, full, full))
+    path = tmp_path / "report.html"
+    rows = [replace(row("one.tflite", 0.02, rng), sample_images=images)]
+    write_html(path, Report("now", {}, rows))
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.locator("#photo option:checked").inner_text() == "blurred, 96 x 64"
+    first = page.locator("img, table").all()[:2]
+    assert [element.get_attribute("id") for element in first] == ["show-photo", "show-output"]
+    page.close()
 
 
 @pytest.mark.slow

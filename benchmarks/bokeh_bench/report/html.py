@@ -39,15 +39,17 @@ class _Gallery:
             in `images`.
         rows: For each row its name, and for each photo the indices of the output and of the
             difference image, and its metrics as text.
+        opens_on: Index of the photo to show first: the one that the full model changes most.
     """
 
     images: Sequence[str]
     photos: Sequence[dict[str, Any]]
     rows: Sequence[dict[str, Any]]
+    opens_on: int
 
 
 def write_html(path: Path, report: Report) -> None:
-    """Writes the report: table, plots, and the images with a slider between two of them."""
+    """Writes the report: images with a slider between two of them, table, and plots."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -95,6 +97,7 @@ def _gallery(rows: Sequence[Row]) -> _Gallery | None:
 
     # Models of different input sizes have different references, so the size is part of the key.
     photos: dict[str, dict[str, Any]] = {}
+    changes: list[float] = []
     entries = []
     for row in with_images:
         by_photo = {}
@@ -104,19 +107,21 @@ def _gallery(rows: Sequence[Row]) -> _Gallery | None:
             height, width = sample.full_model.shape[:2]
             key = f"{sample.name}, {width} x {height}"
             if key not in photos:
-                photo = cv2.resize(sample.photo, (width, height), interpolation=cv2.INTER_CUBIC)
+                resized = cv2.resize(sample.photo, (width, height), interpolation=cv2.INTER_CUBIC)
+                photo, full_model = np.asarray(resized, np.uint8), _to_uint8(sample.full_model)
                 photos[key] = {
                     "name": key,
-                    "photo": index_of(np.asarray(photo, np.uint8)),
-                    "full": index_of(_to_uint8(sample.full_model)),
+                    "photo": index_of(photo),
+                    "full": index_of(full_model),
                 }
+                changes.append(float(np.mean(cv2.absdiff(photo, full_model))))
             by_photo[key] = {
                 "output": index_of(_to_uint8(sample.output)),
                 "difference": index_of(_difference(sample)),
                 "quality": _quality(measured.get(sample.name)),
             }
         entries.append({"name": row.name, "images": by_photo})
-    return _Gallery(list(indices), list(photos.values()), entries)
+    return _Gallery(list(indices), list(photos.values()), entries, int(np.argmax(changes)))
 
 
 def _quality(image: ImageFidelity | None) -> str:
