@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web \
-    train-demo train-student train-student-quarter train-int8-aware train-quarter clean
+    train-demo train-student train-student-quarter train-int8-aware train-int8-aware-free train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
 	$(BIN)/bokeh-convert --demo --quant float16,int8 --output-dir build/demo
@@ -171,8 +171,8 @@ MEASURE_student = $(call CONVERT_STUDENT) && mkdir -p build/figures/$*/photos &&
 MEASURE_student-arm64 = $(MAKE) arm64 && $(call CONVERT_STUDENT,--size 128x192) && \
     $(BIN)/bokeh-bench $(STUDENT_FILES) --device arm64:cortex-a76 \
     --output-dir build/figures/$*/bench && cp build/figures/$*/bench/report.json $(OUTPUT)
-# Folders of `make train-student`, train-student-quarter and train-int8-aware.
-STUDENTS ?= build/student build/student-quarter build/int8-aware
+# Folders of `make train-student`, train-student-quarter, train-int8-aware and train-int8-aware-free.
+STUDENTS ?= $(addprefix build/,student student-quarter int8-aware int8-aware-free)
 MEASURE_students = $(STUDY) students $(STUDENTS) --output $(OUTPUT)
 MEASURE_agreement-float16 = $(STUDY) agreement $(SHIPPED)_float16.tflite --output $(OUTPUT)
 MEASURE_agreement-int8 = $(STUDY) agreement $(SHIPPED)_int8.tflite --output $(OUTPUT)
@@ -229,10 +229,14 @@ train-student-quarter: .venv/ready  ## A student of the quarter-width model, lik
 	    --residual-blocks 1 --crops 1600 --views 240 --steps 2400 --whole-steps 400 --int8-aware --int8-steps 900 \
 	    --evaluations 8 $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
 
+# $(call FINETUNE,NAME,OPTIONS): the demo model trained on, to build/NAME.
+FINETUNE = $(BIN)/bokeh-train finetune $(DEMO_H5) --photos $(PHOTOS) --output-dir build/$1 --crops 2400 --views 300 \
+    --patience 5 $2 $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
 train-int8-aware: .venv/ready  ## The demo model trained on with the rounding of int8, likewise, in an hour
-	$(BIN)/bokeh-train finetune $(DEMO_H5) --photos $(PHOTOS) --output-dir build/int8-aware \
-	    --crops 2400 --views 300 --steps 1000 --evaluations 12 --patience 5 \
-	    $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
+	$(call FINETUNE,int8-aware,--steps 1000 --evaluations 12)
+
+train-int8-aware-free: .venv/ready  ## The same with nothing that holds it to what it drew, to compare with
+	$(call FINETUNE,int8-aware-free,--steps 1400 --evaluations 14 --int8-learning-rate 1e-4 --feature-weight 0 --frozen-below 0)
 
 train-quarter: .venv/ready  ## A quarter-width PyNET in the paper's form, to measure int8 on: 2600 steps, an hour
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/quarter --width 0.25 --steps 2600 --batch 4 \
