@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web \
+.PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web release \
     train-demo train-student train-student-quarter train-int8-aware train-int8-aware-free train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -117,6 +117,12 @@ arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `bokeh-bench study 
 
 android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk
 	PYTHONPATH=android_demo/offline $(BIN)/python -m offline_build --output build/android
+
+release: android web  ## What a release consists of, with hashes: build/release
+	rm -rf build/release
+	$(BIN)/python -m build --outdir build/release .
+	cp build/android/bokeh-demo.apk build/web/bokeh_tflite_web-*.whl build/release
+	cd build/release && sha256sum * > SHA256SUMS && cat SHA256SUMS
 
 PAIRS ?= ../shared/demo_pairs
 docs: .venv/ready  ## The documentation as a site, build/site; a broken link is an error

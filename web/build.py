@@ -124,7 +124,9 @@ def sources_digest() -> str:
 
 
 def build_wheel(output: Path) -> None:
-    """Builds the wheel beside the package's folder, with the packages that are installed."""
+    """Builds the wheel beside the package's folder, in place of older ones."""
+    for older in output.glob("*.whl"):
+        older.unlink()
     shutil.copyfile(WEB / "wheel.toml", output / "pyproject.toml")
     command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(output), str(output)]
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
