@@ -232,7 +232,7 @@ train-student: .venv/ready  ## Distill the shipped student again, from PHOTOS=DI
 
 train-student-quarter: .venv/ready  ## A student of the quarter-width model, likewise, in a few hours
 	$(BIN)/bokeh-train distill $(QUARTER) --photos $(PHOTOS) --output-dir build/student-quarter \
-	    --residual-blocks 1 --crops 1600 --views 240 --steps 2400 --whole-steps 400 --int8-aware --int8-steps 900 \
+	    --residual-blocks 1 --crops 1600 --views 240 --steps 2400 --whole-steps 400 --int8-aware --int8-steps 2000 \
 	    --evaluations 8 $(if $(STUDENT_HELD_OUT),--held-out $(STUDENT_HELD_OUT))
 
 # $(call FINETUNE,NAME,OPTIONS): the demo model trained on, to build/NAME.
