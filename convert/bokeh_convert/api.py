@@ -92,7 +92,7 @@ def convert(
             `min_psnr_db`. Also a target of the mixed-precision search.
         max_grain: Limit on the grain of the worst verification photo against the full model, in
             units of 1/255; None for no limit. Grain is fine noise in smooth areas: rounding to 8
-            bits gives 0.2 to 0.3, and about 0.5 is no longer seen (see
+            bits gives 0.2 to 0.3, and less than about 0.5 is not seen (see
             `bokeh_runtime.metrics.grain`). Photos without smooth areas do not count; a file does
             not pass if no photo has any. Also a target of the mixed-precision search, there 0.75 by
             default.

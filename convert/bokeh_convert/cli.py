@@ -143,9 +143,9 @@ class _Targets(click.ParamType):  # type: ignore[type-arg]
     type=float,
     help="Exit with code 1 if the grain of the worst photo is higher: fine noise in smooth areas "
     "of the full model's output, in 1/255 of the luminance. Rounding to 8 bits gives 0.2 to "
-    "0.3, and about 0.5 is no longer seen. Photos without smooth areas do not count. The mean is "
-    "shown as well, and has no limit. Also a target of the mixed-precision search, there 0.75 by "
-    "default.",
+    "0.3, and less than about 0.5 is not seen. Photos without smooth areas do not count. The "
+    "mean is shown as well, and has no limit. Also a target of the mixed-precision search, there "
+    "0.75 by default.",
 )
 @click.option(
     "--max-latency",

@@ -38,7 +38,7 @@ def grain(image: FloatImage, reference: FloatImage) -> float | None:
 
     Returns:
         The RMS in units of 1/255, 0 or more. Rounding to 8 bits gives 0.2 in colour images and 0.3
-        in grey ones; about 0.5 is no longer seen. None if fewer than `MIN_SMOOTH_PIXELS` are
+        in grey ones; less than about 0.5 is not seen. None if fewer than `MIN_SMOOTH_PIXELS` are
         in smooth areas.
 
     Raises:
@@ -85,11 +85,11 @@ METRIC = Metric(
     text_format="{:.2f}",
     has_worst=True,
     order=3,
-    # A tenth of what is about no longer seen. The noise itself is the same in each run of a file.
+    # A tenth of the least that is seen. The noise itself is the same in each run of a file.
     example_tolerance=0.05,
     undefined_for=f"fewer than {MIN_SMOOTH_PIXELS} pixels in smooth areas",
     explanation=(
         "Grain is fine noise in smooth areas, in 1/255 of the luminance: rounding to 8 bits gives "
-        "0.2 to 0.3, and about 0.5 is no longer seen"
+        "0.2 to 0.3, and less than about 0.5 is not seen"
     ),
 )
