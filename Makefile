@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop arm64 test-environment android web release \
+.PHONY: demo test test-fast npu lint setup lock models test-lowest docs tables figures figures-slow figures-demo figures-quarter crop pictures arm64 test-environment android web release \
     train-demo train-student train-student-quarter train-int8-aware train-int8-aware-free train-quarter clean
 
 demo: .venv/ready  ## Convert the trained model to float16 and int8; render a photo; bench both
@@ -191,9 +191,12 @@ MEASURE_conversion-quarter-arm64 = $(MAKE) arm64 && \
 MEASURE_conversion-full = $(STUDY) conversion --untrained 1.0 --size 512x768 --runs 0 --output $(OUTPUT) \
     $(foreach scheme,float16 dynamic int8 int16x8 full-integer,--only "bokeh-convert $(scheme)") \
     --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
+# The name tells the larger files from those that ship.
+LARGER := build/figures/512x768/demo_pynet
 MEASURE_rendering = $(BIN)/bokeh-convert --demo --quant float16,int8 --size 512x768 --output-dir build/figures/512x768 && \
-    $(STUDY) render --model $(SHIPPED)_float16.tflite --model build/figures/512x768/demo_pynet_float16.tflite \
-    --model build/figures/512x768/demo_pynet_int8.tflite --output $(OUTPUT)
+    mv $(LARGER)_float16.tflite $(LARGER)_512x768_float16.tflite && mv $(LARGER)_int8.tflite $(LARGER)_512x768_int8.tflite && \
+    $(STUDY) render --model $(SHIPPED)_float16.tflite --model $(LARGER)_512x768_float16.tflite \
+    --model $(LARGER)_512x768_int8.tflite --output $(OUTPUT)
 MEASURE_npu = $(MAKE) .venv-npu/ready && .venv-npu/bin/bokeh-bench study npu --output $(OUTPUT)
 MEASURE_gpu = $(STUDY) gpu --output $(OUTPUT)
 MEASURE_input-noise = $(STUDY) input-noise --output $(OUTPUT)
@@ -215,6 +218,9 @@ figures/%: .venv/ready
 
 crop: .venv/ready  ## The picture of a blurred background in README.md: docs/crop.png
 	$(STUDY) crop --picture docs/crop.png
+
+pictures: .venv/ready  ## Other pictures of the documentation, with the models that ship (needs Chromium)
+	$(BIN)/python docs/draw_pictures.py
 
 train-demo: .venv/ready  ## Train the shipped model again (resumes; see its MODEL_CARD.md)
 	$(BIN)/bokeh-train fit $(PAIRS) --output-dir build/train --width 0.125 --no-depth --residual \

@@ -20,19 +20,8 @@ PAGES = {
     "student-card.md": "convert/bokeh_convert/demo/STUDENT_CARD.md",
 }
 """Pages of the site that are files of the repository."""
-OPTIONAL = {"contract.md": "Shared contract"}
-"""Pages that are listed under Reference where they are there."""
 _PAGE_OF = {source: page for page, source in PAGES.items()} | {"README.md": "index.md"}
 _LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
-
-
-def on_config(config: Any) -> Any:
-    """Lists the optional pages."""
-    reference = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
-    for page, title in OPTIONAL.items():
-        if (ROOT / "docs" / page).exists():
-            reference.append({title: page})
-    return config
 
 
 def on_files(files: Any, config: Any) -> Any:

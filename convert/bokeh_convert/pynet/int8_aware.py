@@ -86,34 +86,57 @@ class ScaledInstanceNormalization(InstanceNormalization):
         return self.epsilons
 
 
-class _RoundedKernel:
-    """A convolution whose kernel has 255 values per output channel."""
-
-    output_axes: tuple[int, ...]
-
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        others = tuple(axis for axis in range(4) if axis not in self.output_axes)
-        largest = ops.stop_gradient(ops.max(ops.abs(kernel), axis=others, keepdims=True))
-        scale = ops.maximum(largest, 1e-12) / _WEIGHT_LEVELS
-        return super().convolution_op(inputs, _rounded(kernel / scale) * scale)  # type: ignore[misc]
-
-
-class RoundedConv2D(_RoundedKernel, keras.layers.Conv2D):  # type: ignore[misc]
+class RoundedConv2D(keras.layers.Conv2D):  # type: ignore[misc]
     """A convolution with int8 weights."""
 
-    output_axes = (3,)
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        return super().convolution_op(inputs, _rounded_kernel(kernel, output_axes=(3,)))
 
 
-class RoundedDepthwiseConv2D(_RoundedKernel, keras.layers.DepthwiseConv2D):  # type: ignore[misc]
+class RoundedDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
     """A depthwise convolution with int8 weights."""
 
-    output_axes = (2, 3)
+    def call(self, inputs: Any) -> Any:
+        outputs = ops.depthwise_conv(
+            inputs,
+            _rounded_kernel(self.kernel, output_axes=(2, 3)),
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return _with_bias_and_activation(self, outputs)
 
 
-class RoundedConv2DTranspose(_RoundedKernel, keras.layers.Conv2DTranspose):  # type: ignore[misc]
+class RoundedConv2DTranspose(keras.layers.Conv2DTranspose):  # type: ignore[misc]
     """A transposed convolution with int8 weights."""
 
-    output_axes = (2,)
+    def call(self, inputs: Any) -> Any:
+        outputs = ops.conv_transpose(
+            inputs,
+            _rounded_kernel(self.kernel, output_axes=(2,)),
+            strides=list(self.strides),
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return _with_bias_and_activation(self, outputs)
+
+
+def _rounded_kernel(kernel: Any, output_axes: tuple[int, ...]) -> Any:
+    """Returns a kernel with 255 values per output channel."""
+    others = tuple(axis for axis in range(4) if axis not in output_axes)
+    largest = ops.stop_gradient(ops.max(ops.abs(kernel), axis=others, keepdims=True))
+    scale = ops.maximum(largest, 1e-12) / _WEIGHT_LEVELS
+    return _rounded(kernel / scale) * scale
+
+
+def _with_bias_and_activation(layer: Any, outputs: Any) -> Any:
+    if layer.use_bias:
+        last = layer.data_format == "channels_last"
+        outputs += ops.reshape(layer.bias, (1, 1, 1, -1) if last else (1, -1, 1, 1))
+    return outputs if layer.activation is None else layer.activation(outputs)
 
 
 def _rounded(values: Any) -> Any:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,12 @@ from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes import FOR_EVERY_SCHEME, Pass
 from bokeh_convert.passes.apply import apply_passes
 from bokeh_convert.passes.fake_quantization import remove_fake_quantization
-from bokeh_convert.pynet.int8_aware import FakeQuantize
+from bokeh_convert.pynet.int8_aware import (
+    FakeQuantize,
+    RoundedConv2D,
+    RoundedConv2DTranspose,
+    RoundedDepthwiseConv2D,
+)
 from bokeh_convert.pynet.layers import InstanceNormalization, SpaceToDepth
 from bokeh_convert.quantize.static_int8 import write_static_int8
 from bokeh_convert.sources import read_model
@@ -79,6 +85,34 @@ def without_rounding(aware: keras.Model) -> keras.Model:
         if isinstance(layer, FakeQuantize):
             layer.enabled = False
     return exact
+
+
+@pytest.mark.parametrize(
+    ("rounded", "exact", "output_axes"),
+    [
+        (RoundedConv2D, keras.layers.Conv2D, (3,)),
+        (RoundedDepthwiseConv2D, keras.layers.DepthwiseConv2D, (2, 3)),
+        (RoundedConv2DTranspose, keras.layers.Conv2DTranspose, (2,)),
+    ],
+)
+def test_every_kind_of_convolution_has_int8_weights(
+    rounded: Any, exact: Any, output_axes: tuple[int, ...]
+) -> None:
+    keras.utils.set_random_seed(5)
+    filters = {} if exact is keras.layers.DepthwiseConv2D else {"filters": 6}
+    options = {"kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu", **filters}
+    image = np.random.default_rng(1).random((1, 9, 12, 4)).astype(np.float32)
+    own, reference = rounded(**options), exact(**options)
+    own(image), reference(image)
+    kernel, _ = own.get_weights()
+    others = tuple(axis for axis in range(4) if axis not in output_axes)
+    scale = np.abs(kernel).max(axis=others, keepdims=True) / 127
+    bias = np.linspace(-0.5, 0.5, own.bias.shape[0])
+    own.set_weights([kernel, bias])
+    reference.set_weights([np.round(kernel / scale) * scale, bias])
+    assert np.abs(kernel - reference.get_weights()[0]).max() > scale.min() / 4
+    ours, theirs = (keras.ops.convert_to_numpy(layer(image)) for layer in (own, reference))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_the_error_of_features_is_that_from_the_network_before_training() -> None:

@@ -1,0 +1,81 @@
+"""Draws the pictures of the documentation anew, with the models that ship: `make pictures`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from bokeh_runtime import BokehModel, read_photo
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+CALIBRATION_PHOTOS = ROOT / "convert" / "bokeh_convert" / "photos" / "calibration"
+BUILD = ROOT / "build" / "pictures"
+MARGIN = 8
+JPEG_QUALITY = 90
+
+
+def main() -> None:
+    """Writes before-after.jpg, render.jpg, comparison.jpg and bench.jpg into docs/."""
+    photo, rendering = render(CALIBRATION_PHOTOS / "drum.jpg")
+    save("before-after.jpg", [[scaled(photo, 400), scaled(rendering, 400)]])
+
+    images = render(ROOT / "benchmarks" / "photos" / "dandelion.jpg")
+    rows, columns = images[0].shape[:2]
+    top, left = round(rows * 0.2), round(columns * 0.05)
+    detail = np.s_[top : top + 450, left : left + 400]
+    save("render.jpg", [[scaled(image, 800), image[detail]] for image in images])
+
+    run("bokeh_convert", "--demo", "--quant", "float16,int8", "--output-dir", str(BUILD))
+    with Image.open(BUILD / "demo_pynet.comparison.png") as comparison:
+        comparison.convert("RGB").save(DOCS / "comparison.jpg", quality=JPEG_QUALITY)
+
+    files = [str(BUILD / f"demo_pynet_{scheme}.tflite") for scheme in ("float16", "int8")]
+    run("bokeh_bench", *files, "--delegate", "cpu", "--output-dir", str(BUILD / "bench"))
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto((BUILD / "bench" / "report.html").as_uri())
+        page.screenshot(path=DOCS / "bench.jpg", type="jpeg", quality=JPEG_QUALITY)
+        browser.close()
+
+
+def run(module: str, *arguments: str) -> None:
+    """Runs one of the commands."""
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True)
+
+
+def render(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Returns a photo and what the demo model makes of it, both [height, width, 3]."""
+    photo = np.asarray(read_photo(path).pixels, np.uint8)
+    with BokehModel.open() as model:
+        return photo, np.asarray(model.render(photo).pixels, np.uint8)
+
+
+def scaled(image: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
+    """Returns an image with that width."""
+    height = round(image.shape[0] * width / image.shape[1])
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+def save(name: str, grid: list[list[npt.NDArray[np.uint8]]]) -> None:
+    """Writes rows of images of equal height, with white between them."""
+    rows = [np.hstack([padded(image) for image in row]) for row in grid]
+    whole = np.vstack(rows)[:-MARGIN, :-MARGIN]
+    Image.fromarray(whole).save(DOCS / name, quality=JPEG_QUALITY)
+
+
+def padded(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Returns an image with a white margin on its right and below."""
+    return np.pad(image, ((0, MARGIN), (0, MARGIN), (0, 0)), constant_values=255)
+
+
+if __name__ == "__main__":
+    main()
