@@ -13,6 +13,8 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import psnr_text
 
 REPORT, SCHEMA = "report.json", "bokeh-tflite/distillation/1"
+INT8_PARTS = ("int8 crops", "int8 whole views")
+"""The parts of a training with the rounding of static int8."""
 FIDELITY = ("psnr_db_mean", "psnr_db_worst", "grain_mean", "grain_worst")
 """What is shown of a report, by its keys."""
 
@@ -60,19 +62,19 @@ def _row(path: Path) -> StudentRow:
             f"{path}: is no report of a training ({error}); give folders that "
             "`bokeh-train distill` or `bokeh-train finetune` wrote"
         ) from error
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA or "training" not in report:
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA or "steps_done" not in report:
         raise InputError(
             f"{path}: is no report of this version; repeat the command that wrote it, which keeps "
             "what is trained"
         )
-    student, training = report["student"], report["training"]
+    student, training, steps = report["student"], report["training"], report["steps_done"]
     in_int8 = report["int8_fidelity"]
     return StudentRow(
         teacher=report["teacher"]["name"],
         network=_network(student, training),
         multiplications=_share(student, report["teacher"]),
-        float_steps=training["crop_steps"] + training["whole_steps"],
-        int8_steps=training["int8_steps"],
+        float_steps=sum(done for part, done in steps.items() if part not in INT8_PARTS),
+        int8_steps=sum(done for part, done in steps.items() if part in INT8_PARTS),
         in_float=_quality(report["fidelity"]),
         in_int8=None if in_int8 is None else _quality(in_int8),
         photos=len(report["fidelity"]["images"]),

@@ -11,12 +11,17 @@ import click
 
 from bokeh_convert.options import LEVELS
 from bokeh_convert.train.console import Terminal, run_command
-from bokeh_convert.train.distill_cli import (
+from bokeh_convert.train.distill_cli import distill, finetune
+from bokeh_convert.train.distill_options import (
+    AT_LEAST_ONE,
+    COUNT,
     INT8_AWARE,
     INT8_LEARNING_RATE,
     INT8_STEPS,
-    distill,
-    finetune,
+    RATE,
+    WEIGHT,
+    WIDTH,
+    refuse_int8_options,
 )
 from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
 from bokeh_runtime.errors import InputError
@@ -51,7 +56,11 @@ def main() -> None:
     help="Output folder. To resume a run, repeat the command with the same folder.",
 )
 @click.option(
-    "--width", default=1.0, show_default=True, help="Channel multiplier; 1.0 is the paper's PyNET."
+    "--width",
+    type=WIDTH,
+    default=1.0,
+    show_default=True,
+    help="Channel multiplier; 1.0 is the paper's PyNET.",
 )
 @click.option(
     "--depth/--no-depth",
@@ -77,9 +86,13 @@ def main() -> None:
     help="Add one level after the other, as in the paper, instead of training all from the start.",
 )
 @click.option(
-    "--steps", default=100_000, show_default=True, help="Total number of optimizer steps."
+    "--steps",
+    type=COUNT,
+    default=100_000,
+    show_default=True,
+    help="Total number of optimizer steps.",
 )
-@click.option("--batch", default=4, show_default=True, help="Batch size.")
+@click.option("--batch", type=AT_LEAST_ONE, default=4, show_default=True, help="Batch size.")
 @click.option(
     "--crop",
     default=256,
@@ -88,6 +101,7 @@ def main() -> None:
 )
 @click.option(
     "--short-side",
+    type=AT_LEAST_ONE,
     default=512,
     show_default=True,
     help="Short side to which photos are resized before the crop, in pixels. The default is half "
@@ -95,16 +109,20 @@ def main() -> None:
 )
 @click.option(
     "--paste",
+    type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
     help="Probability of pasting the masked subject of another pair into the scene, 0 to 1.",
 )
-@click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--learning-rate", type=RATE, default=1e-3, show_default=True, help="Peak learning rate."
+)
 @INT8_AWARE
 @INT8_STEPS
 @INT8_LEARNING_RATE
 @click.option(
     "--seed",
+    type=COUNT,
     default=0,
     show_default=True,
     help="Random seed for the weights, the examples and the augmentation.",
@@ -121,7 +139,11 @@ def main() -> None:
     help="Exclude pairs whose name starts with PREFIX from training, for use as validation data.",
 )
 @click.option(
-    "--save-seconds", default=120.0, show_default=True, help="Seconds between two checkpoints."
+    "--save-seconds",
+    type=WEIGHT,
+    default=120.0,
+    show_default=True,
+    help="Seconds between two checkpoints.",
 )
 def fit(
     dataset: Path,
@@ -134,10 +156,11 @@ def fit(
     **config: Any,  # fields of `TrainConfig`
 ) -> None:
     """Train on the training pairs of DATASET, and write model.h5 to the output folder."""
-    if not int8_aware:
-        config["int8_steps"] = 0
 
     def work(terminal: Terminal) -> None:
+        if not int8_aware:
+            refuse_int8_options()
+            config["int8_steps"] = 0
         if config["crop"] % 32 or config["crop"] <= 0:
             raise InputError(f"--crop {config['crop']}: must be a positive multiple of 32")
         pairs = _training_pairs(dataset, leave_out, pair_count, config["seed"])
@@ -156,6 +179,8 @@ def _training_pairs(
         for pair in find_pairs(dataset, "train")
         if leave_out is None or not pair.name.startswith(leave_out)
     ]
+    if not pairs:
+        raise InputError(f"{dataset}: no pair is left to train on; add pairs, or leave out fewer")
     if count is None:
         return pairs
     if count > len(pairs):
@@ -191,6 +216,7 @@ def _fit(
 @click.argument("dataset", type=_FOLDER)
 @click.option(
     "--short-side",
+    type=AT_LEAST_ONE,
     default=512,
     show_default=True,
     help="Short side of the network input, in pixels.",

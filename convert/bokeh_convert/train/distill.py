@@ -169,12 +169,14 @@ def _train_part(
         goals = targets if len(targets) > 1 else targets[0]
         loss = float(np.ravel(model.train_on_batch(photos, goals))[0])
         if not math.isfinite(loss):
+            rate = "int8_learning_rate" if part.rounds else "learning_rate"
             raise InputError(
                 f"{state.run}: the loss is {loss} after step {before + state.step}",
-                remedy=("start again in another folder with a lower ", Argument("learning_rate")),
+                remedy=("start again in another folder with a lower ", Argument(rate)),
             )
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
         state.step += 1
+        state.steps_done[part.name] = state.step
         last = state.step == part.steps
         if last or state.step % every == 0:
             state.evaluate(optimizer, held_out_loss)

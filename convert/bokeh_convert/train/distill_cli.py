@@ -5,127 +5,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bokeh_convert.cli import Size
-from bokeh_convert.options import LEVELS
 from bokeh_convert.train.console import Terminal, run_command
+from bokeh_convert.train.distill_options import (
+    AT_LEAST_ONE,
+    COUNT,
+    INT8_AWARE,
+    INT8_STEPS,
+    RATE,
+    TEACHER_OPTIONS,
+    TRAINING_OPTIONS,
+    WEIGHT,
+    WIDTH,
+    refuse_given,
+    refuse_int8_options,
+)
 from bokeh_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from bokeh_convert.sources.options import SourceOptions
     from bokeh_convert.train.student_choice import StudentConfig
 
-_PATH = click.Path(path_type=Path)
-_Command = TypeVar("_Command", bound=Callable[..., None])
 _TEACHER = "teacher"
 """Folder in a run with the outputs of the teacher."""
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
-    def add(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-INT8_AWARE = click.option(
-    "--int8-aware",
-    is_flag=True,
-    help="Then, steps with the rounding of static int8, to which the weights adapt.",
-)
-INT8_STEPS = click.option(
-    "--int8-steps", default=400, show_default=True, help="Number of int8-aware steps."
-)
-INT8_LEARNING_RATE = click.option(
-    "--int8-learning-rate",
-    default=2e-4,
-    show_default=True,
-    help="Peak learning rate of the int8-aware steps.",
-)
-_TEACHER_OPTIONS = _options(
-    click.argument("teacher", type=_PATH),
-    click.option("--photos", type=_PATH, required=True, help="Folder of photos to learn from."),
-    click.option(
-        "--held-out",
-        type=_PATH,
-        help="Folder of photos to compare on. By default an eighth of the photos, at most 12.",
-    ),
-    click.option(
-        "-o",
-        "--output-dir",
-        "run",
-        type=_PATH,
-        required=True,
-        help="Output folder. To resume a run, repeat the command with the same folder.",
-    ),
-    click.option(
-        "--size",
-        type=Size(),
-        help="Size of the network input. Default: that of the model, or 256x384.",
-    ),
-    click.option(
-        "--crop", default=192, show_default=True, help="Side of the square crops in pixels."
-    ),
-    click.option(
-        "--crops", default=2000, show_default=True, help="Number of crops the teacher is run on."
-    ),
-    click.option(
-        "--views",
-        "whole",
-        default=400,
-        show_default=True,
-        help="Number of views of the size of the network that the teacher is run on.",
-    ),
-    click.option("--seed", default=0, show_default=True, help="Random seed."),
-    click.option("--level", type=click.Choice(LEVELS), help="As for bokeh-convert."),
-    click.option("--teacher-width", type=float, help="As --width for bokeh-convert."),
-    click.option("--trust-source", is_flag=True, help="As for bokeh-convert."),
-    click.option("--custom-objects", multiple=True, metavar="MODULE:NAME", help="Likewise."),
-    click.option("--input-range", metavar="LOW..HIGH", help="As for bokeh-convert."),
-    click.option("--output-range", metavar="LOW..HIGH", help="As for bokeh-convert."),
-)
-_TRAINING_OPTIONS = _options(
-    click.option("--batch", default=4, show_default=True, help="Batch size of crops."),
-    INT8_LEARNING_RATE,
-    click.option(
-        "--smooth-weight",
-        default=3.0,
-        show_default=True,
-        help="Weight of the error of gradients in smooth areas, where grain is seen.",
-    ),
-    click.option(
-        "--ms-ssim-weight", default=0.02, show_default=True, help="Weight of 1 - MS-SSIM."
-    ),
-    click.option(
-        "--evaluations",
-        default=10,
-        show_default=True,
-        help="How often to compare with the teacher, in each part of the training.",
-    ),
-    click.option(
-        "--patience",
-        default=4,
-        show_default=True,
-        help="A part ends after so many comparisons without a smaller loss.",
-    ),
-    click.option(
-        "--save-seconds", default=120.0, show_default=True, help="Seconds between two checkpoints."
-    ),
-)
-
-
 @click.command()
-@_TEACHER_OPTIONS
+@TEACHER_OPTIONS
 @click.option(
-    "--width", type=float, help="Channel multiplier of the student. Default: the teacher's."
+    "--width", type=WIDTH, help="Channel multiplier of the student. Default: the teacher's."
 )
 @click.option(
     "--kernels",
@@ -142,16 +55,31 @@ _TRAINING_OPTIONS = _options(
     help="Blocks that add their input, per level.",
 )
 @click.option(
-    "--speedup", type=float, help="Choose width, kernels and blocks for 1/N of the teacher's cost."
+    "--speedup",
+    type=click.FloatRange(min=1),
+    help="Choose width, kernels and blocks for 1/N of the teacher's cost.",
 )
 @click.option(
-    "--steps", "crop_steps", default=3000, show_default=True, help="Optimizer steps on crops."
+    "--steps",
+    "crop_steps",
+    type=COUNT,
+    default=3000,
+    show_default=True,
+    help="Optimizer steps on crops.",
 )
-@click.option("--whole-steps", default=600, show_default=True, help="Then, steps on whole views.")
+@click.option(
+    "--whole-steps",
+    type=COUNT,
+    default=600,
+    show_default=True,
+    help="Then, steps on whole views.",
+)
 @INT8_AWARE
 @INT8_STEPS
-@click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate.")
-@_TRAINING_OPTIONS
+@click.option(
+    "--learning-rate", type=RATE, default=1e-3, show_default=True, help="Peak learning rate."
+)
+@TRAINING_OPTIONS
 def distill(**options: Any) -> None:
     """Train a smaller network that draws what TEACHER draws, from photos without ground truth.
 
@@ -162,10 +90,18 @@ def distill(**options: Any) -> None:
 
 
 @click.command()
-@_TEACHER_OPTIONS
-@click.option("--steps", "int8_steps", default=400, show_default=True, help="Optimizer steps.")
+@TEACHER_OPTIONS
+@click.option(
+    "--steps",
+    "int8_steps",
+    type=AT_LEAST_ONE,
+    default=400,
+    show_default=True,
+    help="Optimizer steps.",
+)
 @click.option(
     "--feature-weight",
+    type=WEIGHT,
     default=0.1,
     show_default=True,
     help="Weight of the error of activations inside of the network, which keeps it from changing "
@@ -173,12 +109,13 @@ def distill(**options: Any) -> None:
 )
 @click.option(
     "--frozen-below",
+    type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
     help="Layers whose output has less than this share of the height of the network's keep their "
     "weights: they decide what is sharp, and grain comes from the finer ones.",
 )
-@_TRAINING_OPTIONS
+@TRAINING_OPTIONS
 def finetune(**options: Any) -> None:
     """Train a Keras 3 model on with the rounding of static int8, to which its weights adapt.
 
@@ -189,6 +126,12 @@ def finetune(**options: Any) -> None:
 
 def _distill(terminal: Terminal, options: dict[str, Any]) -> None:
     run = options["run"]
+    if options["speedup"] is not None:
+        chosen = ("width", "kernels", "residual_blocks")
+        refuse_given(chosen, "has no effect with --speedup, which chooses it; give one of both")
+    if not options["int8_aware"]:
+        refuse_int8_options()
+        options = {**options, "int8_steps": 0}
     _run_teacher(terminal, options)
     from bokeh_convert.process_state import random_state
     from bokeh_convert.pynet.network import Form
@@ -211,8 +154,6 @@ def _distill(terminal: Terminal, options: dict[str, Any]) -> None:
         f"student: width {student.width:g}, {form.kernels} kernels, "
         f"{form.residual_blocks} residual blocks; {note}"
     )
-    if not options["int8_aware"]:
-        options = {**options, "int8_steps": 0}
     _train(terminal, network, student.heads, options, student)
 
 
@@ -225,6 +166,10 @@ def _finetune(terminal: Terminal, options: dict[str, Any]) -> None:
     if any(isinstance(layer, FakeQuantize) for layer in network.layers):
         raise InputError(
             f"{options['teacher']}: was trained with rounding already; give the model it came from"
+        )
+    if len(network.inputs) != 1:
+        raise InputError(
+            f"{options['teacher']}: has {len(network.inputs)} inputs; give a model with one"
         )
     _run_teacher(terminal, options, trains_itself=True)
     heads = load_teacher(options["run"] / _TEACHER).heads

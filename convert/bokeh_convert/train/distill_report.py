@@ -14,7 +14,9 @@ import numpy as np
 from bokeh_convert.data.calibration_data import to_network_input
 from bokeh_convert.pynet.int8_aware import FakeQuantize
 from bokeh_convert.report import fidelity_summary, to_json
-from bokeh_convert.train.distill_state import DistillConfig
+from bokeh_convert.train.checkpoint import CHECKPOINT, read_checkpoint
+from bokeh_convert.train.distill_state import DistillConfig, steps_of
+from bokeh_convert.train.int8_aware import with_rounded_kernels
 from bokeh_convert.train.student_choice import StudentConfig, cost_of
 from bokeh_convert.train.teacher_outputs import HELD_OUT, Teacher, load_outputs, load_teacher
 from bokeh_runtime.atomic_output import AtomicOutput
@@ -65,7 +67,8 @@ def write_report(
     with _in_float(student):
         images = {"float": [_run(student, image) for image in inputs]}
     if rounds:
-        images["int8"] = [_run(student, image) for image in inputs]
+        rounding = with_rounded_kernels(student)
+        images["int8"] = [_run(rounding, image) for image in inputs]
     found = {name: _fidelity(own, expected) for name, own in images.items()}
     described = load_teacher(teacher)
     report = {
@@ -73,6 +76,7 @@ def write_report(
         "teacher": asdict(described),
         "student": None if network is None else _description(network, described),
         "training": asdict(training),
+        "steps_done": _steps_done(run),
         "parameters": student.count_params(),
         "fidelity": found["float"],
         "int8_fidelity": found.get("int8"),
@@ -86,6 +90,13 @@ def write_report(
         save_photo(staging.path(SHEET), np.vstack(rows))
         staging.commit()
     return report
+
+
+def _steps_done(run: Path) -> dict[str, int]:
+    """Returns the steps by part; a part may end before the steps that it was given."""
+    if not (run / CHECKPOINT).is_file():
+        return {}
+    return steps_of(read_checkpoint(run / CHECKPOINT)[1])
 
 
 def _description(network: StudentConfig, teacher: Teacher) -> dict[str, Any]:

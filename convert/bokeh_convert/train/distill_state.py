@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from bokeh_convert.train.teacher_outputs import (
     WHOLE,
     TeacherOutputs,
     load_outputs,
+    outputs_digest,
 )
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
@@ -104,7 +106,12 @@ class Part:
 
 
 class DistillState:
-    """The state of a run: the network, the part of the training, and the steps done in it."""
+    """The state of a run: the network, the part of the training, and the steps done in it.
+
+    Attributes:
+        steps_done: By the names of the parts. A part that ended early is finished with fewer steps
+            than it could have; `step` is then that of its end.
+    """
 
     def __init__(
         self,
@@ -119,6 +126,7 @@ class DistillState:
         self.teacher, self.run = teacher, run
         self.rounds = False
         self.part = self.step = 0
+        self.steps_done: dict[str, int] = {}
         self.best: tuple[float, list[Any]] | None = None
         self.since_best = 0
         self.psnr_db: float | None = None
@@ -128,13 +136,21 @@ class DistillState:
             if (found := load_outputs(teacher, name, heads)) is not None
         }
         self._before_rounding: list[Any] = []
+        self._teacher_digest = outputs_digest(teacher)
         self._saved: Mapping[str, Any] = {}
         path = run / CHECKPOINT
         if path.is_file():
             stored, self._saved = read_checkpoint(path)
             refuse_other_config(path, stored, asdict(config))
             self.part, self.step = int(self._saved["part"]), int(self._saved["step"])
+            self.steps_done = steps_of(self._saved)
             self._refuse_other_student(path)
+            digest = str(self._saved.get("teacher", self._teacher_digest))  # older ones lack it
+            if digest != self._teacher_digest:
+                raise InputError(
+                    f"{path}: was trained with another teacher or other photos; use the same or "
+                    "another folder"
+                )
 
     def _refuse_other_student(self, path: Path) -> None:
         """Checks the sizes of the kernels; rounding adds other weights."""
@@ -159,7 +175,8 @@ class DistillState:
     def open(self, part: Part) -> keras.Model:
         """Makes the network ready for a part, and returns the model to train."""
         if part.rounds and not self.rounds:
-            views = self._views[WHOLE].inputs[:_RANGE_PHOTOS]
+            inputs = self._views[WHOLE].inputs  # neighbours are of one photo
+            views = inputs[np.linspace(0, len(inputs) - 1, _RANGE_PHOTOS).round().astype(int)]
             self.network = int8_aware(self.network, [_unit(view) for view in views])
             freeze_coarse_layers(self.network, views.shape[1:], self.config.frozen_below)
             self.rounds = True
@@ -193,6 +210,8 @@ class DistillState:
             arrays |= {f"b{i}": value for i, value in enumerate(self.best[1])}
             arrays["best_loss"], arrays["psnr_db"] = np.array(self.best[0]), np.array(self.psnr_db)
         arrays["part"], arrays["since_best"] = np.array(self.part), np.array(self.since_best)
+        arrays["teacher"] = np.array(self._teacher_digest)
+        arrays["steps_done"] = np.array(json.dumps(self.steps_done))
         log = {"part": self.part, "loss": round(loss, 6), "psnr_db": self.psnr_db}
         write_checkpoint(self.run, asdict(self.config), self.step, arrays, log)
 
@@ -257,6 +276,12 @@ class DistillState:
             if self.trained is not self.network:
                 targets.append(np.zeros((len(chosen), 1), np.float32))
             yield _unit(views.inputs[chosen]), targets
+
+
+def steps_of(saved: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the steps that were done, by the names of the parts; {} for older checkpoints."""
+    found: dict[str, int] = json.loads(str(saved.get("steps_done", "{}")))
+    return found
 
 
 def _targets(

@@ -62,13 +62,20 @@ def int8_aware(model: keras.Model, photos: Sequence[FloatImage]) -> keras.Model:
 
 def plain(aware: keras.Model) -> keras.Model:
     """Returns the network with plain convolutions; the ranges stay, as `FakeQuantize` layers."""
+    return _with_kinds(aware, _PLAIN)
 
+
+def with_rounded_kernels(trained: keras.Model) -> keras.Model:
+    """Returns the network that `plain` was given: it rounds as its static int8 file does."""
+    return _with_kinds(trained, _ROUNDED)
+
+
+def _with_kinds(model: keras.Model, kinds: Mapping[type, Any]) -> keras.Model:
     def clone(layer: Any) -> Any:
-        kind = _PLAIN.get(type(layer), type(layer))
-        return kind.from_config(layer.get_config())
+        return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
 
-    found = keras.models.clone_model(_uncompiled(aware), clone_function=clone)
-    found.set_weights(aware.get_weights())
+    found = keras.models.clone_model(_uncompiled(model), clone_function=clone)
+    found.set_weights(model.get_weights())
     return found
 
 
@@ -86,6 +93,8 @@ def freeze_coarse_layers(aware: keras.Model, shape: tuple[int, ...], share: floa
     sized = keras.models.clone_model(aware, input_tensors=keras.Input(shape))
     least = share * sized.outputs[-1].shape[1]
     for layer in sized.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
         outputs = [one for node in layer._inbound_nodes for one in node.output_tensors]
         if all(len(one.shape) == 4 and one.shape[1] < least for one in outputs):
             aware.get_layer(layer.name).trainable = False
@@ -132,8 +141,12 @@ class _RelativeError(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _uncompiled(model: keras.Model) -> keras.Model:
-    """Returns the same network without its losses, which cannot be cloned."""
-    return keras.Model(model.input, model.output, name=model.name)
+    """Returns the same network without its losses, which cannot be cloned.
+
+    A list of one input becomes that input, since the network is called with one tensor.
+    """
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.input
+    return keras.Model(inputs, model.output, name=model.name)
 
 
 class _Cloner:

@@ -114,6 +114,10 @@ def _from_table(table: Path, split: str) -> list[Pair]:
             f"{table}: has no column {error}; add the columns name and split"
         ) from error
     folder = table.parent
+    for name in names:
+        for path in (folder / f"{name}_sharp.jpg", folder / f"{name}_bokeh.jpg"):
+            if not path.is_file():
+                raise InputError(f"{table}: names {name}, and {path} is missing; add the photo")
     return [
         Pair(
             name,

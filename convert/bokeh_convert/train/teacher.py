@@ -106,7 +106,13 @@ def run_teacher(
                 "give a teacher for colour photos"
             )
         kept, held_out = _samples(config, model.channels, on_note)
+        crops = config.crops
         config = _sized(config, model.height, model.width)
+        if config.crops < crops:
+            on_note(
+                f"note: {config.path} takes one size only, so there are no crops; their steps are "
+                "left out"
+            )
         sets = _sets(config, len(held_out), model.channels, model.resampling)
         opened = {name: _heads(model, view, kept, config) for name, view in sets.items()}
         heads = tuple(level for level in LEVELS if level in opened[HELD_OUT])
@@ -130,9 +136,9 @@ def _samples(
     config: TeacherConfig, channels: int, on_note: Callable[[str], None]
 ) -> tuple[list[Sample], list[Sample]]:
     """Returns the photos to train on, and those to hold out, both without duplicates."""
-    photos = _readable(config.photos, channels, on_note)
+    photos = _readable(config.photos, "train", channels, on_note)
     if config.held_out is not None:
-        held_out = _readable(config.held_out, channels, on_note)
+        held_out = _readable(config.held_out, "test", channels, on_note)
         digests = {sample.sha256 for sample in held_out}
         kept = [sample for sample in photos if sample.sha256 not in digests]
     else:
@@ -145,10 +151,12 @@ def _samples(
     return sorted(kept, key=lambda s: s.sha256), held_out
 
 
-def _readable(folder: Path, channels: int, on_note: Callable[[str], None]) -> list[Sample]:
+def _readable(
+    folder: Path, part: str, channels: int, on_note: Callable[[str], None]
+) -> list[Sample]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    photos, notes, depths = list_dataset(folder, channels, "train")
+    photos, notes, depths = list_dataset(folder, channels, part)
     for note in notes:
         on_note(f"note: {note}")
     found = []
@@ -175,6 +183,8 @@ def _sized(config: TeacherConfig, height: int | None, width: int | None) -> Teac
             f"takes multiples of {SIZE_MULTIPLE} px",
             remedy=("give ", Argument("size")),
         )
+    if config.crops and config.crop % SIZE_MULTIPLE:
+        raise InputError(Argument("crop", config.crop), f": give a multiple of {SIZE_MULTIPLE}")
     return replace(config, size=(rows, columns))
 
 
@@ -293,8 +303,13 @@ def _digest(
         for key, value in asdict(config).items()
         if key not in ("path", "photos", "held_out")
     }
-    photos = [sample.sha256 for sample in (*kept, *held_out)]
+    photos = [[_hashes(sample) for sample in samples] for samples in (kept, held_out)]
     return hashlib.sha256(json.dumps([settings, model, photos]).encode()).hexdigest()
+
+
+def _hashes(sample: Sample) -> tuple[str, str | None]:
+    depth = sample.depth
+    return sample.sha256, None if depth is None else hashlib.sha256(depth.read_bytes()).hexdigest()
 
 
 def _save_weights(folder: Path, model: Any) -> None:

@@ -81,6 +81,14 @@ def load_teacher(folder: Path) -> Teacher:
         ) from error
 
 
+def outputs_digest(folder: Path) -> str:
+    """Returns a hash of the teacher, its photos and how it was run; "" if there is none."""
+    try:
+        return str(json.loads((folder / DESCRIPTION).read_text())["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def load_outputs(folder: Path, name: str, heads: Sequence[str]) -> TeacherOutputs | None:
     """Opens one set of outputs, without reading it into memory; None if it is empty."""
     paths = {part: folder / f"{name}.{part}.npy" for part in ("input", *heads)}

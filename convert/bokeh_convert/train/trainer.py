@@ -147,6 +147,8 @@ def load_averaged(run: Path) -> keras.Model:
     if not (run / CHECKPOINT).is_file():
         raise InputError(f"{run}: the folder has no {CHECKPOINT}; train first")
     stored, saved = read_checkpoint(run / CHECKPOINT)
+    if stored.keys() - {one.name for one in fields(TrainConfig)}:
+        raise InputError(f"{run}: is not a run of `bokeh-train fit`; give {run / 'model.h5'}")
     config = TrainConfig(**stored)
     state = _State(config, run, str(saved.get("pairs", "")))
     stage = next(stage for stage in _stages(config) if state.step <= stage.last_step)
@@ -271,9 +273,10 @@ def _run_stage(
         goals = [_shrink(targets, config.crop * head_scale(head)) for head in stage.heads]
         loss = float(np.ravel(model.train_on_batch(photos, goals))[0])
         if not math.isfinite(loss):
+            rate = "int8_learning_rate" if stage.rounds else "learning_rate"
             raise InputError(
                 f"{state.run}: the loss is {loss} after step {state.step}",
-                remedy=("start again in another folder with a lower ", Argument("learning_rate")),
+                remedy=("start again in another folder with a lower ", Argument(rate)),
             )
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
         state.step += 1

@@ -48,11 +48,11 @@ def views(samples: Sequence[Sample], config: ViewConfig, first: int = 0) -> Iter
     Raises:
         InputError: If a photo cannot be read.
     """
-    per_photo = -(-config.count // len(samples))
     opened, planes = -1, np.empty(0, np.float32)
     for number in range(first, config.count):
-        if number // per_photo != opened:
-            opened = number // per_photo
+        photo = number * len(samples) // config.count  # all photos, as often as one another
+        if photo != opened:
+            opened = photo
             planes = _planes(samples[opened], config, opened)
         if config.seed is None:
             view = fit(planes, config.height, config.width, config.resampling)

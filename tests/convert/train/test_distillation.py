@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -21,8 +22,16 @@ from bokeh_convert.train.cli import main
 from bokeh_convert.train.distill import Progress
 from bokeh_convert.train.distill import distill as train
 from bokeh_convert.train.distill_state import DistillConfig, DistillState, Part
+from bokeh_convert.train.int8_aware import with_rounded_kernels
 from bokeh_convert.train.losses import mean_error, ms_ssim_loss, smooth_gradient_error
-from bokeh_convert.train.teacher_outputs import CROPS, HELD_OUT, WHOLE, load_outputs, load_teacher
+from bokeh_convert.train.teacher_outputs import (
+    CROPS,
+    DESCRIPTION,
+    HELD_OUT,
+    WHOLE,
+    load_outputs,
+    load_teacher,
+)
 from bokeh_convert.train.views import ViewConfig, views
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import read_photo
@@ -58,6 +67,16 @@ def test_views_are_the_same_wherever_a_run_resumed(photos: Path) -> None:
     assert len({view.tobytes() for view in whole}) == 7
     depth = np.stack([view[..., 3] for view in whole])
     assert depth.std() > 10, "a photo without a depth map gets a synthetic one"
+
+
+def test_all_photos_are_seen_equally_often(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{shade}.png" for shade in range(0, 250, 50)]
+    for path in paths:
+        cv2.imwrite(str(path), np.full((60, 80, 3), int(path.stem), np.uint8))
+    config = ViewConfig(7, 48, 64, 3, "area", 3)
+    seen = [round(float(view.mean())) for view in views([Sample(p, None) for p in paths], config)]
+    changes = sum(abs(a - b) > 15 for a, b in pairwise(seen))
+    assert changes == 4, "five photos in a row"
 
 
 def test_without_a_seed_a_view_is_the_whole_photo(photos: Path) -> None:
@@ -126,11 +145,14 @@ def test_a_student_of_a_foreign_keras_2_network_draws_what_its_teacher_draws(
     assert (report["student"]["width"], report["student"]["residual_blocks"]) == (0.02, 0)
     assert report["student"]["multiplications"] > 0
     assert (report["training"]["whole_steps"], report["training"]["int8_steps"]) == (1, 0)
+    assert "takes one size only, so there are no crops; their steps are left out" in result.stderr
+    assert report["steps_done"] == {"whole views": 1}
     check_format(report)
     (row,) = read_students([run])
     assert row.network == "width 0.02, factorized kernels, residual blocks: 0"
     own, teachers = report["student"]["multiplications"], described.multiplications
     assert row.multiplications == pytest.approx(own / teachers)
+    assert (row.float_steps, row.int8_steps) == (1, 0)
     assert f"in float: {report['fidelity']['psnr_db_mean']} dB from the teacher" in result.stderr
     sheet = read_photo(run / "heldout.png").pixels
     assert sheet.shape == (64, 4 * 96, 3)
@@ -143,7 +165,8 @@ def test_a_student_of_a_foreign_keras_2_network_draws_what_its_teacher_draws(
 @pytest.mark.slow
 def test_a_network_of_any_form_is_fine_tuned(photos: Path, tmp_path: Path) -> None:
     model, run = tmp_path / "own.keras", tmp_path / "run"
-    small_student().save(model)
+    inner = drawing_student()
+    keras.Model([inner.input], inner.output).save(model)  # a list of inputs is cloned as one
     broken = tmp_path / "photos"
     shutil.copytree(photos, broken)
     (broken / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
@@ -159,7 +182,14 @@ def test_a_network_of_any_form_is_fine_tuned(photos: Path, tmp_path: Path) -> No
     assert sum(isinstance(layer, FakeQuantize) for layer in tuned.layers) == 4
     report = json.loads((run / "report.json").read_text())
     assert report["fidelity"]["psnr_db_mean"] > 40
-    assert report["int8_fidelity"]["psnr_db_mean"] > 30
+    held_out = load_outputs(run / "teacher", HELD_OUT, ["l0"])
+    assert held_out is not None
+    rounds = with_rounded_kernels(tuned)
+    image = to_network_input(held_out.inputs[0])[np.newaxis]
+    drawn = np.clip(keras.ops.convert_to_numpy(rounds(image, training=False))[0], 0, 1)
+    in_int8 = psnr(drawn, held_out.outputs["l0"][0].astype(np.float32), border_px=0)
+    assert report["int8_fidelity"]["psnr_db_mean"] == pytest.approx(in_int8, abs=0.01)
+    assert 25 < in_int8 < report["fidelity"]["psnr_db_mean"]
     assert report["student"] is None
     check_format(report)
     (row,) = read_students([run])
@@ -331,6 +361,19 @@ def test_a_part_ends_early_when_the_student_comes_no_nearer(taught: Path, tmp_pa
         on_step=lambda progress: steps.append(progress.step),
     )  # fmt: skip
     assert steps[-1] == 8, "the first comparison and three that are no better"
+    assert DistillState(small_student(), ("l0",), config, taught, tmp_path).steps_done == {
+        "whole views": 8
+    }
+
+
+def test_a_run_is_resumed_with_the_same_teacher_and_photos(tmp_path: Path) -> None:
+    store_blurring_teacher(tmp_path)
+    config = replace(CONFIG, crop_steps=1, whole_steps=0, int8_steps=0)
+    (tmp_path / DESCRIPTION).write_text('{"digest": "one"}')
+    train(small_student(), ("l0",), config, tmp_path, tmp_path / "run")
+    (tmp_path / DESCRIPTION).write_text('{"digest": "two"}')
+    with pytest.raises(InputError, match="with another teacher or other photos; use the same or"):
+        train(small_student(), ("l0",), config, tmp_path, tmp_path / "run")
 
 
 def test_wrong_input_is_named_before_anything_is_trained(

@@ -30,6 +30,7 @@ from bokeh_convert.train.int8_aware import (
     int8_aware,
     plain,
     with_feature_error,
+    with_rounded_kernels,
 )
 from bokeh_runtime import TfliteModel
 from bokeh_runtime.metrics.psnr import psnr
@@ -115,6 +116,16 @@ def test_every_kind_of_convolution_has_int8_weights(
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+def test_a_stored_network_rounds_as_the_trained_one_did(
+    trained: tuple[keras.Model, keras.Model],
+) -> None:
+    _, aware = trained
+    stored = plain(aware)
+    for own, drawn in zip(outputs(with_rounded_kernels(stored)), outputs(aware), strict=True):
+        np.testing.assert_allclose(own, drawn, atol=1e-5)
+    assert mean_psnr(outputs(stored), outputs(aware)) < 70
+
+
 def test_the_error_of_features_is_that_from_the_network_before_training() -> None:
     aware = int8_aware(small_network(), photos(4))
     exact = without_rounding(aware)
@@ -172,6 +183,15 @@ def test_layers_of_a_small_output_keep_their_weights_and_ranges(
     assert aware.get_layer("head_output_int8").trainable
     # A layer that is frozen without rounding is also frozen in what is trained.
     assert len(with_feature_error(aware).trainable_variables) == len(aware.trainable_variables)
+
+
+def test_a_network_whose_output_is_larger_than_its_input_is_frozen_by_its_output() -> None:
+    photo = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="own_size")(photo)
+    x = keras.layers.Conv2DTranspose(3, 3, strides=2, padding="same", name="twice")(x)
+    aware = int8_aware(keras.Model([photo], x), photos(1))
+    freeze_coarse_layers(aware, (*SIZE, 3), 0.75)
+    assert [aware.get_layer(name).trainable for name in ("own_size", "twice")] == [False, True]
 
 
 def unequal_network() -> keras.Model:

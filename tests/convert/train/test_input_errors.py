@@ -1,0 +1,163 @@
+"""Options and data that training refuses, each in one line before it starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from bokeh_convert.sources.options import SourceOptions
+from bokeh_convert.train.checkpoint import write_checkpoint
+from bokeh_convert.train.cli import main
+from bokeh_convert.train.teacher import TeacherConfig, _digest, _samples
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def photo(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), noise)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number in range(3):
+        photo(tmp_path / "photos" / f"{number}.png", number)
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--evaluations", 0), ("--views", 0), ("--batch", 0), ("--width", 5), ("--width", 0),
+        ("--seed", -1), ("--patience", 0), ("--speedup", 0.5), ("--int8-learning-rate", 0),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_their_range_are_refused(
+    options: tuple[str, object], photos: Path, tmp_path: Path
+) -> None:
+    result = run("distill", "model.h5", "--photos", photos, "-o", tmp_path / "run", *options)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{options[0]}'" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--speedup", 4, "--width", 0.5), "--width: has no effect with --speedup"),
+        (("--speedup", 4, "--kernels", "whole"), "--kernels: has no effect with --speedup"),
+        (("--int8-steps", 9), "--int8-steps: has no effect; add --int8-aware"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    options: tuple[object, ...], words: str, photos: Path, tmp_path: Path
+) -> None:
+    result = run("distill", "model.h5", "--photos", photos, "-o", tmp_path / "run", *options)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert words in result.stderr
+
+
+def test_fit_refuses_them_too(tmp_path: Path) -> None:
+    result = run("fit", tmp_path, "-o", tmp_path / "run", "--int8-learning-rate", 1e-4)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--int8-learning-rate: has no effect; add --int8-aware" in result.stderr
+
+
+def table(folder: Path) -> Path:
+    for kind in ("sharp", "bokeh"):
+        photo(folder / f"cup_{kind}.jpg", 1)
+    (folder / "pairs.tsv").write_text("name\tsplit\ncup\ttrain\n")
+    return folder
+
+
+def test_a_table_that_names_a_missing_photo_is_refused(tmp_path: Path) -> None:
+    missing = table(tmp_path) / "cup_bokeh.jpg"
+    missing.unlink()
+    result = run("fit", tmp_path, "-o", tmp_path / "run")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"pairs.tsv: names cup, and {missing} is missing; add the photo" in result.stderr
+
+
+def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
+    result = run("fit", table(tmp_path), "-o", tmp_path / "run", "--leave-out", "cu")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"{tmp_path}: no pair is left to train on" in result.stderr
+
+
+def test_a_run_of_another_command_is_not_evaluated(tmp_path: Path) -> None:
+    shutil.copy(table(tmp_path) / "pairs.tsv", tmp_path / "all.tsv")
+    write_checkpoint(tmp_path / "run", {"crop_steps": 1}, 1, {"w0": np.zeros(1)}, {})
+    result = run("evaluate", tmp_path / "run", tmp_path, "--split", "train")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"is not a run of `bokeh-train fit`; give {tmp_path / 'run' / 'model.h5'}" in (
+        result.stderr
+    )
+
+
+def test_a_network_of_two_inputs_is_not_fine_tuned(photos: Path, tmp_path: Path) -> None:
+    inputs = [keras.Input((64, 96, channels)) for channels in (3, 1)]
+    output = keras.layers.Conv2D(3, 3, padding="same")(keras.layers.Concatenate()(inputs))
+    model = tmp_path / "two.keras"
+    keras.Model(inputs, output).save(model)
+    result = run("finetune", model, "--photos", photos, "-o", tmp_path / "run")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"{model}: has 2 inputs; give a model with one" in result.stderr
+
+
+def teacher(photos: Path, held_out: Path | None = None) -> TeacherConfig:
+    return TeacherConfig(
+        path=Path("model.h5"), photos=photos, held_out=held_out, size=None, crop=32, crops=1,
+        whole=1, seed=0, source=SourceOptions(),
+    )  # fmt: skip
+
+
+def test_the_test_part_of_a_data_set_is_held_out(photos: Path, tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "test")):
+        for kind in ("original", "bokeh"):
+            photo(tmp_path / "EBB" / part / kind / "1.jpg", 10 + number)
+    kept, held_out = _samples(teacher(photos, tmp_path / "EBB"), 3, lambda note: None)
+    assert len(kept) == 3
+    assert [sample.photo.parts[-3] for sample in held_out] == ["test"]
+
+
+def test_outputs_are_those_of_the_depth_maps_and_of_what_is_held_out(photos: Path) -> None:
+    config = teacher(photos)
+
+    def digest(count: int) -> str:
+        kept, held_out = _samples(config, 4, lambda note: None)
+        every = [*kept, *held_out]
+        return _digest(config, "model", every[:count], every[count:])
+
+    first = digest(2)
+    assert digest(2) == first
+    assert digest(1) != first
+    photo(photos / "0.png", 0).rename(photos / "0.jpg")
+    cv2.imwrite(str(photos / "0_depth.png"), np.full((64, 80), 90, np.uint8))
+    with_depth = digest(2)
+    assert with_depth != first
+    cv2.imwrite(str(photos / "0_depth.png"), np.full((64, 80), 91, np.uint8))
+    assert digest(2) != with_depth
+
+
+def test_a_crop_that_a_student_does_not_take_is_refused(tmp_path: Path, photos: Path) -> None:
+    image = keras.Input((None, None, 3))
+    model = tmp_path / "any_size.keras"
+    keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image)).save(model)
+    result = run(
+        "distill", model, "--photos", photos, "-o", tmp_path / "run", "--crop", 100,
+        "--input-range", "0..1", "--output-range", "0..1",
+    )  # fmt: skip
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert "--crop 100: give a multiple of 32" in result.stderr
+    assert json.dumps(sorted(path.name for path in (tmp_path / "run").rglob("*.npy"))) == "[]"
