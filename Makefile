@@ -189,7 +189,7 @@ MEASURE_conversion-quarter = $(STUDY) conversion $(QUARTER_OPTIONS) $(HELD_OUT_O
 MEASURE_conversion-quarter-arm64 = $(MAKE) arm64 && \
     $(STUDY) conversion $(QUARTER_OPTIONS) $(HELD_OUT_OPTIONS) $(ARM64_OPTIONS) --output $(OUTPUT)
 MEASURE_conversion-full = $(STUDY) conversion --untrained 1.0 --size 512x768 --runs 0 --output $(OUTPUT) \
-    $(foreach scheme,float16 dynamic int8 int16x8 full-integer,--only "bokeh-convert $(scheme)") \
+    $(foreach scheme,float16 dynamic int8 full-integer,--only "bokeh-convert $(scheme)") \
     --only "TFLiteConverter float16" --only "TFLiteConverter dynamic"
 # The name tells the larger files from those that ship.
 LARGER := build/figures/512x768/demo_pynet
