@@ -28,16 +28,16 @@ def main() -> None:
 
     images = render(ROOT / "benchmarks" / "photos" / "dandelion.jpg")
     rows, columns = images[0].shape[:2]
-    top, left = round(rows * 0.2), round(columns * 0.05)
+    top, left = round(rows * 0.25), round(columns * 0.115)
     detail = np.s_[top : top + 450, left : left + 400]
     save("render.jpg", [[scaled(image, 800), image[detail]] for image in images])
 
-    run("bokeh_convert", "--demo", "--quant", "float16,int8", "--output-dir", str(BUILD))
+    run("bokeh-convert", "--demo", "--quant", "float16,int8", "--output-dir", str(BUILD))
     with Image.open(BUILD / "demo_pynet.comparison.png") as comparison:
         comparison.convert("RGB").save(DOCS / "comparison.jpg", quality=JPEG_QUALITY)
 
     files = [str(BUILD / f"demo_pynet_{scheme}.tflite") for scheme in ("float16", "int8")]
-    run("bokeh_bench", *files, "--delegate", "cpu", "--output-dir", str(BUILD / "bench"))
+    run("bokeh-bench", *files, "--delegate", "cpu", "--output-dir", str(BUILD / "bench"))
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -46,9 +46,9 @@ def main() -> None:
         browser.close()
 
 
-def run(module: str, *arguments: str) -> None:
+def run(command: str, *arguments: str) -> None:
     """Runs one of the commands."""
-    subprocess.run([sys.executable, "-m", module, *arguments], check=True)
+    subprocess.run([Path(sys.executable).parent / command, *arguments], check=True)
 
 
 def render(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
