@@ -46,5 +46,8 @@ def test_the_documentation_has_the_contracts_thresholds() -> None:
             GPU_CHECK.full_model_margin_db,
         )
     )
-    assert f"| at least {same} from the CPU's output |" in page
-    assert f"| at least {floor} from the full model's output, and at most {margin} further" in page
+    assert f"| a PSNR of at least {same} to the CPU's output |" in page
+    assert (
+        f"| a PSNR of at least {floor} to the full model's output, and at most {margin} below"
+        in page
+    )
