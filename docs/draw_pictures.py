@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,9 @@ def main() -> None:
     files = [str(BUILD / f"demo_pynet_{scheme}.tflite") for scheme in ("float16", "int8")]
     run("bokeh-bench", *files, "--delegate", "cpu", "--output-dir", str(BUILD / "bench"))
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto((BUILD / "bench" / "report.html").as_uri())
         page.screenshot(path=DOCS / "bench.jpg", type="jpeg", quality=JPEG_QUALITY)

@@ -143,14 +143,13 @@ class DistillState:
             stored, self._saved = read_checkpoint(path)
             refuse_other_config(path, stored, asdict(config))
             self.part, self.step = int(self._saved["part"]), int(self._saved["step"])
-            self.steps_done = steps_of(self._saved)
             self._refuse_other_student(path)
-            digest = str(self._saved.get("teacher", self._teacher_digest))  # older ones lack it
-            if digest != self._teacher_digest:
+            if str(self._saved.get("teacher")) != self._teacher_digest:
                 raise InputError(
                     f"{path}: was trained with another teacher or other photos; use the same or "
                     "another folder"
                 )
+            self.steps_done = steps_of(self._saved)
 
     def _refuse_other_student(self, path: Path) -> None:
         """Checks the sizes of the kernels; rounding adds other weights."""
@@ -279,8 +278,8 @@ class DistillState:
 
 
 def steps_of(saved: Mapping[str, Any]) -> dict[str, int]:
-    """Returns the steps that were done, by the names of the parts; {} for older checkpoints."""
-    found: dict[str, int] = json.loads(str(saved.get("steps_done", "{}")))
+    """Returns the steps that were done, by the names of the parts."""
+    found: dict[str, int] = json.loads(str(saved["steps_done"]))
     return found
 
 
