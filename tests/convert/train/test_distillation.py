@@ -17,7 +17,7 @@ from bokeh_convert.data.calibration_data import Sample, to_network_input
 from bokeh_convert.pynet.int8_aware import FakeQuantize
 from bokeh_convert.pynet.layers import InstanceNormalization
 from bokeh_convert.sources.keras3 import open_keras3
-from bokeh_convert.train.checkpoint import LOG
+from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
 from bokeh_convert.train.cli import main
 from bokeh_convert.train.distill import Progress
 from bokeh_convert.train.distill import distill as train
@@ -372,7 +372,16 @@ def test_a_run_is_resumed_with_the_same_teacher_and_photos(tmp_path: Path) -> No
     (tmp_path / DESCRIPTION).write_text('{"digest": "one"}')
     train(small_student(), ("l0",), config, tmp_path, tmp_path / "run")
     (tmp_path / DESCRIPTION).write_text('{"digest": "two"}')
-    with pytest.raises(InputError, match="with another teacher or other photos; use the same or"):
+    refused = "with another teacher or other photos; use the same or"
+    with pytest.raises(InputError, match=refused):
+        train(small_student(), ("l0",), config, tmp_path, tmp_path / "run")
+
+    checkpoint = tmp_path / "run" / CHECKPOINT
+    with np.load(checkpoint) as arrays:
+        nameless = {name: arrays[name] for name in arrays.files if name != "teacher"}
+    with checkpoint.open("wb") as file:
+        np.savez(file, **nameless)
+    with pytest.raises(InputError, match=refused):
         train(small_student(), ("l0",), config, tmp_path, tmp_path / "run")
 
 
