@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -36,8 +35,6 @@ def on_a_terminal(
 
     Yields the process, and a function that reads until something is shown, or with None to the end.
     """
-    # What a shell starts in the background ignores Ctrl-C, and so would its children.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     ours, its = pty.openpty()
     process = subprocess.Popen(
         [Path(sys.executable).parent / name, *map(str, arguments)],

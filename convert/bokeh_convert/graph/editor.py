@@ -118,6 +118,11 @@ class Graph:
         none = schema.ActivationFunctionType.NONE
         return int(getattr(operator.builtinOptions, "fusedActivationFunction", none))
 
+    def is_grouped(self, convolution: Operator) -> bool:
+        """Returns whether the filters of a CONV_2D see a part of the input channels each."""
+        source, filters = (self.tensors[index].shape for index in convolution.inputs[:2])
+        return bool(source[-1] != filters[-1])
+
     def is_constant(self, tensor: int) -> bool:
         """Returns whether a tensor has values in the file; -1, an input left out, has none."""
         if tensor < 0:

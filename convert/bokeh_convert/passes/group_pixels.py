@@ -31,7 +31,7 @@ def group_pixels(
 
     Args:
         graph: A float32 graph. Only convolutions with stride 1, SAME padding, constant weights and
-            a bias, no fused activation and a kernel of odd width are rewritten.
+            a bias, no groups, no fused activation and a kernel of odd width are rewritten.
         precision: How the convolutions will be computed.
         only: Whether to rewrite a convolution, by the name of its output tensor.
     """
@@ -56,6 +56,8 @@ def _fits(graph: Graph, operator: Operator) -> bool:
     if (options.dilationHFactor, options.dilationWFactor) != (1, 1):
         return False
     if len(operator.inputs) != 3 or not all(graph.is_constant(i) for i in operator.inputs[1:]):
+        return False
+    if graph.is_grouped(operator):  # which filters see which channels depends on their number
         return False
     # SAME padding of an even width adds one more column on the right than on the left.
     return bool(graph.tensors[operator.inputs[1]].shape[2] % 2)

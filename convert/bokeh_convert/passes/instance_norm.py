@@ -167,7 +167,9 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
     if not any(graph.opcode(operator) in (Op.MEAN, Op.SUM) for operator in operators):
         return None
     _, height, width, channels = graph.tensors[source].shape
-    if not any(graph.opcode(operator) in (Op.RESHAPE, Op.SUM) for operator in operators):
+    constants = (i for operator in operators for i in operator.inputs if graph.is_constant(i))
+    per_pixel = any(math.prod(graph.tensors[i].shape) > channels for i in constants)
+    if not per_pixel and not any(graph.opcode(op) in (Op.RESHAPE, Op.SUM) for op in operators):
         height, width = 4, 6  # nothing depends on the size: a small one is faster
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((1, height, width, channels))

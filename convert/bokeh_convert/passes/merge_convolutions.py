@@ -31,8 +31,8 @@ def merge_convolutions(graph: Graph, precision: Precision, exclude: Collection[s
     """Merges convolutions in place where that costs less; returns how many were removed.
 
     Args:
-        graph: A float32 graph. Only convolutions with stride 1, SAME padding, a bias, no fused
-            activation and a square kernel of odd size are merged.
+        graph: A float32 graph. Only convolutions with stride 1, SAME padding, a bias, no groups, no
+            fused activation and a square kernel of odd size are merged.
         precision: How the convolutions will be computed.
         exclude: Convolutions that are left as they are, by the names of their output tensors.
     """
@@ -69,7 +69,8 @@ def _mergeable(graph: Graph, operator: Operator) -> _Convolution | None:
     if len(operator.inputs) != 3 or not all(graph.is_constant(i) for i in operator.inputs[1:]):
         return None
     filters, rows, columns, depth = graph.tensors[operator.inputs[1]].shape
-    if rows != columns or rows % 2 == 0:
+    # In a grouped convolution, which filters see which channels depends on their number.
+    if rows != columns or rows % 2 == 0 or graph.is_grouped(operator):
         return None
     _, height, width, _ = graph.tensors[operator.outputs[0]].shape
     return _Convolution(operator, rows, filters, depth, height * width)

@@ -28,14 +28,15 @@ class FakeQuantize(keras.layers.Layer):  # type: ignore[misc]
     range.
 
     Attributes:
-        enabled: Whether to round. False to measure what comes in.
+        enabled: Whether to do anything. False to measure what comes in.
+        rounds: Whether to round. False clips alone, as a file in float does.
 
     Input and output: float, of any shape.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.enabled = True
+        self.enabled = self.rounds = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  (of Keras)
         self.initial_low = self.add_weight(
@@ -59,13 +60,14 @@ class FakeQuantize(keras.layers.Layer):  # type: ignore[misc]
             return inputs
         low = self.initial_low * ops.exp(_RANGE_SPEED * self.low_change)
         high = self.initial_high * ops.exp(_RANGE_SPEED * self.high_change)
-        if keras.backend.backend() == "tensorflow" and not training:
+        if keras.backend.backend() == "tensorflow" and self.rounds and not training:
             import tensorflow as tf
 
             return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
         scale = ops.maximum(high - low, 1e-9) / _LEVELS
         zero = _rounded(-low / scale)
-        return (ops.clip(_rounded(inputs / scale), -zero, _LEVELS - zero)) * scale
+        steps = inputs / scale
+        return ops.clip(_rounded(steps) if self.rounds else steps, -zero, _LEVELS - zero) * scale
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

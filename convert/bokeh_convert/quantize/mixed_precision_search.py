@@ -103,6 +103,7 @@ def search_mixed_precision(
     photos: Sequence[FloatImage],
     constraints: SearchConstraints,
     *,
+    reference: bytes | None = None,
     full_curve: bool = False,
     ranges: ImageRanges = UNIT_RANGES,
     threads: int,
@@ -121,6 +122,7 @@ def search_mixed_precision(
         method: How the files are made.
         photos: Network inputs, float [height, width, channels] in [0, 1].
         constraints: Limits on quality and cost.
+        reference: The float32 file to compare with; None for that of the method.
         full_curve: Continue after the constraints are met, to record more of the trade-off curve.
         ranges: Value ranges of the network's input and output.
         threads: CPU threads.
@@ -129,7 +131,8 @@ def search_mixed_precision(
     Raises:
         InputError: If the output of the float32 file itself has NaN or infinity.
     """
-    trials = _Trials(method, photos, ranges, threads, on_trial)
+    expected = _outputs(reference or method.float32, photos, ranges, threads)
+    trials = _Trials(method, photos, expected, ranges, threads, on_trial)
     found = None
     for in_float in method.first_sets():
         trial = trials.attempt(in_float)
@@ -150,6 +153,18 @@ def search_mixed_precision(
     return SearchResult(file, chosen, tried, constraints_met, len(method.convolutions), reasons)
 
 
+def _outputs(
+    content: bytes, photos: Sequence[FloatImage], ranges: ImageRanges, threads: int
+) -> list[FloatImage]:
+    model = TfliteModel(content, threads=threads, ranges=ranges)
+    outputs = [model.run(photo) for photo in photos]
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise InputError(
+            "the output of the float32 model has NaN or infinity; use a fully trained model"
+        )
+    return [np.clip(output, 0, 1) for output in outputs]
+
+
 class _Trials:
     """Builds and runs assignments, each once."""
 
@@ -157,22 +172,17 @@ class _Trials:
         self,
         method: MixedPrecision,
         photos: Sequence[FloatImage],
+        expected: Sequence[FloatImage],
         ranges: ImageRanges,
         threads: int,
         on_trial: Callable[[Trial], None],
     ) -> None:
         self.method, self.tried = method, dict[frozenset[str], Trial]()
-        self._photos, self._ranges, self._threads = photos, ranges, threads
+        self._photos, self._expected = photos, expected
+        self._ranges, self._threads = ranges, threads
         self._on_trial = on_trial
         self._float32_cost = graph_cost(Graph(method.float32), Precision.FLOAT32)
         self._macs = multiply_accumulates(method.float32) * len(photos)
-        model = TfliteModel(method.float32, threads=threads, ranges=ranges)
-        outputs = [model.run(photo) for photo in photos]
-        if not all(np.isfinite(output).all() for output in outputs):
-            raise InputError(
-                "the output of the float32 model has NaN or infinity; use a fully trained model"
-            )
-        self._expected = [np.clip(output, 0, 1) for output in outputs]
 
     @property
     def exhausted(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -174,7 +176,7 @@ class SizedModel:
     ranges: ImageRanges = UNIT_RANGES
 
     def run(self, image: FloatImage) -> FloatImage:
-        """Runs the model in float; rounding for int8 that it was trained with is left out.
+        """Runs the model in float; of fake quantization that it was trained with, it only clips.
 
         Args:
             image: Network input, float [height, width, channels] in [0, 1].
@@ -208,16 +210,34 @@ def keras_model(
     ]
 
     def network(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+        outputs = model(_as_called(model, inputs), training=False)
         if isinstance(outputs, Mapping):
             return dict(outputs)
         # A Keras 3 Sequential has one output, without a name.
         names = getattr(model, "output_names", None) or [model.layers[-1].name]
-        return dict(zip(names, tf.nest.flatten(outputs), strict=True))
+        return dict(zip(_distinct(names), tf.nest.flatten(outputs), strict=True))
 
     layout = layout_of(path, inputs)
     own = None if file_format == "keras2-h5" else model
     return FloatModel(path, (path,), file_format, network, layout, options, own)
+
+
+def _as_called(model: KerasModel, inputs: Sequence[Tensor]) -> Any:
+    """Returns inputs, in the order of `model.inputs`, in the form in which a model takes them."""
+    form = getattr(model, "input", None)
+    if isinstance(form, Mapping):
+        values = {id(own): value for own, value in zip(model.inputs, inputs, strict=True)}
+        return {name: values[id(own)] for name, own in form.items()}
+    return inputs[0] if len(inputs) == 1 else list(inputs)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Numbers names that occur again: both outputs of a layer that is called twice have its."""
+    found: list[str] = []
+    for name in names:
+        tried = itertools.chain((name,), (f"{name}_{number}" for number in itertools.count(1)))
+        found.append(next(n for n in tried if n not in found and (n == name or n not in names)))
+    return found
 
 
 def _choose(model: FloatModel, outputs: Mapping[str, Tensor], height: int) -> str:

@@ -6,7 +6,7 @@ protocols declare what the readers need of either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -106,7 +106,7 @@ class KerasModel(Protocol):
 
     def __call__(
         self,
-        network_input: Tensor | Sequence[Tensor] | npt.NDArray[np.float32],
+        network_input: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | npt.NDArray[np.float32],
         *,
         training: bool,
     ) -> object: ...

@@ -18,6 +18,7 @@ from bokeh_convert.quantize.equalized import EqualizedFile, convolution_activati
 from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.stages.photos import network_inputs
 from bokeh_convert.stages.rewrite import Rewritten
+from bokeh_runtime.errors import Argument, InputError
 
 
 @dataclass(frozen=True)
@@ -40,29 +41,39 @@ class Calibrated:
 
 
 def calibrate(rewritten: Rewritten, options: ConvertOptions, steps: Steps) -> Calibrated:
-    """Measures the activations that the chosen schemes need."""
+    """Measures the activations that the chosen schemes need.
+
+    Raises:
+        InputError: If there is nothing that a chosen scheme could quantize.
+    """
     schemes = [SCHEMES[name] for name in options.schemes]
     if not any(scheme.needs_calibration for scheme in schemes):
         return Calibrated(rewritten)
     steps.begin("calibrating")
     equalized = equalized_lowered = statistics = stability = None
-    trained = rewritten.lowered.trained_ranges
+    for_int8 = rewritten.for_int8
+    trained = for_int8.lowered.trained_ranges
     # Trained ranges are those of the channels as they are.
     skip = EQUALIZE_CHANNELS in options.left_out_passes or bool(trained)
     with steps.timed("calibrate_s"):
         if any(scheme.mixed_precision for scheme in schemes):
-            names = convolution_activations(Graph(rewritten.content))
-            found = _measure(rewritten.content, names, rewritten, options)
+            names = convolution_activations(Graph(for_int8.content))
+            if not names:
+                raise InputError(
+                    f"{options.source}: has no convolution, and only these become int8",
+                    remedy=("choose ", Argument("quant"), " float16 or full-integer"),
+                )
+            found = _measure(for_int8.content, names, for_int8, options)
             equalized, stability = (
-                equalize(rewritten.content, found, rewritten.trained_ranges, skip=skip),
+                equalize(for_int8.content, found, for_int8.trained_ranges, skip=skip),
                 range_stability(found),
             )
         if any(scheme.calibration for scheme in schemes):
-            statistics = _measure(rewritten.lowered.content, None, rewritten, options)
+            statistics = _measure(for_int8.lowered.content, None, for_int8, options)
             stability = stability or range_stability(statistics)
             if any(scheme.calibration and scheme.equalize for scheme in schemes):
                 equalized_lowered = equalize(
-                    rewritten.lowered.content, statistics, trained, skip=skip
+                    for_int8.lowered.content, statistics, trained, skip=skip
                 )
     steps.next()
     return Calibrated(rewritten, equalized, equalized_lowered, statistics, stability)

@@ -18,14 +18,17 @@ class Lowered:
 
     Attributes:
         source: The trained model, photos and reference.
-        content: The bytes of the file.
+        content: The bytes of the file. Of fake quantization it clips alone.
         trained_ranges: (minimum, maximum) of the activations that were rounded in training, by
             name; their rounding is not in the file.
+        without_clipping: The same for int8 in these ranges, which clips by itself; None if nothing
+            is clipped.
     """
 
     source: Source
     content: bytes
     trained_ranges: Mapping[str, Range] = field(default_factory=dict)
+    without_clipping: Lowered | None = None
 
 
 def lower_source(source: Source) -> Lowered:
@@ -37,5 +40,11 @@ def lower_source(source: Source) -> Lowered:
     graph = Graph(lower(source.sized))
     if source.sized.model.layout.takes_integers:
         remove_integer_input(graph)
-    ranges = remove_fake_quantization(graph)
-    return Lowered(source, graph.to_bytes(), ranges)
+    with_rounding = graph.to_bytes()
+    ranges = remove_fake_quantization(graph, clip=False)
+    lowered = Lowered(source, graph.to_bytes(), ranges)
+    if not ranges:
+        return lowered
+    clipping = Graph(with_rounding)
+    remove_fake_quantization(clipping, clip=True)
+    return Lowered(source, clipping.to_bytes(), ranges, lowered)

@@ -122,7 +122,8 @@ def _quantize_calibrated(
             return Quantized(scheme, content, _equalization(prepared, options))
         assert calibrated.statistics is not None
         ranges = calibrated.statistics.min_max()
-        return Quantized(scheme, quantize(calibrated.rewritten.lowered.content, scheme, ranges), ())
+        content = calibrated.rewritten.for_int8.lowered.content
+        return Quantized(scheme, quantize(content, scheme, ranges), ())
     except InputError as error:
         raise InputError(f"{options.source}: ", error) from error
 
@@ -130,22 +131,27 @@ def _quantize_calibrated(
 def _search(
     scheme: Scheme, calibrated: Calibrated, options: ConvertOptions, steps: Steps
 ) -> Quantized:
-    prepared, source = _needed(calibrated.equalized), calibrated.rewritten.lowered.source
+    prepared, rewritten = _needed(calibrated.equalized), calibrated.rewritten
+    source = rewritten.lowered.source
 
     def on_trial(trial: Trial) -> None:
         latest = f"{psnr_text(trial.psnr_db_mean)} at {trial.cost_ratio:.2f} of float32's cost"
         steps.begin(f"mixed-precision search for {scheme.name}: {latest}")
 
     method: MixedPrecision
+    # Where training has chosen the ranges, channels are not equalized.
+    clipping = None if rewritten.without_clipping is None else rewritten.content
     if scheme.mixed_precision == "dynamic":
-        method = DynamicRange(prepared.content, options.left_out_passes)
+        method = DynamicRange(clipping or prepared.content, options.left_out_passes)
     else:
+        rewritten = rewritten.for_int8
         method = StaticRange(prepared.content, prepared.ranges, options.left_out_passes)
     photos = list(network_inputs(source.dataset.calibration[:SEARCH_PHOTOS], source.sized))
     result = search_mixed_precision(
         method,
         photos,
         search_constraints(options),
+        reference=clipping,
         full_curve=options.trade_off,
         ranges=source.sized.ranges,
         threads=options.threads,
@@ -160,7 +166,7 @@ def _search(
         content = result.file.content
         content, summary = allow_fp16_arithmetic(content) if half.allowed else content, half.summary
     passes = [
-        *calibrated.rewritten.passes,
+        *rewritten.passes,
         *_equalization(prepared, options),
         *result.file.passes,
     ]

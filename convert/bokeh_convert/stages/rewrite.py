@@ -27,6 +27,7 @@ class Rewritten:
             training, by name.
         input_copies: Names of activations that a rewrite on request computes and that hold the
             values of the network's input.
+        without_clipping: The same of `Lowered.without_clipping`.
     """
 
     lowered: Lowered
@@ -35,10 +36,17 @@ class Rewritten:
     requested_passes: Sequence[PassResult]
     trained_ranges: Mapping[str, Range] = field(default_factory=dict)
     input_copies: Sequence[str] = ()
+    without_clipping: Rewritten | None = None
+
+    @property
+    def for_int8(self) -> Rewritten:
+        """The files for int8, which clips by itself where training has chosen the ranges."""
+        return self.without_clipping or self
 
 
 def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
     """Applies the rewrites on request, then all others but those in `options.left_out_passes`."""
+    clipless = lowered.without_clipping
     requested = [each for each in OPTIONAL if each.name in options.requested_passes]
     requested_passes: Sequence[PassResult] = []
     input_copies: list[str] = []
@@ -51,5 +59,11 @@ def rewrite_graph(lowered: Lowered, options: ConvertOptions) -> Rewritten:
         lowered.content, FOR_EVERY_SCHEME, options.left_out_passes, lowered.trained_ranges
     )
     return Rewritten(
-        lowered, done.content, done.results, requested_passes, done.trained_ranges, input_copies
+        lowered,
+        done.content,
+        done.results,
+        requested_passes,
+        done.trained_ranges,
+        input_copies,
+        None if clipless is None else rewrite_graph(clipless, options),
     )

@@ -114,12 +114,12 @@ def _description(network: StudentConfig, teacher: Teacher) -> dict[str, Any]:
 def _in_float(student: keras.Model) -> Iterator[None]:
     layers = [layer for layer in student.layers if isinstance(layer, FakeQuantize)]
     for layer in layers:
-        layer.enabled = False
+        layer.rounds = False
     try:
         yield
     finally:
         for layer in layers:
-            layer.enabled = True
+            layer.rounds = True
 
 
 def _run(student: Callable[..., Any], image: FloatImage) -> FloatImage:

@@ -81,7 +81,10 @@ class PageRequest:
             try:
                 announce(server, options, say, with_code=console.file.isatty())
                 say("Ctrl-C ends it")
-                threading.Event().wait()
+                never = threading.Event()
+                # A Ctrl-C between Python's look for signals and an endless wait would be lost.
+                while not never.wait(1):
+                    pass
             except KeyboardInterrupt:
                 say("ended")
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from bokeh_convert import convert
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import count_operators
 from bokeh_convert.graph.to_tflite import lower
@@ -48,7 +50,7 @@ def test_ranges_of_a_saved_model_are_kept_and_its_rounding_is_not(tmp_path: Path
     before = count_operators(graph.to_bytes())
     assert before["QUANTIZE"] == 4, "two activations and two weights"
     photo = RNG.random((*SIZE, 3), np.float32)
-    ranges = remove_fake_quantization(graph)
+    ranges = remove_fake_quantization(graph, clip=False)
     assert {"QUANTIZE", "DEQUANTIZE"}.isdisjoint(count_operators(graph.to_bytes()))
     (first, second) = sorted(ranges.values(), reverse=True)
     np.testing.assert_allclose(first, (0, 1), atol=1e-6)
@@ -62,9 +64,50 @@ def test_ranges_of_a_saved_model_are_kept_and_its_rounding_is_not(tmp_path: Path
     assert 40 < psnr(file, rounding, border_px=0) < 70
 
 
+class Clipping(Trained):
+    """Ranges that much of the image is outside of, of activations and of weights."""
+
+    def draw(self, photo: tf.Tensor, quantize: Callable[..., tf.Tensor]) -> tf.Tensor:
+        last = rounded(self.second) if quantize is not clip else self.second
+        x = quantize(photo, 0.0, 0.8)
+        kernel = quantize(self.first, -0.1, 0.2)
+        x = quantize(tf.nn.conv2d(x, kernel, 1, "SAME"), -0.3, 0.5)
+        again = tf.nn.relu(x) + 0.1 * quantize(x, -0.3, 0.5)
+        return 0.5 + 0.3 * tf.nn.conv2d(again, last, 1, "SAME")
+
+    @tf.function(input_signature=[tf.TensorSpec([1, *SIZE, 3], tf.float32)])
+    def __call__(self, photo: tf.Tensor) -> tf.Tensor:
+        return tf.function(self.draw)(photo, tf.quantization.fake_quant_with_min_max_vars)
+
+
+def clip(values: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    step = (high - low) / 255
+    shift = -low / step - round(-low / step)  # 0 is one of the levels
+    return tf.clip_by_value(values, low + shift * step, high + shift * step)
+
+
+def test_what_is_outside_of_a_range_is_clipped_in_every_file(tmp_path: Path) -> None:
+    module = Clipping()
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    # The call of a function hides its operators.
+    sized = read_model(tmp_path / "saved").at(*SIZE)
+    photo = RNG.random((*SIZE, 3), np.float32)
+    exact = np.asarray(module.draw(photo[np.newaxis], clip)[0])
+    assert psnr(sized.run(photo), exact, border_px=0) > 100
+    ranges = {"input_range": "0..1", "output_range": "0..1"}
+    for made in convert(
+        tmp_path / "saved", quant=("float32", "float16", "dynamic", "int8"), size=SIZE,
+        output_dir=tmp_path, **ranges,
+    ):  # fmt: skip
+        found = TfliteModel(made.path.read_bytes(), threads=1).run(photo)
+        measured = psnr(found, exact, border_px=0)
+        assert measured > (38 if made.report.scheme in ("dynamic", "int8") else 50)
+        assert measured > made.report.fidelity["psnr_db_mean"] - 6 or measured > 60
+
+
 def test_a_graph_without_it_stays_as_it_is(data: Path) -> None:
     for name in ("small_float32.tflite", "small_full-integer.tflite"):
         graph = Graph((data / name).read_bytes())
         before = graph.to_bytes()
-        assert remove_fake_quantization(graph) == {}
+        assert remove_fake_quantization(graph, clip=True) == {}
         assert graph.to_bytes() == before

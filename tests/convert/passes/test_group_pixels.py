@@ -67,6 +67,7 @@ def test_the_output_stays_the_same(
         {"filters": 16, "kernel_size": 5},
         {"filters": 32, "kernel_size": 9},
         {"filters": 8, "kernel_size": 4},
+        {"filters": 8, "kernel_size": 5, "groups": 4},
         {"filters": 8, "kernel_size": 5, "activation": "relu"},
         {"filters": 8, "kernel_size": 3, "dilation_rate": 2},
         {"filters": 8, "kernel_size": 3, "strides": 2},

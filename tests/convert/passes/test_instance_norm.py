@@ -249,3 +249,17 @@ def test_a_flat_channel_keeps_its_epsilon() -> None:
     assert not np.allclose(plain, SHIFT, atol=1)
     half, _ = half_and_double(rewritten(before)[0], flat)
     np.testing.assert_allclose(half, np.broadcast_to(SHIFT, half.shape), atol=0.03)
+
+
+def test_a_norm_of_the_whole_image_is_left_alone(rng) -> None:
+    """Its scale and shift have a value for each pixel."""
+    scale, shift = rng.standard_normal((2, 8, 12, CHANNELS)).astype(np.float32)
+
+    def layer_norm(x: Any, epsilon: float) -> Any:
+        mean, variance = tf.nn.moments(x, (1, 2, 3), keepdims=True)
+        return (x - mean) * tf.math.rsqrt(variance + epsilon) * scale + shift
+
+    before = lowered(layer_norm)
+    after, count = rewritten(before)
+    assert count == 0
+    assert count_operators(after) == count_operators(before)

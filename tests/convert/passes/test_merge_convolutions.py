@@ -103,6 +103,11 @@ def test_what_does_not_fit_is_left_alone(other: Layer, tmp_path: Path) -> None:
     assert merged(before)[1] == 0
 
 
+def test_grouped_convolutions_are_left_alone(tmp_path: Path) -> None:
+    grouped = {"filters": 8, "kernel_size": 5, "groups": 4}
+    assert merged(lowered(tmp_path, grouped, grouped))[1] == 0
+
+
 def test_nothing_of_the_old_filters_stays_in_the_file(tmp_path: Path) -> None:
     before = lowered(tmp_path, *branches(7, 9))
     after, gone = merged(before)

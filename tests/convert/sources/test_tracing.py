@@ -258,3 +258,39 @@ def test_the_layer_of_an_operator_is_its_scope() -> None:
     assert layer_of("net/block/conv/Conv2D") == "layer block/conv"
     assert layer_of("conv/Conv2D") == "layer conv"
     assert layer_of("Conv2D") == "operator Conv2D"
+
+
+def test_both_outputs_of_a_layer_that_is_called_twice_can_be_chosen(tmp_path: Path, rng) -> None:
+    photo = keras.Input((32, 48, 3))
+    head = layers.Conv2D(3, 3, padding="same", name="head")
+    model = keras.Model(photo, [head(photo), head(layers.ReLU()(1 - photo))])
+    path = saved(model, tmp_path / "twice.keras")
+    with pytest.raises(InputError, match=r"more than one output.*: head \(.*, head_1 \("):
+        read_model(path).at(32, 48)
+    image = rng.random((32, 48, 3), np.float32)
+    for name, expected in zip(("head", "head_1"), model(image[np.newaxis]), strict=True):
+        sized = read_model(path, SourceOptions(output_name=name)).at(32, 48)
+        np.testing.assert_allclose(sized.run(image), expected[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_inputs_that_have_names_are_fed_by_them(suffix: str, tmp_path: Path, rng) -> None:
+    # In the order of the alphabet, the depth map comes first.
+    sizes = {"photo": (32, 48, 3), "depth": (32, 48, 1)}
+    given = {name: keras.Input(size, name=name) for name, size in sizes.items()}
+    output = layers.Conv2D(3, 1)(layers.Concatenate()([given["photo"], given["depth"]]))
+    model = keras.Model(given, output)
+    path = saved(model, tmp_path / f"named{suffix}")
+    image = rng.random((32, 48, 4), np.float32)
+    expected = model({"photo": image[np.newaxis, ..., :3], "depth": image[np.newaxis, ..., 3:]})
+    np.testing.assert_allclose(read_model(path).at(32, 48).run(image), expected[0], atol=1e-5)
+
+
+def test_a_network_without_convolutions_has_no_int8(tmp_path: Path) -> None:
+    photo = keras.Input((32, 48, 3))
+    model = keras.Model(photo, layers.Dense(3)(layers.Dense(8, activation="relu")(photo)))
+    path = saved(model, tmp_path / "dense.keras")
+    ranges = {"input_range": "0..1", "output_range": "0..1"}
+    for scheme in ("int8", "dynamic"):
+        with pytest.raises(InputError, match="has no convolution, and only these become int8"):
+            convert(path, quant=[scheme], output_dir=tmp_path, **ranges)
