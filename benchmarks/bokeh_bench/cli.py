@@ -20,6 +20,7 @@ from bokeh_bench.options import Options
 from bokeh_bench.parameters import CommaSeparatedChoices, Percentage, PositiveIntegers, TimeLimit
 from bokeh_runtime.backends.delegates import DELEGATES
 from bokeh_runtime.backends.interpreter import INTERPRETERS
+from bokeh_runtime.stdout import print_on_stdout
 
 
 class _BenchOrStudy(click.Command):
@@ -224,5 +225,5 @@ def main(**parameters: Any) -> None:
 
         code, output = run(options, session)
     if output:
-        click.echo(output)
+        print_on_stdout(output)
     sys.exit(code)

@@ -24,6 +24,7 @@ from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import HardwareError, InputError, option_names
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
+from bokeh_runtime.stdout import print_on_stdout
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -319,7 +320,7 @@ def main(
     if as_json:
         from bokeh_convert.report import to_json
 
-        click.echo(to_json({"conversions": [asdict(c.report) for c in conversions]}))
+        print_on_stdout(to_json({"conversions": [asdict(c.report) for c in conversions]}))
     sys.exit(exit_code_for(conversions, allow_partial=options["allow_partial"]))
 
 

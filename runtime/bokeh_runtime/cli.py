@@ -24,6 +24,7 @@ from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_run import SCHEMA, RenderRequest, render_photos
+from bokeh_runtime.stdout import print_on_stdout
 from bokeh_runtime.tflite.graph_choice import parse_size
 from bokeh_runtime.web.command import PageRequest
 
@@ -247,13 +248,16 @@ def _run(task: Task, *, as_json: bool, verbose: bool) -> None:
             message, code = error.in_options(option_names(main)), 2
         except HardwareError as error:
             message, code = error.in_options(option_names(main)), 3
+        except OSError as error:  # such as a name that is too long for the disk
+            place = "" if error.filename is None else f"{error.filename}: "
+            message, code = f"{place}{error.strerror or error}; check the path", 2
         except KeyboardInterrupt:
             message, code = "interrupted; finished results are complete", INTERRUPTED
         gc.collect()  # LiteRT logs what it releases, so this must happen while the log is hidden.
     if message is not None:
         click.echo(f"bokeh-render: {message}", err=True)
     elif as_json:
-        click.echo(json.dumps(report, indent=1))
+        print_on_stdout(json.dumps(report, indent=1))
     sys.exit(code)
 
 

@@ -48,6 +48,8 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
     if not photo.exists():
         raise InputError(f"{photo}: no such photo or folder; check the path")
     if not photo.is_dir():
+        if not photo.is_file():  # a pipe would be waited for without end
+            raise InputError(f"{photo}: is neither a file nor a folder; give a photo")
         if output is not None and output.is_dir():
             output /= result_name(photo)
         job = Job(photo, output or photo.with_name(f"{photo.stem}.bokeh.jpg"), depth)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -124,6 +125,9 @@ def test_depth_comes_from_a_file_or_a_network(photo: Path, data: Path) -> None:
         (("photo.jpg", "-m", "photo.jpg"), "photo.jpg: not a .tflite file"),
         (("photo.jpg", "-m", "cut.tflite"), "cut.tflite: damaged .tflite file"),
         (("cut.jpg",), "cut.jpg: damaged or truncated"),
+        (("a" * 300 + ".jpg",), "File name too long; check the path"),
+        (("photo.jpg", "-o", "a" * 300 + ".jpg"), "File name too long; check the path"),
+        (("pipe",), "pipe: is neither a file nor a folder; give a photo"),
         (("folder",), "folder: is a folder; give the folder for the results with --output"),
         (
             ("folder", "-o", "folder"),
@@ -139,6 +143,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 ) -> None:
     folder = photo.parent
     (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
     (folder / "cut.tflite").write_bytes(small.read_bytes()[:9000])
     (folder / "cut.jpg").write_bytes(photo.read_bytes()[:9000])
     (folder / "cut.png.compare.jpg").write_bytes(photo.read_bytes())
@@ -150,8 +155,21 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert photo.read_bytes() == kept
-    names = {"photo.jpg", "cut.jpg", "cut.png.compare.jpg", "cut.tflite", "folder"}
+    names = {"photo.jpg", "cut.jpg", "cut.png.compare.jpg", "cut.tflite", "folder", "pipe"}
     assert {path.name for path in folder.iterdir()} - {"cache"} == names
+
+
+def test_a_report_that_cannot_be_printed_is_one_line_and_exit_code_2(photo: Path) -> None:
+    program = Path(sys.executable).parent / "bokeh-render"
+    with Path("/dev/full").open("w") as stdout:
+        done = subprocess.run(
+            [program, photo, "-d", "cpu", "--json", "-o", photo.parent / "out.jpg"],
+            stdout=stdout, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.endswith("stdout: cannot be written (No space left on device); "
+                                "free space, or print elsewhere\n")  # fmt: skip
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import click
 
 from bokeh_bench.command_line import PATH, exit_on_errors
 from bokeh_runtime.atomic_output import AtomicOutput, refuse_folder
+from bokeh_runtime.stdout import print_on_stdout
 
 _OUTPUT_KEY = "bokeh_bench.studies.output"
 
@@ -68,4 +69,4 @@ def print_result(as_json: bool, tables: str, models: Sequence[Path], **rows: Seq
     if output is not None:
         with study_session():
             write_json(output, data)
-    click.echo(to_json(data) if as_json else tables)
+    print_on_stdout(to_json(data) if as_json else tables)

@@ -236,7 +236,13 @@ def refusal(
     """
     message = f"{path}: does not take {shape[0]} x {shape[1]} px ({cause})"
     if found is None:
-        return InputError(message, remedy=("give another ", Argument("size")))
+        return InputError(
+            f"{message}, nor the multiples of {_MULTIPLES[0]} to {_MULTIPLES[-1]} near that size",
+            remedy=(
+                "give another ", Argument("size"),
+                ", or save the network as it is called with one photo",
+            ),
+        )  # fmt: skip
     multiple, sizes = found
     near = " or ".join(f"{height}x{width}" for height, width in sizes)
     return InputError(

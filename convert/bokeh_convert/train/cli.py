@@ -25,6 +25,7 @@ from bokeh_convert.train.distill_options import (
 )
 from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.stdout import print_on_stdout
 
 if TYPE_CHECKING:
     from bokeh_convert.train.evaluate import Score
@@ -262,7 +263,8 @@ def _show_scores(scores: list[Score], as_json: bool) -> None:
 
     means = summary(scores)
     if as_json:
-        click.echo(json.dumps({"mean": means, "photos": [score_data(s) for s in scores]}, indent=1))
+        data = {"mean": means, "photos": [score_data(s) for s in scores]}
+        print_on_stdout(json.dumps(data, indent=1))
         return
     for name, value in means.items():
         click.echo(f"{name:20} {value}")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from bokeh_convert import convert
@@ -101,8 +102,9 @@ def test_what_is_outside_of_a_range_is_clipped_in_every_file(tmp_path: Path) -> 
     ):  # fmt: skip
         found = TfliteModel(made.path.read_bytes(), threads=1).run(photo)
         measured = psnr(found, exact, border_px=0)
-        assert measured > (38 if made.report.scheme in ("dynamic", "int8") else 50)
-        assert measured > made.report.fidelity["psnr_db_mean"] - 6 or measured > 60
+        assert measured > (40 if made.report.scheme in ("dynamic", "int8") else 60), made
+        # The report says the same of other photos.
+        assert made.report.fidelity["psnr_db_mean"] == pytest.approx(measured, abs=8)
 
 
 def test_a_graph_without_it_stays_as_it_is(data: Path) -> None:

@@ -7,12 +7,13 @@ trained to see it, so that a conversion that feeds another range, layout or type
 from collections.abc import Mapping
 from pathlib import Path
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from bokeh_convert import convert
-from bokeh_runtime import BokehModel, InputError
+from bokeh_runtime import BokehModel, InputError, TfliteModel
 from bokeh_runtime.imaging.photo import FloatImage, save_photo
 from bokeh_runtime.tflite.value_range import BYTES, SIGNED, UNIT, ImageRanges
 
@@ -109,3 +110,25 @@ def test_a_network_that_is_random_says_so(photos: Path, tmp_path: Path) -> None:
 def test_a_normalization_that_is_not_known_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown class GroupNormalization.*custom_objects"):
         convert(NETWORKS / "groups_norm.h5", output_dir=tmp_path)
+
+
+@pytest.mark.slow
+def test_grouped_convolutions_compute_what_keras_does(photos: Path, tmp_path: Path, rng) -> None:
+    keras.utils.set_random_seed(3)
+    photo = keras.Input((48, 72, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(photo)
+    grouped = [keras.layers.Conv2D(8, size, padding="same", groups=2)(x) for size in (3, 5)]
+    x = keras.layers.LeakyReLU()(keras.layers.Concatenate()(grouped))
+    x = keras.layers.Rescaling(0.2)(keras.layers.Conv2D(3, 1)(x))
+    model = keras.Model(photo, keras.layers.Add()([photo, x]))
+    model.save(tmp_path / "grouped.keras")
+    image = rng.random((48, 72, 3), np.float32)
+    expected = np.asarray(model(image[np.newaxis])[0])
+    for conversion in convert(
+        tmp_path / "grouped.keras",
+        quant=["float16", "dynamic", "int8"],
+        representative_dataset=photos,
+        output_dir=tmp_path,
+    ):
+        output = TfliteModel(conversion.path.read_bytes(), threads=1).run(image)
+        assert decibels(output, expected) > (60 if conversion.report.scheme == "float16" else 40)
