@@ -69,12 +69,12 @@ def calibrate(rewritten: Rewritten, options: ConvertOptions, steps: Steps) -> Ca
                 range_stability(found),
             )
         if any(scheme.calibration for scheme in schemes):
-            statistics = _measure(for_int8.lowered.content, None, for_int8, options)
+            statistics = found = _measure(rewritten.lowered.content, None, rewritten, options)
             stability = stability or range_stability(statistics)
             if any(scheme.calibration and scheme.equalize for scheme in schemes):
-                equalized_lowered = equalize(
-                    for_int8.lowered.content, statistics, trained, skip=skip
-                )
+                if for_int8 is not rewritten:
+                    found = _measure(for_int8.lowered.content, None, for_int8, options)
+                equalized_lowered = equalize(for_int8.lowered.content, found, trained, skip=skip)
     steps.next()
     return Calibrated(rewritten, equalized, equalized_lowered, statistics, stability)
 

@@ -122,8 +122,7 @@ def _quantize_calibrated(
             return Quantized(scheme, content, _equalization(prepared, options))
         assert calibrated.statistics is not None
         ranges = calibrated.statistics.min_max()
-        content = calibrated.rewritten.for_int8.lowered.content
-        return Quantized(scheme, quantize(content, scheme, ranges), ())
+        return Quantized(scheme, quantize(calibrated.rewritten.lowered.content, scheme, ranges), ())
     except InputError as error:
         raise InputError(f"{options.source}: ", error) from error
 
