@@ -17,7 +17,6 @@ from bokeh_runtime import TfliteModel
 from bokeh_runtime.metrics.psnr import psnr
 
 SIZE = (32, 48)
-RNG = np.random.default_rng(11)
 
 
 class Trained(tf.Module):  # type: ignore[misc]
@@ -25,8 +24,9 @@ class Trained(tf.Module):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = tf.Variable(RNG.normal(0, 0.2, (3, 3, 3, 8)).astype(np.float32))
-        self.second = tf.Variable(RNG.normal(0, 0.2, (3, 3, 8, 3)).astype(np.float32))
+        rng = np.random.default_rng(11)
+        self.first = tf.Variable(rng.normal(0, 0.2, (3, 3, 3, 8)).astype(np.float32))
+        self.second = tf.Variable(rng.normal(0, 0.2, (3, 3, 8, 3)).astype(np.float32))
 
     @tf.function(input_signature=[tf.TensorSpec([1, *SIZE, 3], tf.float32)])
     def __call__(self, photo: tf.Tensor) -> tf.Tensor:
@@ -43,14 +43,14 @@ def rounded(kernel: tf.Variable) -> tf.Tensor:
     )
 
 
-def test_ranges_of_a_saved_model_are_kept_and_its_rounding_is_not(tmp_path: Path) -> None:
+def test_ranges_of_a_saved_model_are_kept_and_its_rounding_is_not(tmp_path: Path, rng) -> None:
     module = Trained()
     tf.saved_model.save(module, str(tmp_path / "saved"))
     sized = read_model(tmp_path / "saved").at(*SIZE)
     graph = Graph(lower(sized))
     before = count_operators(graph.to_bytes())
     assert before["QUANTIZE"] == 4, "two activations and two weights"
-    photo = RNG.random((*SIZE, 3), np.float32)
+    photo = rng.random((*SIZE, 3), np.float32)
     ranges = remove_fake_quantization(graph, clip=False)
     assert {"QUANTIZE", "DEQUANTIZE"}.isdisjoint(count_operators(graph.to_bytes()))
     (first, second) = sorted(ranges.values(), reverse=True)
@@ -87,12 +87,12 @@ def clip(values: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return tf.clip_by_value(values, low + shift * step, high + shift * step)
 
 
-def test_what_is_outside_of_a_range_is_clipped_in_every_file(tmp_path: Path) -> None:
+def test_what_is_outside_of_a_range_is_clipped_in_every_file(tmp_path: Path, rng) -> None:
     module = Clipping()
     tf.saved_model.save(module, str(tmp_path / "saved"))
     # The call of a function hides its operators.
     sized = read_model(tmp_path / "saved").at(*SIZE)
-    photo = RNG.random((*SIZE, 3), np.float32)
+    photo = rng.random((*SIZE, 3), np.float32)
     exact = np.asarray(module.draw(photo[np.newaxis], clip)[0])
     assert psnr(sized.run(photo), exact, border_px=0) > 100
     ranges = {"input_range": "0..1", "output_range": "0..1"}
