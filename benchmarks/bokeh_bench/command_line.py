@@ -12,7 +12,7 @@ from typing import TextIO
 import click
 
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import HardwareError, InputError, option_names
+from bokeh_runtime.errors import HardwareError, InputError, option_names, path_fault
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -57,6 +57,8 @@ def exit_on_errors(
             options = option_names(click.get_current_context().command)
             message = error.in_options(options)
             exit_code = 2 if isinstance(error, InputError) else 3
+        except OSError as error:
+            message, exit_code = path_fault(error), 2
         except ImportError as error:
             if error.name is None or error.name.startswith("bokeh"):
                 raise

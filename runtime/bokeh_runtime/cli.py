@@ -19,7 +19,7 @@ from bokeh_runtime.backends.interpreter import INTERPRETERS
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.console import make_console, show_delegates, spinner
 from bokeh_runtime.depth_model import DEPTH_INPUTS, DepthModel
-from bokeh_runtime.errors import HardwareError, InputError, option_names
+from bokeh_runtime.errors import HardwareError, InputError, option_names, path_fault
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
@@ -248,9 +248,8 @@ def _run(task: Task, *, as_json: bool, verbose: bool) -> None:
             message, code = error.in_options(option_names(main)), 2
         except HardwareError as error:
             message, code = error.in_options(option_names(main)), 3
-        except OSError as error:  # such as a name that is too long for the disk
-            place = "" if error.filename is None else f"{error.filename}: "
-            message, code = f"{place}{error.strerror or error}; check the path", 2
+        except OSError as error:
+            message, code = path_fault(error), 2
         except KeyboardInterrupt:
             message, code = "interrupted; finished results are complete", INTERRUPTED
         gc.collect()  # LiteRT logs what it releases, so this must happen while the log is hidden.

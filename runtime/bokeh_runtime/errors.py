@@ -115,3 +115,14 @@ def _part_text(part: object, options: Mapping[str, str]) -> str:
     if isinstance(part, Argument):
         return part.as_option(options)
     return part.in_options(options) if isinstance(part, UserError) else str(part)
+
+
+def path_fault(error: OSError) -> str:
+    """Returns the message of an error of the disk that names a file, such as a name too long.
+
+    Raises:
+        OSError: The error itself, if it names none.
+    """
+    if error.filename is None:
+        raise error
+    return f"{error.filename}: {error.strerror}; check the path"

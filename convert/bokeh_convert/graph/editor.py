@@ -118,9 +118,11 @@ class Graph:
         none = schema.ActivationFunctionType.NONE
         return int(getattr(operator.builtinOptions, "fusedActivationFunction", none))
 
-    def is_grouped(self, convolution: Operator) -> bool:
-        """Returns whether the filters of a CONV_2D see a part of the input channels each."""
-        source, filters = (self.tensors[index].shape for index in convolution.inputs[:2])
+    def is_grouped(self, operator: Operator) -> bool:
+        """Returns whether the operator is a CONV_2D whose filters see some of the channels each."""
+        if self.opcode(operator) != Op.CONV_2D:
+            return False
+        source, filters = (self.tensors[index].shape for index in operator.inputs[:2])
         return bool(source[-1] != filters[-1])
 
     def is_constant(self, tensor: int) -> bool:

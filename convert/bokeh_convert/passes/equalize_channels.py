@@ -159,9 +159,7 @@ def absorbs(graph: Graph, operator: Operator) -> bool:
             graph.is_constant(i) and graph.tensors[i].type == TensorType.FLOAT32 for i in constants
         )
         and not graph.is_constant(operator.inputs[source])
-        # Filters of a grouped convolution see some of the channels.
-        and graph.tensors[operator.inputs[filters]].shape[-1]
-        == graph.tensors[operator.inputs[source]].shape[-1]
+        and not graph.is_grouped(operator)
     )
 
 

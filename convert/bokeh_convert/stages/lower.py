@@ -37,14 +37,16 @@ def lower_source(source: Source) -> Lowered:
     Raises:
         InputError: If TFLite has no operator for one of the model's.
     """
-    graph = Graph(lower(source.sized))
+    content = lower(source.sized)
     if source.sized.model.layout.takes_integers:
+        graph = Graph(content)
         remove_integer_input(graph)
-    with_rounding = graph.to_bytes()
+        content = graph.to_bytes()
+    graph = Graph(content)
     ranges = remove_fake_quantization(graph, clip=False)
     lowered = Lowered(source, graph.to_bytes(), ranges)
     if not ranges:
         return lowered
-    clipping = Graph(with_rounding)
+    clipping = Graph(content)
     remove_fake_quantization(clipping, clip=True)
     return Lowered(source, clipping.to_bytes(), ranges, lowered)

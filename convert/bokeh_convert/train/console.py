@@ -16,7 +16,7 @@ from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 from bokeh_convert.console import console_on, progress_bar
 from bokeh_convert.progress import Progress
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import InputError, option_names
+from bokeh_runtime.errors import InputError, option_names, path_fault
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 
@@ -62,6 +62,8 @@ def run_command(
                 work(Terminal(stderr, check))
         except InputError as error:
             message, code = error.in_options(option_names(command)), 2
+        except OSError as error:
+            message, code = path_fault(error), 2
         except KeyboardInterrupt:
             resume = "" if resume_in is None else f"; repeat the command to resume in {resume_in}"
             message, code = f"interrupted{resume}", INTERRUPTED

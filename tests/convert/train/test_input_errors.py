@@ -161,3 +161,11 @@ def test_a_crop_that_a_student_does_not_take_is_refused(tmp_path: Path, photos: 
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
     assert "--crop 100: give a multiple of 32" in result.stderr
     assert json.dumps(sorted(path.name for path in (tmp_path / "run").rglob("*.npy"))) == "[]"
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    for words in (("fit", "a" * 300), ("distill", "a" * 300 + ".h5", "--photos", tmp_path)):
+        result = run(*words, "-o", tmp_path / "run")
+        assert result.exit_code == 2
+        assert result.stderr.endswith("File name too long; check the path\n")
+        assert result.stderr.count("\n") == 1
