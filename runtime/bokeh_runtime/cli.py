@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
-from bokeh_runtime.backends.delegates import DELEGATES, probe
+from bokeh_runtime.backends.delegates import DELEGATES, EngineOptions, probe
 from bokeh_runtime.backends.interpreter import INTERPRETERS
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.console import make_console, show_delegates, spinner
@@ -26,6 +27,7 @@ from bokeh_runtime.render import RenderOptions
 from bokeh_runtime.render_run import SCHEMA, RenderRequest, render_photos
 from bokeh_runtime.stdout import print_on_stdout
 from bokeh_runtime.tflite.graph_choice import parse_size
+from bokeh_runtime.tflite.value_range import ValueRange
 from bokeh_runtime.web.command import PageRequest
 
 Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
@@ -232,7 +234,8 @@ def main(
     )
     task: Task = _list_delegates if list_delegates else partial(render_photos, request)
     if any(pages.values()):
-        task = partial(_show_page, PageRequest(**pages), photo, model, as_json)
+        page = PageRequest(**pages)
+        task = partial(_show_page, page, photo, model, (input_range, output_range, signature))
     _run(task, as_json=as_json, verbose=verbose)
 
 
@@ -264,12 +267,26 @@ def _show_page(
     page: PageRequest,
     photo: Path | None,
     model: Path | None,
-    as_json: bool,
+    chosen: tuple[str | None, str | None, str | None],
     console: Console,
     _check: Callable[[], None],
 ) -> dict[str, Any]:
-    page.check(photo, as_json=as_json)
-    page.run(model, console)
+    context = click.get_current_context()
+    page.check(
+        photo,
+        [
+            name
+            for name in context.params
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ],
+    )
+    input_range, output_range, signature = chosen
+    options = EngineOptions(
+        input_range=ValueRange.of_argument("input_range", input_range),
+        output_range=ValueRange.of_argument("output_range", output_range),
+        signature=signature,
+    )
+    page.run(model, options, console)
     return {}
 
 

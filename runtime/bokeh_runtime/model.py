@@ -134,8 +134,8 @@ class BokehModel:
             interpreter,
             None if delegate_library is None else Path(delegate_library),
             allow_partial,
-            _parsed("input_range", input_range),
-            _parsed("output_range", output_range),
+            ValueRange.of_argument("input_range", input_range),
+            ValueRange.of_argument("output_range", output_range),
             signature,
             size,
         )
@@ -323,13 +323,6 @@ def _check_agreement(
         raise InputError(
             f"{file.path}: its metadata and its graph contradict each other; convert it again"
         )
-
-
-def _parsed(name: str, text: str | None) -> ValueRange | None:
-    try:
-        return None if text is None else ValueRange.parse(text)
-    except InputError as error:
-        raise InputError(Argument(name, text), ": ", error) from error
 
 
 def _checked(image: npt.NDArray[Any]) -> Pixels:

@@ -194,6 +194,38 @@ def test_a_file_that_is_no_photo_and_a_device_that_is_not_there_are_said(
     assert not page.locator("#error").is_visible()
 
 
+def test_another_model_does_not_stop_the_reading_of_a_photo(page: Page, photo: Path) -> None:
+    page.evaluate(
+        """() => {
+            const read = createImageBitmap;
+            const asked = new Promise((resolve) => { window.goOn = resolve; });
+            window.createImageBitmap = async (...given) => { await asked; return read(...given); };
+        }"""
+    )
+    page.set_input_files("#choose", photo)
+    page.wait_for_selector("body[data-state=working]")
+    with page.expect_response("**/models/*"):
+        page.select_option("#model", "1")
+    page.wait_for_function("() => document.querySelector('#details').textContent.includes('int8')")
+    page.evaluate("() => window.goOn()")
+    page.wait_for_selector(RENDERED, timeout=LIMIT_MS)
+    assert saved(page)[0] == f"{photo.stem}.bokeh.jpg"
+
+
+def test_nothing_is_saved_until_the_other_model_has_drawn(page: Page, photo: Path) -> None:
+    choose(page, photo)
+    page.fill("#strength", "50")
+    page.evaluate(
+        """() => {
+            document.getElementById("model").value = "1";
+            document.getElementById("model").dispatchEvent(new Event("change"));
+            document.getElementById("save").click();
+        }"""
+    )
+    page.wait_for_selector(RENDERED, timeout=LIMIT_MS)
+    assert not page.locator("#error").is_visible()
+
+
 class PlainHost(http.server.SimpleHTTPRequestHandler):
     """A host of static files, which sends no headers of its own."""
 
@@ -201,22 +233,66 @@ class PlainHost(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_an_exported_site_has_threads_on_a_host_without_headers(
-    context: BrowserContext, small_files: dict[str, Path], photo: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def exported(small_files: dict[str, Path], tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """An exported site of one model, its folder and its address at a plain host."""
     need_pages()
-    export_site([small_files["float16"]], tmp_path / "site")
-    handler = functools.partial(PlainHost, directory=str(tmp_path / "site"))
+    folder = tmp_path / "site"
+    export_site([small_files["float16"]], folder)
+    handler = functools.partial(PlainHost, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
         threading.Thread(target=host.serve_forever, daemon=True).start()
-        page = context.new_page()
-        page.goto(f"http://localhost:{host.server_address[1]}/")
-        page.wait_for_selector(READY, timeout=LIMIT_MS)
-        choose(page, photo)
-        assert page.evaluate("() => crossOriginIsolated")
-        off = np.abs(on_the_page(page) - by_python(small_files["float16"], photo))
-        assert off.max() <= 2
+        yield folder, f"http://localhost:{host.server_address[1]}/"
         host.shutdown()
+
+
+def opened(context: BrowserContext, address: str) -> Page:
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector(READY, timeout=LIMIT_MS)
+    return page
+
+
+def test_an_exported_site_has_threads_on_a_host_without_headers(
+    context: BrowserContext, exported: tuple[Path, str], small_files: dict[str, Path], photo: Path
+) -> None:
+    page = opened(context, exported[1])
+    choose(page, photo)
+    assert page.evaluate("() => crossOriginIsolated")
+    off = np.abs(on_the_page(page) - by_python(small_files["float16"], photo))
+    assert off.max() <= 2
+
+
+def test_a_photo_that_was_chosen_is_not_lost_to_the_reload_for_threads(
+    context: BrowserContext, exported: tuple[Path, str], photo: Path
+) -> None:
+    page = context.new_page()
+    page.goto(exported[1], wait_until="domcontentloaded")
+    page.set_input_files("#choose", photo)
+    page.wait_for_selector(RENDERED, timeout=LIMIT_MS)
+    assert not page.evaluate("() => crossOriginIsolated")
+
+
+def test_an_open_page_stays_with_its_version_of_the_site(
+    context: BrowserContext, exported: tuple[Path, str], small_files: dict[str, Path], photo: Path
+) -> None:
+    folder, address = exported
+    page = opened(context, address)
+    choose(page, photo)
+    export_site([small_files["int8"]], folder)
+    page.evaluate("async () => (await navigator.serviceWorker.getRegistration()).update()")
+    waiting = "async () => Boolean((await navigator.serviceWorker.getRegistration()).waiting)"
+    page.wait_for_function(waiting, timeout=LIMIT_MS)
+    page.select_option("#device", "cpu")
+    page.wait_for_selector(RENDERED, timeout=LIMIT_MS)
+    off = np.abs(on_the_page(page) - by_python(small_files["float16"], photo))
+    assert off.max() <= 2
+    page.close()
+    page = opened(context, address)
+    page.wait_for_function("() => document.querySelector('#model').textContent.includes('int8')")
+    kept = page.evaluate("() => caches.keys()")
+    assert len(kept) == 1
+    assert address in kept[0]
 
 
 def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
@@ -237,7 +313,9 @@ def test_options_that_contradict_each_other_are_one_line(tmp_path: Path) -> None
     for words, message in (
         (["photo.jpg", "--serve"], "photos are chosen on the page"),
         (["--serve-on", "192.168.1.2"], "give --serve"),
-        (["--serve", "--json"], "--json: a page has no report"),
+        (["--serve", "--json"], "--json: the page does not take it"),
+        (["--export-site", "site", "--strength", "0.5"], "--strength: the page does not take it"),
+        (["--serve", "--input-range", "1"], "--input-range 1: value range '1'"),
         (["--serve", "--serve-on", "0.0.0.0"], "--serve-on 0.0.0.0: give an IP address"),
         (["--serve", "--model", "missing.tflite"], "missing.tflite"),
     ):

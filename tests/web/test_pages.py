@@ -6,14 +6,19 @@ import importlib.util
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.shipped_models import shipped_model
+from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.value_range import ValueRange
 from bokeh_runtime.web import pages
-from bokeh_runtime.web.site import demo_site, export_site
+from bokeh_runtime.web.site import demo_site, export_site, site_model, tensor_info
 from helpers.browsers import need_pages
 
 WEB = Path(__file__).parents[2] / "web"
@@ -98,16 +103,18 @@ def test_pages_that_are_not_there_or_of_another_version_are_an_error(
         pages.find_pages()
 
 
-def test_a_site_replaces_an_earlier_site_alone(tmp_path: Path, data: Path) -> None:
+def test_a_site_replaces_the_files_of_an_earlier_site_alone(tmp_path: Path, data: Path) -> None:
     need_pages()
-    from bokeh_runtime.shipped_models import shipped_model
-
     folder, models = tmp_path / "site", [shipped_model()]
-    assert export_site(models, folder) == folder / "index.html"
-    (folder / "old.txt").write_text("of the earlier site")
+    assert export_site([data / "small_int8.tflite"], folder) == folder / "index.html"
+    (folder / ".git").mkdir()
+    own = {".git/config": "of the host", "CNAME": "bokeh.example"}
+    for name, text in own.items():
+        (folder / name).write_text(text)
     export_site(models, folder)
     written = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert written == set(demo_site(models))
+    assert written == {*demo_site(models), *own}
+    assert {name: (folder / name).read_text() for name in own} == own
     assert "bench.html" not in written
     assert [p.name for p in tmp_path.iterdir()] == ["site"]
     other = tmp_path / "mine"
@@ -116,3 +123,48 @@ def test_a_site_replaces_an_earlier_site_alone(tmp_path: Path, data: Path) -> No
     with pytest.raises(InputError, match="holds no earlier site"):
         export_site(models, other)
     assert [p.name for p in other.iterdir()] == ["thesis.txt"]
+
+
+def test_a_list_of_files_deletes_nothing_outside_its_site(tmp_path: Path, data: Path) -> None:
+    need_pages()
+    outside, folder = tmp_path / "thesis.txt", tmp_path / "site"
+    outside.write_text("dear")
+    folder.mkdir()
+    listed = json.dumps({"version": "1", "files": ["../thesis.txt", str(outside)]})
+    (folder / "site-files.js").write_text(f"self.SITE = {listed};\n")
+    export_site([data / "small_int8.tflite"], folder)
+    assert outside.read_text() == "dear"
+    (folder / "site-files.js").write_text("self.SITE = 1;")
+    with pytest.raises(InputError, match="is damaged"):
+        export_site([data / "small_int8.tflite"], folder)
+
+
+def test_another_model_has_another_address(data: Path) -> None:
+    need_pages()
+    first, second = (
+        {name for name in demo_site([path]) if name.startswith("models/")}
+        for path in (data / "small_int8.tflite", shipped_model())
+    )
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+def test_a_page_takes_value_ranges_and_refuses_what_browsers_do_not_run(data: Path) -> None:
+    file = data / "small_int8.tflite"
+    asked = EngineOptions(input_range=ValueRange(-1, 1), output_range=ValueRange(0, 255))
+    _, about = site_model(file, asked)
+    assert (about["input_range"], about["output_range"]) == ([-1, 1], [0, 255])
+    brighten, enhance = (
+        site_model(data / "foreign/three_signatures.tflite", EngineOptions(signature=name))[0]
+        for name in ("brighten", "enhance")
+    )
+    assert brighten != enhance
+    with pytest.raises(InputError, match="has int8 images, and browsers take float32 and uint8"):
+        site_model(data / "foreign/int8_signed.tflite")
+    with pytest.raises(InputError, match=r"its input size is open.*--size 256x384"):
+        site_model(data / "foreign/open_x2.tflite")
+
+
+def test_integers_without_a_scale_are_taken_as_they_are(data: Path) -> None:
+    tensor = read_tflite(data / "foreign/uint8_bytes.tflite").tensors[0]
+    assert tensor_info(replace(tensor, quantization=(0.0, 0)))["scale"] == 1

@@ -9,21 +9,21 @@ const scope = /** @type {any} */ (self);
 scope.importScripts("site-files.js");
 /** @type {{version: string, files: string[]}} */
 const site = scope.SITE;
-const NAME = `bokeh-${site.version}`;
+// A host may have several sites, each with caches of its own.
+const PREFIX = `bokeh ${scope.registration.scope} `;
+const NAME = PREFIX + site.version;
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
   "Cross-Origin-Resource-Policy": "same-origin",
 };
 
+// An update waits until no page is open: a page would get modules and models of the new version beside its own.
 scope.addEventListener("install", (/** @type {any} */ event) => {
   const kept = site.files.filter((name) => !name.startsWith("litert/wasm/"));
-  event.waitUntil(
-    caches
-      .open(NAME)
-      .then((cache) => cache.addAll(["./", ...kept]))
-      .then(() => scope.skipWaiting()),
-  );
+  // Past the browser's own cache, which may still hold files of an earlier version.
+  const requests = ["./", ...kept].map((name) => new Request(name, { cache: "reload" }));
+  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(requests)));
 });
 
 scope.addEventListener("activate", (/** @type {any} */ event) => {
@@ -38,7 +38,7 @@ scope.addEventListener("fetch", (/** @type {any} */ event) => {
 
 async function removeOlder() {
   const names = await caches.keys();
-  const older = names.filter((name) => name.startsWith("bokeh-") && name !== NAME);
+  const older = names.filter((name) => name.startsWith(PREFIX) && name !== NAME);
   await Promise.all(older.map((name) => caches.delete(name)));
 }
 
@@ -48,7 +48,8 @@ async function answer(request) {
   const kept = await cache.match(request, { ignoreSearch: true });
   if (kept) return isolated(kept);
   const found = await fetch(request);
-  if (found.ok) await cache.put(request, found.clone());
+  // Where no space is left, the page works with a network alone.
+  if (found.ok) await cache.put(request, found.clone()).catch(() => {});
   return isolated(found);
 }
 

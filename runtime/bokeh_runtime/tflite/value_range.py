@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
@@ -51,6 +51,18 @@ class ValueRange:
                 f"value range '{text}': write it as LOW..HIGH, such as 0..1, -1..1 or 0..255"
             )
         return cls(float(found[1]), float(found[2]))
+
+    @classmethod
+    def of_argument(cls, name: str, text: str | None) -> ValueRange | None:
+        """Reads the range that an argument gives; None if it is not given.
+
+        Raises:
+            InputError: See `parse`; it names the argument.
+        """
+        try:
+            return None if text is None else cls.parse(text)
+        except InputError as error:
+            raise InputError(Argument(name, text), ": ", error) from error
 
     def from_unit(self, image: FloatImage) -> FloatImage:
         """Scales an image from [0, 1] to this range. Returns float32 of the same shape."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.console import spinner
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
@@ -17,6 +18,12 @@ from bokeh_runtime.web.address import ServeOptions
 from bokeh_runtime.web.announcement import announce
 from bokeh_runtime.web.server import PageServer, Site
 from bokeh_runtime.web.site import INDEX, demo_site, export_site
+
+# The parameters of `bokeh-render` that a page takes; the others are chosen on the page, if at all.
+_TAKEN = {
+    "photo", "model", "input_range", "output_range", "signature", "verbose",
+    "serve", "serve_on", "adb_reverse", "export_site",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,15 @@ class PageRequest:
         """Whether the command is about the page instead of photos."""
         return self.serve or self.export_site is not None
 
-    def check(self, photo: Path | None, *, as_json: bool) -> None:
+    def check(self, photo: Path | None, given: Collection[str]) -> None:
         """Checks the combination of options.
 
+        Args:
+            photo: The photo of the command, if any.
+            given: The names of the parameters that the command line gives.
+
         Raises:
-            InputError: If options contradict each other.
+            InputError: If options contradict each other, or a page does not take one of them.
         """
         options = ServeOptions(self.serve_on, self.adb_reverse)
         if options != ServeOptions() and not self.serve:
@@ -54,14 +65,16 @@ class PageRequest:
         options.bind()
         if self.is_asked_for and photo is not None:
             raise InputError(f"{photo}: photos are chosen on the page; omit it")
-        if self.is_asked_for and as_json:
-            raise InputError("--json: a page has no report; omit it")
+        for name in given if self.is_asked_for else ():
+            if name not in _TAKEN:
+                raise InputError(Argument(name), ": the page does not take it; omit it")
 
-    def run(self, model: Path | None, console: Console) -> None:
+    def run(self, model: Path | None, options: EngineOptions, console: Console) -> None:
         """Writes the page, or serves it until Ctrl-C.
 
         Args:
             model: The only model; None offers those that ship with the package.
+            options: See `site_model`.
             console: For the address.
 
         Raises:
@@ -71,15 +84,15 @@ class PageRequest:
         models = [model] if model else [shipped_model(name) for name in SHIPPED_MODELS]
         if self.export_site is not None:
             with spinner(console, "writing the site"):
-                page = export_site(models, self.export_site)
+                page = export_site(models, self.export_site, options)
             click.echo(f"{page}: serve the folder with any host with https", file=console.file)
         if not self.serve:
             return
-        options = ServeOptions(self.serve_on, self.adb_reverse)
+        address = ServeOptions(self.serve_on, self.adb_reverse)
         say = _printer(console)
-        with PageServer(Site(demo_site(models), INDEX), options) as server:
+        with PageServer(Site(demo_site(models, options), INDEX), address) as server:
             try:
-                announce(server, options, say, with_code=console.file.isatty())
+                announce(server, address, say, with_code=console.file.isatty())
                 say("Ctrl-C ends it")
                 never = threading.Event()
                 # A Ctrl-C between Python's look for signals and an endless wait would be lost.

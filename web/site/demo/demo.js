@@ -47,6 +47,12 @@ let opening = null;
 let photoName = "";
 /** Counts what was asked for, so that what is no longer wanted shows nothing. */
 let request = 0;
+/**
+ * The photo that is being read, which goes on if another model is chosen.
+ *
+ * @type {File | null}
+ */
+let reading = null;
 
 for (const id of ["choose", "take"]) {
   const input = /** @type {HTMLInputElement} */ (element(id));
@@ -66,13 +72,19 @@ element("controls").addEventListener("submit", (event) => event.preventDefault()
 page.split.addEventListener("input", showSplit);
 page.strength.addEventListener("input", showStrength);
 for (const select of [page.model, page.device]) select.addEventListener("change", () => reopen());
-page.save.addEventListener("click", () => save().catch((error) => fail(error)));
+page.save.addEventListener("click", () => {
+  const current = request;
+  save().catch((error) => current === request && fail(error));
+});
 
 start().catch((error) => fail(error));
 
 async function start() {
   showSplit();
-  const offline = await installOffline((text) => (element("offline").textContent = text));
+  const offline = await installOffline(
+    (text) => (element("offline").textContent = text),
+    () => Boolean(reading || photoName),
+  );
   if (offline.reloads) return;
   const answer = await fetch("models.json");
   if (!answer.ok) throw new Error("the list of models could not be loaded; reload the page");
@@ -89,6 +101,7 @@ async function reopen() {
   const model = models[Number(page.model.value)];
   const opened = new InferenceWorker();
   worker = opened;
+  page.save.disabled = true; // the new worker has no result yet
   working("Loading the network…");
   const network = {
     url: new URL(model.file, location.href).href,
@@ -103,8 +116,9 @@ async function reopen() {
   opening = opened.call("open", { network, model: { resampling, input_range, output_range } });
   try {
     const about = await opening;
-    if (current !== request) return;
+    if (worker !== opened) return;
     details({ Model: model.name, "Runs on": about.device, Loaded: milliseconds(about.load_ms), Notes: about.notes.join("; ") });
+    if (current !== request || reading) return;
     if (photoName) await render(current);
     else idle("Ready. Choose a photo.");
   } catch (error) {
@@ -114,12 +128,15 @@ async function reopen() {
 
 /** @param {File} file */
 async function show(file) {
-  const current = ++request;
+  let current = ++request;
   clearError();
   working("Reading the photo…");
+  reading = file;
   try {
     const bitmap = await readPhoto(file);
-    if (current !== request) return;
+    if (reading !== file) return bitmap.close();
+    reading = null;
+    current = ++request;
     drawPhoto(page.before, bitmap);
     bitmap.close();
     page.after.getContext("2d")?.clearRect(0, 0, page.after.width, page.after.height);
@@ -128,7 +145,9 @@ async function show(file) {
     page.save.disabled = true;
     await render(current);
   } catch (error) {
-    if (current === request) fail(error);
+    if (reading === file) reading = null;
+    else if (current !== request) return;
+    fail(error);
   }
 }
 
@@ -183,23 +202,25 @@ function showSplit() {
 
 /** Saves the picture at the chosen strength and the photo's size. */
 async function save() {
+  // What is on the screen now, whatever is chosen while it is encoded.
+  const [current, used, name] = [request, worker, `${photoName}.bokeh.jpg`];
   const strength = Number(page.strength.value) / 100;
   const canvas = document.createElement("canvas");
   canvas.width = page.after.width;
   canvas.height = page.after.height;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  if (strength === 1 || !worker) context.drawImage(page.after, 0, 0);
+  if (strength === 1 || !used) context.drawImage(page.after, 0, 0);
   else {
     working("Joining at full size…");
-    const { rgba } = await worker.call("join", { strength });
+    const { rgba } = await used.call("join", { strength });
     context.putImageData(new ImageData(rgba, canvas.width), 0, 0);
   }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await canvasBlob(canvas));
-  link.download = `${photoName}.bokeh.jpg`;
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  idle(`Saved as ${link.download}.`);
+  if (current === request) idle(`Saved as ${name}.`);
 }
 
 /** @param {Record<string, string>} entries */

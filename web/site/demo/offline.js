@@ -8,22 +8,27 @@ const RELOADED = "bokeh-reloaded";
  * them, for which the page is loaded again once.
  *
  * @param {(text: string) => void} say
+ * @param {() => boolean} isUsed Whether a photo was chosen, which loading again would lose.
  * @returns {Promise<{reloads: boolean}>}
  */
-export async function installOffline(say) {
+export async function installOffline(say, isUsed) {
   if (!("serviceWorker" in navigator)) {
     say("This page does not work offline here: that needs https, or localhost.");
     return { reloads: false };
   }
   try {
-    await navigator.serviceWorker.register("service-worker.js");
+    await navigator.serviceWorker.register("service-worker.js", { updateViaCache: "none" });
     await controlled();
   } catch {
     say("This page does not work offline here: the browser does not trust the connection.");
     return { reloads: false };
   }
+  if (!navigator.serviceWorker.controller) {
+    say("Reload this page to make it work offline.");
+    return { reloads: false };
+  }
   say("Once it has rendered a photo, this page works offline. The browser's menu installs it as an app.");
-  if (!crossOriginIsolated && navigator.serviceWorker.controller && !sessionStorage.getItem(RELOADED)) {
+  if (!crossOriginIsolated && !isUsed() && !sessionStorage.getItem(RELOADED)) {
     sessionStorage.setItem(RELOADED, "yes");
     location.reload();
     return { reloads: true };
