@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from bokeh_runtime.backends.placement import Placement
@@ -15,6 +16,8 @@ from bokeh_runtime.depth_model import DepthModel
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import DepthMap, read_depth_of_photo
 from bokeh_runtime.imaging.embedded_depth import read_embedded_depth
+from bokeh_runtime.imaging.encode import lost_exif
+from bokeh_runtime.imaging.formats import SUFFIXES
 from bokeh_runtime.imaging.photo import (
     FloatImage,
     Photo,
@@ -151,6 +154,21 @@ def _render_decoded(
     options: RenderOptions,
     depth_model: DepthModel | None,
 ) -> RenderedFile:
+    try:
+        return _render_and_write(model, job, decoded, options, depth_model)
+    except (MemoryError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+            raise
+        raise InputError(f"{job.photo}: not enough memory; scale it down first") from error
+
+
+def _render_and_write(
+    model: BokehModel,
+    job: Job,
+    decoded: _DecodedPhoto,
+    options: RenderOptions,
+    depth_model: DepthModel | None,
+) -> RenderedFile:
     photo, depth = decoded.photo, decoded.depth
     if depth is None and depth_model is not None:
         depth = depth_model.run(photo.pixels)
@@ -171,7 +189,9 @@ def _render_decoded(
     if before is not None:
         after = from_unit(scale(rendering.pixels, *before.shape[:2]), before.dtype)
         gap = np.full((before.shape[0], _COMPARISON_GAP_PX, 3), 255, np.uint8)
-        write_photo(comparison_path(job), Photo(np.hstack([before, gap, after]), icc=photo.icc))
+        sides = Photo(np.hstack([before, gap, after]), grey=photo.grey, icc=photo.icc)
+        write_photo(comparison_path(job), sides)
+    lost = lost_exif(result, SUFFIXES.get(job.output.suffix.lower()))
     timings = {"decode_ms": decoded.decode_ms, **rendering.timings, "encode_ms": encode_ms}
     return RenderedFile(
         photo=job.photo,
@@ -180,7 +200,7 @@ def _render_decoded(
         width=width,
         timings=timings,
         placement=rendering.placement,
-        notes=(*decoded.notes, *rendering.notes),
+        notes=(*decoded.notes, *rendering.notes, *([lost] if lost else [])),
     )
 
 

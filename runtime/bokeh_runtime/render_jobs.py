@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth_lookup import depth_map_in
+from bokeh_runtime.imaging.folder_walk import RESULT_SUFFIX
 from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.photo import can_write
 
@@ -52,7 +53,7 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
             raise InputError(f"{photo}: is neither a file nor a folder; give a photo")
         if output is not None and output.is_dir():
             output /= result_name(photo)
-        job = Job(photo, output or photo.with_name(f"{photo.stem}.bokeh.jpg"), depth)
+        job = Job(photo, output or photo.with_name(f"{photo.stem}{RESULT_SUFFIX}"), depth)
         check_job(job)
         return [job], []
     if output is None:

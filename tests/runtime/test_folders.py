@@ -174,6 +174,13 @@ def test_results_of_earlier_runs_and_loops_of_links_are_not_listed(tmp_path: Pat
     assert found.notes == [f"{tmp_path}: skipped 1 results folder"]
 
 
+def test_results_beside_their_photos_are_not_listed(tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "a.bokeh.jpg", "b.jpg", "b.bokeh.jpg", "c.bokeh.jpg", pixels=COLOUR)
+    found = list_photos(tmp_path)
+    assert names(found.photos) == ["a.png", "b.jpg", "c.bokeh.jpg"]  # c's photo is elsewhere
+    assert found.notes == [f"{tmp_path}: skipped 2 earlier results"]
+
+
 def test_a_depth_map_is_found_by_the_photos_name(tmp_path: Path) -> None:
     ebb(tmp_path / "ebb", "train")
     original = tmp_path / "ebb/train/original"

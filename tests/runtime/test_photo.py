@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image, ImageCms, features
 
 from bokeh_runtime import InputError, Photo, open_photo, read_photo, save_photo, write_photo
 from bokeh_runtime.imaging import formats
+from bokeh_runtime.imaging.encode import lost_exif
 from helpers.skips import ELSEWHERE
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -99,6 +101,33 @@ def test_icc_profile_and_exif_are_kept(suffix: str, tmp_path: Path) -> None:
         assert float(details[ExifTags.Base.FocalLength]) == 4.25
         assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
         assert details[ExifTags.Base.ExifImageWidth] == written.size[0]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_text_that_is_not_ascii_is_kept_byte_for_byte(
+    suffix: str, bits: int, tmp_path: Path
+) -> None:
+    decoder_or_skip(suffix)
+    texts = {
+        ExifTags.Base.Artist: "Jürgen".encode(),
+        ExifTags.Base.Copyright: "© 日本".encode(),
+        ExifTags.Base.ImageDescription: "café".encode("latin-1"),
+    }
+    exif = camera_exif()
+    for tag, text in texts.items():
+        exif[tag] = text
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.LensModel] = "Optik für Ä".encode()
+    Image.fromarray(smooth()).save(tmp_path / "photo.jpg", exif=exif)
+    photo = read_photo(tmp_path / "photo.jpg")
+    if bits == 16:
+        photo = replace(photo, pixels=photo.pixels.astype(np.uint16) * 257)
+    write_photo(tmp_path / f"again{suffix}", photo)
+    content = (tmp_path / f"again{suffix}").read_bytes()
+    assert all(text in content for text in texts.values())
+    keeps_all = lost_exif(photo, formats.SUFFIXES[suffix]) is None
+    assert keeps_all == ("Optik für Ä".encode() in content)
+    assert keeps_all == (bits == 8 or suffix != ".tif")
 
 
 def test_the_outdated_thumbnail_is_dropped(tmp_path: Path) -> None:
@@ -288,7 +317,9 @@ def test_png_of_sixteen_bits(
     write_photo(tmp_path / "again.png", photo)
     again = read_photo(tmp_path / "again.png")
     np.testing.assert_array_equal(again.pixels, photo.pixels)
-    assert again.grey == (photo.grey and photo.alpha is None)  # grey with alpha is written as RGBA
+    assert again.grey == photo.grey
+    if photo.alpha is not None:
+        np.testing.assert_array_equal(again.alpha, photo.alpha)
 
 
 @pytest.mark.parametrize(("primaries", "transfer", "note_count"), [(1, 13, 0), (9, 16, 1)])

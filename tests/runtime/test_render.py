@@ -5,15 +5,18 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.imaging.photo import read_photo as real_read_photo
-from bokeh_runtime.render import RenderOptions, render_files
+from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, render_files
 from bokeh_runtime.render_jobs import Job, jobs_for_folder
 from bokeh_runtime.render_record import RECORD
 from helpers import commands
@@ -22,6 +25,12 @@ from helpers.skips import ELSEWHERE
 
 def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return commands.command("bokeh-render", *arguments, cwd=cwd, **environment)
+
+
+def cv2_error(code: int, text: str) -> cv2.error:
+    error = cv2.error(text)
+    error.code = code
+    return error
 
 
 @pytest.fixture
@@ -223,6 +232,67 @@ def test_a_photo_is_not_its_own_depth_map(tmp_path: Path, scene: np.ndarray) -> 
     write_photo(tmp_path / "a.tif", Photo(scene, grey=True))
     ((job,), _) = jobs_for_folder(tmp_path, tmp_path / "out", tmp_path)
     assert job.depth == tmp_path / "a.tif"
+
+
+def test_the_comparison_of_a_grey_photo_has_its_profile(
+    tmp_path: Path, small: Path, scene: np.ndarray
+) -> None:
+    # Of an ICC profile, these bytes name the colour space (ICC.1:2022, table 17).
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    grey = Image.fromarray(scene).convert("L")
+    grey.save(tmp_path / "grey.png", icc_profile=profile)
+    model = BokehModel.open(small, "cpu")
+    job = Job(tmp_path / "grey.png", tmp_path / "out.jpg")
+    render_file(model, job, RenderOptions(compare=True))
+    for name in ("out.jpg", "out.jpg.compare.jpg"):
+        with Image.open(tmp_path / name) as written:
+            assert (written.mode, written.info["icc_profile"]) == ("L", profile)
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), cv2_error(cv2.Error.StsNoMem, "Insufficient memory")]
+)
+def test_a_photo_that_needs_too_much_memory_does_not_stop_a_folder(
+    fault: Exception,
+    tmp_path: Path,
+    small: Path,
+    scene: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jobs = []
+    for name in ("large.png", "small.png"):
+        write_photo(tmp_path / name, Photo(scene))
+        jobs.append(Job(tmp_path / name, tmp_path / f"out_{name}"))
+    model = BokehModel.open(small, "cpu")
+    faults = [fault]
+    render = model.render
+
+    def short_of_memory(*given: Any, **options: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return render(*given, **options)
+
+    monkeypatch.setattr(model, "render", short_of_memory)
+    first, second = render_files(model, jobs, RenderOptions())
+    assert str(first) == f"{tmp_path}/large.png: not enough memory; scale it down first"
+    assert isinstance(second, RenderedFile)
+
+
+def test_what_a_16_bit_tiff_loses_of_the_exif_is_noted(
+    tmp_path: Path, small: Path, scene: np.ndarray
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLength] = 4.25
+    exif[ExifTags.Base.Make] = "Maker"
+    eight_bits = Photo(scene, exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+    write_photo(tmp_path / "deep.png", replace(eight_bits, pixels=scene.astype(np.uint16) * 257))
+    model = BokehModel.open(small, "cpu")
+    notes = {
+        name: render_file(model, Job(tmp_path / "deep.png", tmp_path / name), RenderOptions()).notes
+        for name in ("out.tif", "out.png")
+    }
+    assert any("a 16-bit TIFF keeps camera" in note for note in notes["out.tif"])
+    assert not any("EXIF" in note for note in notes["out.png"])
 
 
 def test_only_one_photo_is_decoded_ahead(

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.imaging.encode import DESCRIPTIVE_TAGS
+from bokeh_runtime.imaging.encode import DESCRIPTIVE_TAGS, keep_bytes_of_text
 from bokeh_runtime.imaging.formats import check_size, identify, pillow_warnings_ignored
 from bokeh_runtime.imaging.jpeg import decode_jpeg
 from bokeh_runtime.imaging.picture import Photo, Pixels, apply_orientation
@@ -183,7 +183,7 @@ def _serialize_exif(exif: Image.Exif, height: int, width: int, *, from_tiff: boo
         for tag, size in ((ExifTags.Base.ExifImageWidth, width), (40963, height)):
             if tag in details:
                 details[tag] = size
-        exif.get_ifd(ExifTags.IFD.GPSInfo)  # loads the IFD, so that it is written too
+        keep_bytes_of_text(exif)  # which loads all IFDs, so that they are written too
         for tag in list(exif):
             if tag == ExifTags.Base.Orientation or (from_tiff and tag not in DESCRIPTIVE_TAGS):
                 del exif[tag]

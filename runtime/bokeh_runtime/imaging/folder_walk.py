@@ -13,6 +13,8 @@ from bokeh_runtime.imaging.photo import KNOWN_SUFFIXES
 
 RENDER_RECORD = ".bokeh-render.json"
 """The file in each folder of results of `bokeh-render`."""
+RESULT_SUFFIX = ".bokeh.jpg"
+"""What follows the photo's name in that of a result beside it."""
 PHOTOS, DEPTH_MAPS, TARGETS = "original", "original_depth", "bokeh"
 """The folders of the EBB! data set: sharp photos, their depth maps, and photos with real bokeh."""
 
@@ -87,7 +89,10 @@ def walk(
                 images.append(entry)
             elif kind is not None:
                 skipped[kind] += 1
-        yield ImageFolder(path, images)
+        stems = {image.stem for image in images}
+        results = {image for image in images if _is_result(image, stems)}
+        skipped["earlier result"] += len(results)
+        yield ImageFolder(path, [image for image in images if image not in results])
         paired = is_paired_layout(path)
         for entry in reversed(folders):
             if _identity(entry) in visited:
@@ -122,6 +127,11 @@ def _kind_of_file(path: Path) -> str | None:
     if suffix not in KNOWN_SUFFIXES:
         return _KIND_OF_SUFFIX.get(suffix, "other file")
     return "image" if path.is_file() else "other file"
+
+
+def _is_result(path: Path, stems: Collection[str]) -> bool:
+    """Whether an image is what `bokeh-render` wrote beside the photo that it was rendered from."""
+    return path.name.endswith(RESULT_SUFFIX) and path.name.removesuffix(RESULT_SUFFIX) in stems
 
 
 def _kind_of_folder(path: Path) -> str | None:

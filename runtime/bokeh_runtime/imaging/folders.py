@@ -65,7 +65,8 @@ def list_photos(folder: Path, exclude: Collection[Path] = ()) -> PhotoListing:
     A grey image that belongs to no other is a photo. In the layout of EBB!, only the images in
     `original/` are photos. Photos in formats whose decoder is not installed are listed too; reading
     them raises an error that names the missing package. Hidden files and folders, thumbnails,
-    videos, sidecars and results of `bokeh-render` are left out and counted.
+    videos, sidecars and results of `bokeh-render`, also those beside their photos, are left out and
+    counted.
 
     Args:
         folder: An existing folder.

@@ -41,9 +41,13 @@ class Frame:
         return Frame((network[0] - height) // 2, (network[1] - width) // 2, height, width)
 
     def scaled(self, factor: float) -> Frame:
-        """Returns the same frame in an image of `factor` times the height and width."""
+        """Returns the same frame in an image of `factor` times the height and width.
+
+        A narrow one keeps at least one pixel.
+        """
         top, left = round(self.top * factor), round(self.left * factor)
-        return Frame(top, left, round(self.height * factor), round(self.width * factor))
+        height, width = round(self.height * factor), round(self.width * factor)
+        return Frame(top, left, max(1, height), max(1, width))
 
     def crop(self, image: FloatImage) -> FloatImage:
         """Returns the part of an image [height, width, channels] within the frame."""

@@ -128,7 +128,7 @@ export class Frame {
     const [top, left, height, width] = [this.top, this.left, this.height, this.width].map((side) =>
       roundHalfEven(side * factor),
     );
-    return new Frame(top, left, height, width);
+    return new Frame(top, left, Math.max(1, height), Math.max(1, width));
   }
 
   /**

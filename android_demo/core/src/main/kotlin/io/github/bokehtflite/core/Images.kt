@@ -30,7 +30,7 @@ class Photo(val height: Int, val width: Int, val rgb: ByteArray) {
 data class Frame(val top: Int, val left: Int, val height: Int, val width: Int) {
     /** The same frame in a picture of [factor] times the height and width. */
     fun scaled(factor: Double): Frame =
-        Frame(round(top * factor), round(left * factor), round(height * factor), round(width * factor))
+        Frame(round(top * factor), round(left * factor), maxOf(1, round(height * factor)), maxOf(1, round(width * factor)))
 
     /** What lies in the frame. */
     fun crop(image: FloatImage): FloatImage {

@@ -35,7 +35,10 @@ object Tensors {
     }
 
     private fun stored(value: Float, tensor: TensorInfo, low: Int, high: Int): Int =
-        (round((value / tensor.scale).toDouble()) + tensor.zeroPoint).coerceIn(low, high)
+        (round((value / scale(tensor)).toDouble()) + tensor.zeroPoint).coerceIn(low, high)
 
-    private fun real(value: Int, tensor: TensorInfo): Float = (value - tensor.zeroPoint) * tensor.scale
+    private fun real(value: Int, tensor: TensorInfo): Float = (value - tensor.zeroPoint) * scale(tensor)
+
+    /** A scale of 0 stands for integers as they are. */
+    private fun scale(tensor: TensorInfo): Float = if (tensor.scale == 0f) 1f else tensor.scale
 }
