@@ -133,7 +133,7 @@ def _grey_alpha_png(channels: Pixels) -> bytes:
     lines[:, 1:] = rows
     lines[1:, 1:] -= rows[:-1]
     header = struct.pack(">IIBBBBB", width, height, 16, 4, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 3)), (b"IEND", b""))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 3)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, data) for kind, data in chunks)
 
 

@@ -27,6 +27,7 @@ class MainActivity : Activity() {
     private val delegates = Delegate.entries.filter { it != Delegate.NNAPI || Build.VERSION.SDK_INT <= Contract.Nnapi.LAST_API_LEVEL }
     private var photo: Uri? = null
     private var camera: Uri? = null
+    private val shows: (Shown) -> Unit = ::show
     private val picture by lazy { view<CompareView>(R.id.picture) }
     private val cut by lazy { view<SeekBar>(R.id.cut) }
     private val model by lazy { view<Spinner>(R.id.model) }
@@ -58,12 +59,12 @@ class MainActivity : Activity() {
 
     override fun onStart() {
         super.onStart()
-        studio.onShown = ::show
+        studio.onShown = shows
         show(studio.shown)
     }
 
     override fun onStop() {
-        studio.onShown = null
+        if (studio.onShown === shows) studio.onShown = null // another window may have started before this one stops
         super.onStop()
     }
 
@@ -121,6 +122,7 @@ class MainActivity : Activity() {
     }
 
     private fun take() {
+        if (camera != null) return // a second tap, while the camera app starts
         val uri = try {
             Photos.entry(contentResolver, "bokeh_photo_${System.currentTimeMillis()}.jpg", "Bokeh")
         } catch (error: IOException) {

@@ -47,6 +47,7 @@ object Photos {
         } catch (error: SecurityException) { // the right to read it ended with the app that gave it
             throw IOException(error.message, error)
         }
+        dropGainMap(bitmap)
         return Decoded(bitmap, width, height)
     }
 

@@ -4,10 +4,12 @@ import android.content.Intent
 import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.graphics.Color
+import android.graphics.Gainmap
 import android.graphics.ImageDecoder
 import android.net.Uri
 import android.os.Bundle
 import android.os.Looper
+import android.provider.MediaStore
 import android.view.View
 import android.widget.Button
 import android.widget.SeekBar
@@ -196,6 +198,34 @@ class MainActivityTest {
         controller.newIntent(second)
         hold.countDown()
         assertTrue("Photo 80 × 60" in waitFor(controller.get(), "Ran on CPU"))
+    }
+
+    @Test
+    fun `a window that stops leaves the other one its results`() {
+        Models.runners = phone(waits = true)
+        val first = open(photo(64, 48))
+        val second = open(photo(80, 60, "second.jpg"))
+        first.pause().stop()
+        hold.countDown()
+        waitFor(second.get(), "Photo 80 × 60")
+        assertTrue(canSave(second.get()))
+    }
+
+    @Test
+    fun `two taps start one camera`() {
+        val activity = open().get()
+        repeat(2) { activity.findViewById<Button>(R.id.take)!!.performClick() }
+        val started = generateSequence { shadowOf(activity).nextStartedActivityForResult }.toList()
+        assertEquals(listOf(MediaStore.ACTION_IMAGE_CAPTURE), started.map { it.intent.action })
+    }
+
+    @Test
+    fun `the gain map of an HDR photo is dropped`() { // the JVM's decoder reads none, so this is not the whole way
+        val sharp = Bitmap.createBitmap(64, 48, Bitmap.Config.ARGB_8888)
+        sharp.gainmap = Gainmap(Bitmap.createBitmap(16, 12, Bitmap.Config.ARGB_8888))
+        assertTrue(sharp.hasGainmap())
+        dropGainMap(sharp)
+        assertFalse(sharp.hasGainmap())
     }
 
     @Test

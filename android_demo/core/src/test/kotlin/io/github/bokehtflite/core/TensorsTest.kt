@@ -36,6 +36,12 @@ class TensorsTest {
     }
 
     @Test
+    fun `integers without a scale are as they are`() {
+        val tensor = tensor(TensorInfo.Type.UINT8, 0f, 0)
+        assertArrayEquals(floatArrayOf(0f, 0f, 0f, 0f, 1f, 2f), Tensors.read(stored(tensor), tensor).values)
+    }
+
+    @Test
     fun `what is read is what was stored`() {
         for (type in listOf(TensorInfo.Type.UINT8, TensorInfo.Type.INT8, TensorInfo.Type.INT16)) {
             val tensor = tensor(type, 0.25f, 4)
