@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+from click.core import ParameterSource
 
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import HardwareError, InputError, option_names, path_fault
@@ -33,6 +34,16 @@ class Session:
 
     stderr: TextIO
     check_interrupt: Callable[[], None]
+
+
+def given_options() -> list[str]:
+    """Returns the options of the running command that were given, such as "--threads"."""
+    context = click.get_current_context()
+    return [
+        option
+        for name, option in option_names(context.command).items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
 
 
 @contextlib.contextmanager

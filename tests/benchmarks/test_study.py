@@ -112,6 +112,33 @@ def test_outside_of_a_checkout_a_line_says_what_is_needed(
     assert shown.startswith(f"bokeh-bench: {message}")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("conversion", "model.h5", "--untrained=0.25"),
+            "model.h5: not converted with --untrained; give one of the two",
+        ),
+        (
+            ("conversion", "--interpreter-python=python", "--runs=0"),
+            "--interpreter-python needs timed runs; omit it, or --runs 0",
+        ),
+        (
+            ("npu", "--npu=qualcomm:SM8650", "--emulate=qualcomm:SM8550"),
+            "--emulate qualcomm:SM8550: is not compiled for; add --npu qualcomm:SM8550",
+        ),
+        (("npu", "--emulate=qualcomm:SM8550", "--photos=0"), "--emulate needs photos; omit it, or"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, shown = study_result(*words)
+    assert (code, shown.count("\n")) == (2, 1), shown
+    assert shown.startswith(f"bokeh-bench: {message}")
+
+
 def test_a_report_of_a_student_that_lacks_what_the_table_shows_is_refused(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     for text in ("[]", "{}", '{"schema": "bokeh-tflite/distillation/1"}'):

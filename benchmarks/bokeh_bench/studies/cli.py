@@ -110,6 +110,10 @@ def conversion(
 
         if profiles and not arm64:
             raise InputError("--profile needs --arm64, which counts instructions")
+        if model is not None and untrained is not None:
+            raise InputError(f"{model}: not converted with --untrained; give one of the two")
+        if interpreter_python is not None and not runs:
+            raise InputError("--interpreter-python needs timed runs; omit it, or --runs 0")
         arm_runners = runners(FOLDER, profiles) if arm64 else ()
         # Latency is relative to the baseline, which also computes the reference outputs.
         methods = METHODS if not only else dict.fromkeys((BASELINE, *only))
