@@ -139,6 +139,13 @@ def test_options_without_effect_are_refused(
     assert shown.startswith(f"bokeh-bench: {message}")
 
 
+@pytest.mark.parametrize("width", ["5", "0", "-1"])
+def test_a_width_that_no_network_has_is_refused(width: str) -> None:
+    code, shown = study_result("conversion", "--untrained", width)
+    assert code == 2
+    assert f"{float(width)} is not in the range 0<x<=4" in shown
+
+
 def test_a_report_of_a_student_that_lacks_what_the_table_shows_is_refused(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     for text in ("[]", "{}", '{"schema": "bokeh-tflite/distillation/1"}'):

@@ -18,6 +18,7 @@ from bokeh_bench.studies.students_cli import students
 from bokeh_bench.studies.web_cli import web
 from bokeh_bench.workers.conversion import METHODS
 from bokeh_convert.api import demo_model
+from bokeh_convert.train.distill_options import WIDTH
 from bokeh_runtime.errors import InputError
 
 
@@ -35,7 +36,7 @@ def study() -> None:
 @click.option(
     "--untrained",
     metavar="WIDTH",
-    type=float,
+    type=WIDTH,
     help="Convert an RGBD PyNET of this width with random weights instead of MODEL. Its time and "
     "memory are meaningful; its outputs are not.",
 )
