@@ -139,6 +139,16 @@ def test_options_without_effect_are_refused(
     assert shown.startswith(f"bokeh-bench: {message}")
 
 
+def test_the_agreement_for_a_file_that_takes_integers_is_refused(data: Path) -> None:
+    model = data / "small_full-integer.tflite"
+    code, shown = study_result("agreement", str(model))
+    assert code == 2
+    assert shown == (
+        f"bokeh-bench: {model}: takes integers; give a file that takes floats, such as of "
+        "--quant int8\n"
+    )
+
+
 @pytest.mark.parametrize("width", ["5", "0", "-1"])
 def test_a_width_that_no_network_has_is_refused(width: str) -> None:
     code, shown = study_result("conversion", "--untrained", width)
