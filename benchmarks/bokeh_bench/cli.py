@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from bokeh_bench.child_process import TIMEOUT_SECONDS
-from bokeh_bench.command_line import HELP_OPTIONS, PATH, exit_on_errors, verbose_option
+from bokeh_bench.command_line import (
+    HELP_OPTIONS,
+    PATH,
+    exit_on_errors,
+    given_options,
+    verbose_option,
+)
 from bokeh_bench.devices import DEFAULT_DEVICE, devices
 from bokeh_bench.metric_options import (
     metric_limit_options,
@@ -214,7 +220,11 @@ def main(**parameters: Any) -> None:
     Exit codes: 0 success; 1 a row failed, or --compare found a regression; 2 wrong input; 3 the
     requested hardware is not available.
     """
-    options = Options(**without_metric_limits(parameters), metric_limits=metric_limits(parameters))
+    options = Options(
+        **without_metric_limits(parameters),
+        metric_limits=metric_limits(parameters),
+        given=given_options(),
+    )
     with exit_on_errors(
         extras="bench",
         verbose=options.verbose,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+from click.core import ParameterSource
 
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import HardwareError, InputError, option_names, path_fault
@@ -17,6 +19,7 @@ from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 PATH = click.Path(path_type=Path)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Show the log messages of the libraries."
 )
@@ -35,13 +38,24 @@ class Session:
     check_interrupt: Callable[[], None]
 
 
+def given_options() -> list[str]:
+    """Returns the options of the running command that were given, such as "--threads"."""
+    context = click.get_current_context()
+    return [
+        option
+        for name, option in option_names(context.command).items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+
+
 @contextlib.contextmanager
 def exit_on_errors(
     *, extras: str, verbose: bool = False, interrupted: str = "interrupted"
 ) -> Iterator[Session]:
     """Ends the command with one line and an exit code if the block raises an expected error.
 
-    Exit codes: 2 for wrong input or a missing package, 3 for missing hardware, 130 for Ctrl-C.
+    Exit codes: 2 for wrong input, a missing package or a full disk, 3 for missing hardware, 130 for
+    Ctrl-C.
 
     Args:
         extras: The package's extras that the command needs, such as "bench".
@@ -58,7 +72,7 @@ def exit_on_errors(
             message = error.in_options(options)
             exit_code = 2 if isinstance(error, InputError) else 3
         except OSError as error:
-            message, exit_code = path_fault(error), 2
+            message, exit_code = _disk_fault(error), 2
         except ImportError as error:
             if error.name is None or error.name.startswith("bokeh"):
                 raise
@@ -69,3 +83,20 @@ def exit_on_errors(
     if message:
         click.echo(f"bokeh-bench: {message}", err=True)
         sys.exit(exit_code)
+
+
+def _disk_fault(error: OSError) -> str:
+    """Returns the message of an error of the disk.
+
+    Raises:
+        OSError: The error itself, if it is of something else.
+    """
+    # What cannot be written names no file. NumPy then gives no number either, only such words as
+    # "96 requested and 32 written".
+    unnumbered = error.errno is None and str(error).endswith(" written")
+    if error.filename is None and (unnumbered or error.errno in _FULL):
+        return (
+            f"cannot write ({error.strerror or 'disk full'}); make room in the output folder and "
+            "in that of temporary files (TMPDIR)"
+        )
+    return path_fault(error)

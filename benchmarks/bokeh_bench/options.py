@@ -27,6 +27,8 @@ class Options:
 
     Attributes:
         metric_limits: The limits on regressions of metrics other than PSNR, by the metrics' keys.
+        given: The options on the command line, such as "--threads", in the order of the help;
+            the others have their defaults.
     """
 
     models: Sequence[Path]
@@ -60,6 +62,7 @@ class Options:
     serve_on: str | None = None
     adb_reverse: bool = False
     metric_limits: Mapping[str, float] = field(default_factory=dict)
+    given: Sequence[str] = ()
 
     @property
     def model_paths(self) -> Sequence[Path]:
@@ -162,6 +165,12 @@ class Options:
             )
         if (self.serve_on or self.adb_reverse) and not find_device(self.device).serves_pages:
             raise InputError("--serve-on and --adb-reverse need --device web")
+        unused = [option for option in self.given if option in find_device(self.device).unused]
+        if unused:
+            raise InputError(
+                f"{', '.join(unused)}: without effect on --device {self.device}; omit "
+                f"{'it' if len(unused) == 1 else 'them'}"
+            )
         self.serving.bind()
         for value, option in (
             (self.input_range, "--input-range"),

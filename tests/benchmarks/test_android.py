@@ -127,6 +127,38 @@ def test_a_crash_keeps_the_rows_that_were_done(
     assert other["failure"].startswith("android: the app ended at 2 of 2: on gpu; adb -s 127")
 
 
+def test_an_app_that_crashes_in_its_first_row_is_a_row_with_the_reason(
+    phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
+    def crashing(request: Path, result: Path) -> None:
+        result.mkdir(parents=True)
+        (result / "status.json").write_text('{"progress": "1 of 1: on gpu", "finished": false}')
+
+    phone.activity = crashing
+    done = bench(data / "small_int8.tflite", "-dgpu", "--device=android", cwd=tmp_path)
+    assert done.returncode == 3
+    (row,) = rows(tmp_path)
+    assert row["failure"].startswith("android: the app ended at 1 of 1: on gpu; adb -s 127")
+
+
+def test_a_row_that_cannot_be_read_fails_alone(
+    phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
+    def broken(request: Path, result: Path) -> None:
+        benchmark_activity(request, result)
+        answer = json.loads((result / "result.json").read_text())
+        answer["rows"][0]["runs_ms"] = []
+        (result / "result.json").write_text(json.dumps(answer))
+
+    phone.activity = broken
+    models = [data / "small_int8.tflite", data / "small_float16.tflite"]
+    done = bench(*models, "-dcpu", "--seconds=0", "--device=android", cwd=tmp_path)
+    assert done.returncode == 1
+    one, other = rows(tmp_path)
+    why = f"the result of {phone.serial} cannot be read (runs_ms is []); install the matching app"
+    assert (one["failure"], other["failure"]) == (why, "")
+
+
 def test_an_app_of_another_version_is_reported(
     phone: FakePhone, data: Path, tmp_path: Path
 ) -> None:

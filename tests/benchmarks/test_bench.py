@@ -14,7 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from bokeh_bench.cli import main
 from bokeh_bench.measure.operator_times import measure_operator_times
 from bokeh_runtime.tflite.file import read_tflite
 from bokeh_runtime.tflite.reference_pack import Reference, load_reference, save_reference
@@ -286,6 +288,26 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "unused"),
+    [
+        ("arm64", ["-dgpu", "--threads=4"], "--delegate, --threads: "),
+        ("arm64:neoverse-n2", ["--runs=20", "--seconds=5"], "--runs, --seconds: "),
+        ("android", ["--no-operators", "--delegate=cpu", "--runs=5"], "--no-operators: "),
+        ("web", ["--allow-partial", "--delegate-library=x"], "--delegate-library, --allow-partial"),
+        ("web:2", ["--interpreter=ai-edge-litert", "--threads=1"], "--interpreter: "),
+    ],
+)
+def test_options_without_effect_on_a_device_are_refused(
+    device: str, options: list[str], unused: str
+) -> None:
+    done = CliRunner().invoke(main, ["none.tflite", "--device", device, *options])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"bokeh-bench: {unused}")
+    assert f": without effect on --device {device}; omit " in done.output
+    assert done.output.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bokeh_bench.measure.latency import Latency, LatencyRatio
 from bokeh_bench.measure.operator_times import OperatorTime
@@ -29,7 +34,7 @@ HOSTILE = "<script>document.title='owned'</script>.tflite"
 def row(name: str, shade: float, rng: np.random.Generator, **more: Any) -> Row:
     full = rng.random((64, 96, 3), np.float32) * np.float32(0.9)
     output = np.clip(full + np.float32(shade), 0, 1)
-    photo = (rng.random((32, 48, 3)) * 255).astype(np.uint8)
+    photo = np.random.default_rng(7).integers(0, 255, (32, 48, 3)).astype(np.uint8)
     return Row(
         ModelFile(name, "ab" * 32, 1_500_000, "int8", "32 x 48 RGB"),
         "cpu",
@@ -179,9 +184,76 @@ def test_names_are_text_and_failures_are_shown(page: Page) -> None:
 
 def test_an_image_is_in_the_file_once(page_path: Path) -> None:
     text = page_path.read_text()
-    # Photo, full model, output and difference of two rows; the rows' photos differ.
-    assert text.count("data:image/webp;base64,") == 2 + 2 * 2
+    # The photo of both rows; full model, output and difference of each.
+    assert text.count("data:image/webp;base64,") == 1 + 2 * 3
     assert "http" not in text.replace("http://www.w3.org", "")  # names of XML vocabularies
+
+
+def gallery(path: Path) -> dict[str, Any]:
+    """What the page's script chooses the images from, with the images as pixels."""
+    found = re.search(r"^const gallery = (.*);$", path.read_text(), re.MULTILINE)
+    assert found is not None
+    shown: dict[str, Any] = json.loads(found[1])
+    shown["images"] = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+        for uri in shown["images"]
+    ]
+    return shown
+
+
+def grey(level: int) -> np.ndarray:
+    return np.full((64, 96, 3), level / 255, np.float32)
+
+
+def test_it_opens_on_a_photo_of_the_model_that_is_shown_first(tmp_path: Path) -> None:
+    photo = np.full((64, 96, 3), 90, np.uint8)
+    rows = [
+        measured(name, [SampleImages(name, photo, grey(full), grey(full))])
+        for name, full in (("a", 100), ("b", 200))
+    ]
+    write_html(tmp_path / "report.html", Report("now", {}, rows))
+    assert '<option value="0" selected>a, 96 x 64<' in (tmp_path / "report.html").read_text()
+
+
+def measured(name: str, samples: list[SampleImages]) -> Row:
+    images = [
+        compare(one.name, one.output, one.full_model, border_px=0, metrics=()) for one in samples
+    ]
+    values = {metric.key: None for metric in all_metrics()}
+    fidelity = Fidelity([replace(image, values=values) for image in images])
+    return Row(ModelFile(name), "cpu", fidelity=[fidelity], sample_images=samples)
+
+
+def test_each_model_is_shown_with_its_own_full_model(tmp_path: Path) -> None:
+    photo = np.full((64, 96, 3), 90, np.uint8)
+    rows = [
+        measured(name, [SampleImages("a photo", photo, grey(full), grey(full + 1))])
+        for name, full in (("a.tflite", 100), ("b.tflite", 150))
+    ]
+    write_html(tmp_path / "report.html", Report("now", {}, rows))
+    shown = gallery(tmp_path / "report.html")
+    assert [one["name"] for one in shown["photos"]] == ["a photo, 96 x 64"]
+    own = [row["images"]["0"] for row in shown["rows"]]
+    for kind, levels in (("full", [100, 150]), ("output", [101, 151])):
+        assert [shown["images"][one[kind]].mean() for one in own] == levels
+
+
+def test_photos_of_one_name_are_shown_with_their_own_results(tmp_path: Path) -> None:
+    samples = [
+        SampleImages("x", np.full((32, 48, 3), level, np.uint8), grey(level + 10), grey(output))
+        for level, output in ((50, 61), (100, 130))
+    ]
+    rows = [measured(name, samples) for name in ("a.tflite", "b.tflite")]
+    write_html(tmp_path / "report.html", Report("now", {}, rows))
+    shown = gallery(tmp_path / "report.html")
+    assert [one["name"] for one in shown["photos"]] == ["x, 96 x 64", "x, 96 x 64 (2)"]
+    assert [shown["images"][one["photo"]].mean() for one in shown["photos"]] == [50, 100]
+    for row in shown["rows"]:
+        own = [row["images"][number] for number in ("0", "1")]
+        for kind, levels in (("full", [60, 110]), ("output", [61, 130])):
+            assert [shown["images"][one[kind]].mean() for one in own] == levels
+        # Errors of 1/255 and 20/255.
+        assert [one["quality"][:12] for one in own] == ["PSNR 48.1 dB", "PSNR 22.1 dB"]
 
 
 @pytest.mark.slow

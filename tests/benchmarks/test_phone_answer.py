@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bokeh_bench.devices.android.phone_answer import read_answer
+from bokeh_bench.devices.android.phone_answer import check_row, read_answer
 
 
 def _row(**changed: Any) -> dict[str, Any]:
@@ -23,7 +23,10 @@ def _row(**changed: Any) -> dict[str, Any]:
 def _read(folder: Path, answer: Any) -> dict[str, Any]:
     text = answer if isinstance(answer, str) else json.dumps(answer)
     (folder / "result.json").write_text(text)
-    return read_answer(folder / "result.json")
+    read = read_answer(folder / "result.json")
+    for row in read.get("rows", []):
+        check_row(row, folder)
+    return read
 
 
 def test_an_answer_by_the_contract_is_read(tmp_path: Path) -> None:

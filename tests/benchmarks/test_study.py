@@ -112,6 +112,50 @@ def test_outside_of_a_checkout_a_line_says_what_is_needed(
     assert shown.startswith(f"bokeh-bench: {message}")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("conversion", "model.h5", "--untrained=0.25"),
+            "model.h5: not converted with --untrained; give one of the two",
+        ),
+        (
+            ("conversion", "--interpreter-python=python", "--runs=0"),
+            "--interpreter-python needs timed runs; omit it, or --runs 0",
+        ),
+        (
+            ("npu", "--npu=qualcomm:SM8650", "--emulate=qualcomm:SM8550"),
+            "--emulate qualcomm:SM8550: is not compiled for; add --npu qualcomm:SM8550",
+        ),
+        (("npu", "--emulate=qualcomm:SM8550", "--photos=0"), "--emulate needs photos; omit it, or"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, shown = study_result(*words)
+    assert (code, shown.count("\n")) == (2, 1), shown
+    assert shown.startswith(f"bokeh-bench: {message}")
+
+
+def test_the_agreement_for_a_file_that_takes_integers_is_refused(data: Path) -> None:
+    model = data / "small_full-integer.tflite"
+    code, shown = study_result("agreement", str(model))
+    assert code == 2
+    assert shown == (
+        f"bokeh-bench: {model}: takes integers; give a file that takes floats, such as of "
+        "--quant int8\n"
+    )
+
+
+@pytest.mark.parametrize("width", ["5", "0", "-1"])
+def test_a_width_that_no_network_has_is_refused(width: str) -> None:
+    code, shown = study_result("conversion", "--untrained", width)
+    assert code == 2
+    assert f"{float(width)} is not in the range 0<x<=4" in shown
+
+
 def test_a_report_of_a_student_that_lacks_what_the_table_shows_is_refused(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     for text in ("[]", "{}", '{"schema": "bokeh-tflite/distillation/1"}'):

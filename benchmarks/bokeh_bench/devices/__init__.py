@@ -6,7 +6,7 @@ needs to measure inside of that function, because all are imported to list them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bokeh_bench.options import Options
 
 DEFAULT_DEVICE = "host"
+OF_THIS_INTERPRETER = ("--interpreter", "--delegate-library", "--allow-partial", "--no-operators")
+"""Options that have no effect where another program than this one runs the models."""
 
 
 class Progress(Protocol):
@@ -73,6 +75,7 @@ class Device:
             `--signature`; otherwise it goes by the files alone.
         takes_pair: Whether it measures interleaved runs of two models (`--pair`).
         serves_pages: Whether it takes `--serve-on` and `--adb-reverse`.
+        unused: Other options that have no effect on it, such as "--threads"; they are refused.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Device:
     takes_pair: bool = False
     takes_graph_options: bool = False
     serves_pages: bool = False
+    unused: Collection[str] = ()
 
     @property
     def usage(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +37,12 @@ class _Gallery:
 
     Attributes:
         images: Data URIs.
-        photos: For each photo its name, and the indices of the photo and of the full model's output
-            in `images`.
-        rows: For each row its name, and for each photo the indices of the output and of the
-            difference image, and its metrics as text.
-        opens_on: Index of the photo to show first: the one that the full model changes most.
+        photos: For each photo its name, which no other has, and its index in `images`.
+        rows: For each row its name, and by the number of each of its photos in `photos` the indices
+            of the full model's output, of the output and of the difference image, and its metrics
+            as text. Rows may have different full models.
+        opens_on: Number of the photo to show first: of those of the first row, the one that the
+            full model changes most.
     """
 
     images: Sequence[str]
@@ -86,42 +89,63 @@ def write_html(path: Path, report: Report) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+class _Images:
+    """Images as data URIs, each different one once.
+
+    Attributes:
+        uris: The images.
+    """
+
+    def __init__(self) -> None:
+        self.uris: list[str] = []
+        self._indices: dict[tuple[tuple[int, ...], bytes], int] = {}
+
+    def index_of(self, pixels: npt.NDArray[np.uint8]) -> int:
+        """Returns the index of an image in `uris`, and adds it if it is new."""
+        key = (pixels.shape, hashlib.sha256(pixels.tobytes()).digest())
+        if key not in self._indices:
+            self._indices[key] = len(self.uris)
+            self.uris.append(_data_uri(pixels))
+        return self._indices[key]
+
+
 def _gallery(rows: Sequence[Row]) -> _Gallery | None:
     with_images = [row for row in rows if row.sample_images]
     if not with_images:
         return None
-    indices: dict[str, int] = {}
-
-    def index_of(pixels: npt.NDArray[np.uint8]) -> int:
-        return indices.setdefault(_data_uri(pixels), len(indices))
-
-    # Models of different input sizes have different references, so the size is part of the key.
-    photos: dict[str, dict[str, Any]] = {}
+    images = _Images()
+    # Different photos may have one name, and models of different input sizes scale a photo
+    # differently, so the scaled photo itself is part of the key.
+    numbers: dict[tuple[str, int], int] = {}
+    photos: list[dict[str, Any]] = []
+    names: Counter[str] = Counter()
     changes: list[float] = []
     entries = []
     for row in with_images:
         by_photo = {}
         fidelity = row.fidelity_to("full_model")
-        measured = {} if fidelity is None else {one.name: one for one in fidelity.images}
+        measured = iter(() if fidelity is None else fidelity.images)  # in the order of the samples
         for sample in row.sample_images:
             height, width = sample.full_model.shape[:2]
-            key = f"{sample.name}, {width} x {height}"
-            if key not in photos:
-                resized = cv2.resize(sample.photo, (width, height), interpolation=cv2.INTER_CUBIC)
-                photo, full_model = np.asarray(resized, np.uint8), _to_uint8(sample.full_model)
-                photos[key] = {
-                    "name": key,
-                    "photo": index_of(photo),
-                    "full": index_of(full_model),
-                }
+            resized = cv2.resize(sample.photo, (width, height), interpolation=cv2.INTER_CUBIC)
+            photo, full_model = np.asarray(resized, np.uint8), _to_uint8(sample.full_model)
+            name = f"{sample.name}, {width} x {height}"
+            key = (name, images.index_of(photo))
+            if key not in numbers:
+                numbers[key] = len(photos)
+                names[name] += 1
+                unique = name if names[name] == 1 else f"{name} ({names[name]})"
+                photos.append({"name": unique, "photo": key[1]})
                 changes.append(float(np.mean(cv2.absdiff(photo, full_model))))
-            by_photo[key] = {
-                "output": index_of(_to_uint8(sample.output)),
-                "difference": index_of(_difference(sample)),
-                "quality": _quality(measured.get(sample.name)),
+            by_photo[numbers[key]] = {
+                "full": images.index_of(full_model),
+                "output": images.index_of(_to_uint8(sample.output)),
+                "difference": images.index_of(_difference(sample)),
+                "quality": _quality(next(measured, None)),
             }
         entries.append({"name": row.name, "images": by_photo})
-    return _Gallery(list(indices), list(photos.values()), entries, int(np.argmax(changes)))
+    of_first_row = changes[: len(entries[0]["images"])]
+    return _Gallery(images.uris, photos, entries, int(np.argmax(of_first_row)))
 
 
 def _quality(image: ImageFidelity | None) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bokeh_bench import child_process
 from bokeh_bench.measure.latency import Block, LatencyRatio, estimate_latency_ratio
 from bokeh_bench.report.tables import markdown_table
@@ -56,7 +58,7 @@ def measure(
         progress: Called with a description of each step.
 
     Raises:
-        InputError: If LiteRT's benchmark fails.
+        InputError: If the model takes integers, or LiteRT's benchmark fails.
     """
     progress("interleaved runs with a bare loop")
     ours, bare = _interleave_with_bare_loop(model, threads, runs)
@@ -103,6 +105,11 @@ def _interleave_with_bare_loop(
     assert isinstance(opened, TfliteModel)  # always so on the CPU
     interpreter = opened.interpreter
     entry = interpreter.get_input_details()[0]
+    if entry["dtype"] is not np.float32:
+        # bokeh-bench's time includes the conversion from floats, which a bare loop has not.
+        raise InputError(
+            f"{model}: takes integers; give a file that takes floats, such as of --quant int8"
+        )
     result = interpreter.get_output_details()[0]["index"]
     network_input = measurement.network_input[None]
 

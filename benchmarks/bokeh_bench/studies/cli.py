@@ -18,6 +18,7 @@ from bokeh_bench.studies.students_cli import students
 from bokeh_bench.studies.web_cli import web
 from bokeh_bench.workers.conversion import METHODS
 from bokeh_convert.api import demo_model
+from bokeh_convert.train.distill_options import WIDTH
 from bokeh_runtime.errors import InputError
 
 
@@ -35,7 +36,7 @@ def study() -> None:
 @click.option(
     "--untrained",
     metavar="WIDTH",
-    type=float,
+    type=WIDTH,
     help="Convert an RGBD PyNET of this width with random weights instead of MODEL. Its time and "
     "memory are meaningful; its outputs are not.",
 )
@@ -110,6 +111,10 @@ def conversion(
 
         if profiles and not arm64:
             raise InputError("--profile needs --arm64, which counts instructions")
+        if model is not None and untrained is not None:
+            raise InputError(f"{model}: not converted with --untrained; give one of the two")
+        if interpreter_python is not None and not runs:
+            raise InputError("--interpreter-python needs timed runs; omit it, or --runs 0")
         arm_runners = runners(FOLDER, profiles) if arm64 else ()
         # Latency is relative to the baseline, which also computes the reference outputs.
         methods = METHODS if not only else dict.fromkeys((BASELINE, *only))

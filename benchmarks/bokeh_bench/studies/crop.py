@@ -19,7 +19,7 @@ from bokeh_bench.studies.converters import Settings, convert_in_process
 from bokeh_bench.workers.conversion import BOKEH_CONVERT, TFLITE_CONVERTER
 from bokeh_convert.data.calibration_data import BUNDLED
 from bokeh_runtime.imaging.luminance import luminance
-from bokeh_runtime.imaging.photo import FloatImage, read_photo, save_photo, to_unit
+from bokeh_runtime.imaging.photo import FloatImage, Pixels, read_photo, save_photo, to_unit
 from bokeh_runtime.model import BokehModel
 
 DEFAULT_PHOTO = BUNDLED / "verification" / "astronaut.jpg"
@@ -76,11 +76,7 @@ def render_crops(
     Raises:
         InputError: If the model cannot be converted, takes depth, or the photo cannot be read.
     """
-    pixels = read_photo(photo).pixels
-    factor = (PHOTO_PIXELS / (pixels.shape[0] * pixels.shape[1])) ** 0.5
-    large = np.asarray(
-        cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8
-    )
+    large = at_full_size(read_photo(photo).pixels)
     settings = Settings((256, 384), None, threads)
     crops: list[FloatImage] = []
     place = None
@@ -98,6 +94,13 @@ def render_crops(
         for (heading, method), crop in zip(PANELS.items(), crops, strict=True)
     ]
     return rows, crops
+
+
+def at_full_size(pixels: Pixels) -> Pixels:
+    """Returns a photo scaled to `PHOTO_PIXELS`, with as many bits as it has."""
+    factor = (PHOTO_PIXELS / (pixels.shape[0] * pixels.shape[1])) ** 0.5
+    large = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, pixels.dtype)
 
 
 def smoothest(image: FloatImage) -> tuple[int, int]:

@@ -6,12 +6,13 @@ input and the output of an ideal network. The fusion result is compared with the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from bokeh_bench.report.tables import markdown_table
 from bokeh_runtime import InputError, read_photo
@@ -20,6 +21,7 @@ from bokeh_runtime.imaging.photo import FloatImage, Pixels, as_float, to_unit
 from bokeh_runtime.imaging.resample import scale
 from bokeh_runtime.metrics.psnr import psnr, psnr_text, summarize_psnr
 
+_Mask = npt.NDArray[np.bool_]
 FACTOR = 4
 _EDGE = 9  # px; half width of the band around a subject's edge
 
@@ -49,23 +51,20 @@ def compare(folder: Path) -> list[FusionRow]:
     """Compares methods of fusion on pairs NAME_sharp, NAME_bokeh (JPEG) and NAME_mask (PNG).
 
     Raises:
-        InputError: If the folder holds no such pair.
+        InputError: If the folder holds no such pair, or of a pair a file cannot be read, the sizes
+            differ or the mask leaves nothing to compare.
     """
     names = sorted(path.name[: -len("_mask.png")] for path in folder.glob("*_mask.png"))
     if not names:
         raise InputError(f"{folder}: holds no NAME_sharp.jpg, NAME_bokeh.jpg, NAME_mask.png")
     found: dict[str, list[list[float]]] = {method: [] for method in METHODS}
     for name in names:
-        sharp, target = (
-            _cropped(read_photo(folder / f"{name}_{kind}.jpg").pixels)
-            for kind in ("sharp", "bokeh")
-        )
-        mask = _cropped(read_photo(folder / f"{name}_mask.png").pixels)[..., 0] > 127
+        sharp, target, regions = _read_pair(folder, name)
         rows, columns = (n // FACTOR for n in sharp.shape[:2])
         network_input, network_output = scale(sharp, rows, columns), scale(target, rows, columns)
         for method, function in METHODS.items():
             result = function(sharp, network_output, network_input)
-            found[method].append(_score(result, target, mask, network_output))
+            found[method].append(_score(result, target, regions, network_output))
     return [
         FusionRow(method, *(summarize_psnr(of).mean for of in zip(*scores, strict=True)))
         for method, scores in found.items()
@@ -110,16 +109,43 @@ METHODS: dict[str, Callable[[Pixels, FloatImage, FloatImage], Pixels]] = {
 }
 
 
-def _score(
-    result: Pixels, target: Pixels, mask: np.ndarray, network_output: FloatImage
-) -> list[float]:
+def _read_pair(folder: Path, name: str) -> tuple[Pixels, Pixels, Mapping[str, _Mask]]:
+    """Returns the photo, the target and the parts of both that are compared, by their names."""
+    paths = [folder / f"{name}_{kind}" for kind in ("sharp.jpg", "bokeh.jpg", "mask.png")]
+    read = [read_photo(path).pixels for path in paths]
+    sizes = [f"{pixels.shape[0]} x {pixels.shape[1]}" for pixels in read]
+    for path, size in zip(paths, sizes, strict=True):
+        if size != sizes[0]:
+            raise InputError(
+                f"{path}: is {size} px, {paths[0].name} is {sizes[0]}; scale them alike"
+            )
+    if min(read[0].shape[:2]) < FACTOR:
+        raise InputError(f"{paths[0]}: is {sizes[0]} px; give at least {FACTOR} x {FACTOR}")
+    sharp, target, mask = map(_cropped, read)
+    subject = (to_unit(mask[..., 0]) > 0.5).astype(np.uint8)
     kernel = np.ones((2 * _EDGE + 1, 2 * _EDGE + 1), np.uint8)
-    inside = cv2.erode(mask.astype(np.uint8), kernel) > 0
-    outside = cv2.dilate(mask.astype(np.uint8), kernel) == 0
+    inside, outside = cv2.erode(subject, kernel) > 0, cv2.dilate(subject, kernel) == 0
+    regions: dict[str, _Mask] = {
+        "whole image": np.ones_like(inside),
+        "subject": inside,
+        "edge": ~inside & ~outside,
+        "background": outside,
+    }
+    for part, region in regions.items():
+        if not region.any():
+            raise InputError(
+                f"{paths[2]}: leaves nothing of the {part}; give a mask that is white on the "
+                f"subject and black elsewhere, both wider than {2 * _EDGE} px"
+            )
+    return sharp, target, regions
+
+
+def _score(
+    result: Pixels, target: Pixels, regions: Mapping[str, _Mask], network_output: FloatImage
+) -> list[float]:
     image, truth = to_unit(result), to_unit(target)
     return [
-        psnr(image[None, region], truth[None, region], border_px=0)
-        for region in (np.ones_like(inside), inside, ~inside & ~outside, outside)
+        psnr(image[None, region], truth[None, region], border_px=0) for region in regions.values()
     ] + [psnr(scale(result, *network_output.shape[:2]), network_output, border_px=0)]
 
 

@@ -22,6 +22,7 @@ from bokeh_bench.studies.npu_files import Plan, converted
 from bokeh_convert.data.calibration_data import to_network_input
 from bokeh_convert.npu.emulator import Emulator
 from bokeh_convert.npu.vendors import find_npus
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics import grain
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
@@ -84,6 +85,9 @@ def measure(model: Path, plan: Plan, progress: Callable[[str], None]) -> list[Np
     """
     names = [npu.name for npu in find_npus(plan.npus)]
     emulated_names = [npu.name for npu in find_npus(plan.emulated)]
+    for name in emulated_names:
+        if name not in names:
+            raise InputError(f"--emulate {name}: is not compiled for; add --npu {name}")
     reports = converted(model, plan, plan.folder, progress, npus=names)
     rows = []
     for name in names:

@@ -10,6 +10,7 @@ from bokeh_bench.command_line import PATH
 from bokeh_bench.studies.options import MODEL, SIZE, THREADS
 from bokeh_bench.studies.session import json_options, print_result, study_session
 from bokeh_convert.api import demo_model
+from bokeh_runtime.errors import InputError
 
 
 @click.command("npu")
@@ -73,6 +74,8 @@ def npu(
         from bokeh_bench.studies.npu import measure, table
         from bokeh_bench.studies.npu_files import Plan
 
+        if emulate and not photos:
+            raise InputError("--emulate needs photos; omit it, or --photos 0")
         path = model or demo_model()
         plan = Plan(size, threads, npus, emulate or npus, photos, work_dir)
         rows = measure(path, plan, progress)

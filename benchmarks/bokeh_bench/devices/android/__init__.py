@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from bokeh_bench.devices import Device
+from bokeh_bench.devices import OF_THIS_INTERPRETER, Device
 
 if TYPE_CHECKING:
     from bokeh_bench.measure.references import FullModelReferences
@@ -33,4 +33,10 @@ def _measure(
     )
 
 
-DEVICE = Device("android", "a phone with the sample app, over adb", _measure, argument="SERIAL")
+DEVICE = Device(
+    "android",
+    "a phone with the sample app, over adb",
+    _measure,
+    argument="SERIAL",
+    unused=OF_THIS_INTERPRETER,
+)

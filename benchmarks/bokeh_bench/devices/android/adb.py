@@ -38,6 +38,12 @@ class Adb:
         """Returns the output of a command on the phone. Old phones do not report exit codes."""
         return self._run("shell", command).replace("\r\n", "\n").strip()
 
+    def is_attached(self) -> bool:
+        """Says whether the phone is there and ready, which the output of `shell` does not tell."""
+        with contextlib.suppress(HardwareError):
+            return self._run("get-state").strip() == "device"
+        return False
+
     def push(self, local: Path, remote: str) -> None:
         """Copies the content of a folder to the phone."""
         self._run("push", f"{local}/.", remote)

@@ -21,7 +21,7 @@ import numpy as np
 from bokeh_bench import child_process
 from bokeh_bench.devices.android.adb import Adb
 from bokeh_bench.devices.android.phone_answer import read_answer
-from bokeh_bench.devices.android.phone_rows import row_of_answer
+from bokeh_bench.devices.android.phone_rows import row_or_failure
 from bokeh_bench.measure.cases import (
     WARM_UP_SECONDS,
     BenchmarkCase,
@@ -39,10 +39,12 @@ APK = "build/android/bokeh-demo.apk"
 REQUEST_SCHEMA = "bokeh-tflite/android-request/2"
 STATUS_SCHEMA = "bokeh-tflite/android-status/2"
 RESULT_SCHEMA = "bokeh-tflite/android-result/2"
+RESULT = "result.json"
 PUSHED = "/data/local/tmp/bokeh-bench"
 INTERRUPTED = "interrupted"
 WRITTEN = f"/sdcard/Android/data/{PACKAGE}/files/bench"
 _POLL_SECONDS = 1.0
+_REMEDY = "install the matching app"
 
 
 def measure_android(
@@ -58,7 +60,8 @@ def measure_android(
     """Has the app measure the cases, and yields the report with the phone's rows.
 
     If the app crashes (as a GPU driver may cause) or the phone stops answering, the rows that the
-    app has written are kept, and the other cases fail with the reason.
+    app has written are kept, and the other cases fail with the reason. A phone that is gone is
+    waited for. What the app has written is deleted from the phone once it is here.
 
     Args:
         report: The rows are added to it.
@@ -90,6 +93,7 @@ def measure_android(
         (folder / "pushed").mkdir()
         _write_request(folder / "pushed", cases, models, runs, seconds)
         environment, rows = report.environment, list[Row]()
+        done_with = [pushed]
         try:
             progress(f"copying {len(models)} models to {phone.serial}")
             missing = _start(phone, folder / "pushed", pushed, run)
@@ -97,10 +101,12 @@ def measure_android(
                 limit = timeout_seconds + WARM_UP_SECONDS + seconds
                 missing, found = _finish(phone, written, folder, limit, progress)
                 if found:
-                    folder /= run
-                    environment, rows = _read_result(folder, phone.serial, cases, models)
+                    done_with.append(written)
+                # An app that ended in its first row has written no result.
+                if found and (not missing or (folder / run / RESULT).exists()):
+                    environment, rows = _read_result(folder / run, phone.serial, cases, models)
         finally:
-            phone.remove(pushed, written)
+            phone.remove(*done_with)
     failed = [
         replace(_empty(case, models, phone.serial), failure=missing, failure_kind="hardware")
         for case in cases[len(rows) :]
@@ -137,17 +143,38 @@ def _start(phone: Adb, local: Path, pushed: str, run: str) -> str:
 def _finish(
     phone: Adb, written: str, folder: Path, limit: float, progress: Callable[[str], None]
 ) -> tuple[str, bool]:
-    """Waits for the app. Returns why it did not finish ("" if it did), and whether it sent rows."""
-    missing = ""
+    """Waits for the app, and copies what it has written.
+
+    Returns:
+        Why it did not finish ("" if it did), and whether its files are here.
+    """
     try:
         missing = _wait(phone, written, limit, progress)
-        phone.pull(written, folder)
+        lost = _pull(phone, written, folder, limit)
     except KeyboardInterrupt:
-        missing = INTERRUPTED
-        phone.pull(written, folder)
-    except HardwareError as error:  # adb does not answer
-        return missing or str(error), False
-    return missing, True
+        missing, lost = INTERRUPTED, _pull(phone, written, folder, 0.0)
+    except HardwareError as error:  # adb does not answer, or the phone is gone
+        missing = lost = str(error)
+    if lost and missing in ("", lost):
+        missing = f"{lost}; what the app has measured stays on the phone, in {written}"
+    return missing, not lost
+
+
+def _pull(phone: Adb, written: str, folder: Path, limit: float) -> str:
+    """Copies what the app has written. Returns the reason if that fails, otherwise "".
+
+    A phone that is gone is waited for, for `limit` seconds.
+    """
+    start = time.monotonic()
+    while True:
+        try:
+            phone.pull(written, folder)
+        except HardwareError as error:
+            if phone.is_attached() or time.monotonic() - start > limit:
+                return str(error)
+            time.sleep(_POLL_SECONDS)
+        else:
+            return ""
 
 
 def _write_request(
@@ -179,28 +206,40 @@ def _write_request(
 
 
 def _wait(phone: Adb, written: str, limit: float, progress: Callable[[str], None]) -> str:
-    """Waits for the app. Returns the reason if it did not finish, otherwise ""."""
-    last, heard, gone = "", time.monotonic(), 0
+    """Waits for the app. Returns the reason if it did not finish, otherwise "".
+
+    Raises:
+        HardwareError: If adb does not answer, or the phone is gone for `limit` seconds.
+    """
+    last, heard, ended = "", time.monotonic(), 0
+    away_since: float | None = None
     while True:
         status = phone.shell(f"cat {written}/status.json 2>/dev/null")
-        if status != last:
+        if status and status != last:
             last, heard = status, time.monotonic()
-        try:
-            state = json.loads(status)
-        except ValueError:
-            state = None
-        if not isinstance(state, dict):  # not there yet
-            state = {}
+        state = _state(last)
         if state.get("finished"):
             return ""
         progress(printable(f"{phone.serial}: {state.get('progress', 'starting')}"))
-        gone = 0 if phone.shell(f"pidof {PACKAGE}") else gone + 1
-        if gone >= 3:
+        runs = bool(phone.shell(f"pidof {PACKAGE}"))
+        # A phone that is gone answers nothing either, which says nothing about the app.
+        if runs or phone.is_attached():
+            away_since = None
+            ended = 0 if runs else ended + 1
+        else:
+            progress(f"{phone.serial} is gone; waiting for it")
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > limit:
+                raise HardwareError(
+                    f"android: {phone.serial} is gone for {limit:.0f} s, at "
+                    f"{state.get('progress', 'the start')}; check the cable, and measure again"
+                )
+        if ended >= 3:
             return (
                 f"android: the app ended at {state.get('progress', 'its start')}; "
                 f"adb -s {phone.serial} logcat -b crash shows the reason"
             )
-        if time.monotonic() - heard > limit:
+        if away_since is None and time.monotonic() - heard > limit:
             return (
                 f"android: no progress on {phone.serial} for {limit:.0f} s; keep its screen on and "
                 "the app in the foreground, or give a longer --timeout"
@@ -208,19 +247,29 @@ def _wait(phone: Adb, written: str, limit: float, progress: Callable[[str], None
         time.sleep(_POLL_SECONDS)
 
 
+def _state(status: str) -> dict[str, Any]:
+    """Returns the content of `status.json`; without anything if it is not there yet."""
+    try:
+        state = json.loads(status)
+    except ValueError:
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
 def _read_result(
     folder: Path, serial: str, cases: Sequence[BenchmarkCase], models: dict[Path, ModelUnderTest]
 ) -> tuple[dict[str, Any], list[Row]]:
-    path = folder / "result.json"
     try:
-        result = read_answer(path)
+        result = read_answer(folder / RESULT)
         if result.get("schema") != RESULT_SCHEMA:
             raise HardwareError(
                 f"android: the app on {serial} writes {result.get('schema')}, this version reads "
-                f"{RESULT_SCHEMA}; install the matching app"
+                f"{RESULT_SCHEMA}; {_REMEDY}"
             )
         rows = [
-            row_of_answer(_empty(case, models, serial), entry, models[case.model], folder)
+            row_or_failure(
+                _empty(case, models, serial), entry, models[case.model], folder, serial, _REMEDY
+            )
             # An app that ended early wrote fewer.
             for entry, case in zip(result["rows"], cases, strict=False)
         ]
@@ -229,7 +278,7 @@ def _read_result(
         if isinstance(error, InputError):
             raise
         raise HardwareError(
-            f"android: the result of {serial} cannot be read ({error}); install the matching app"
+            f"android: the result of {serial} cannot be read ({error}); {_REMEDY}"
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bokeh_bench.devices.android.phone_answer import check_row
 from bokeh_bench.measure.cases import ModelUnderTest
 from bokeh_bench.measure.fidelity import measure_fidelity
 from bokeh_bench.measure.latency import Latency
@@ -18,7 +19,33 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.photo import FloatImage
 
 
-def row_of_answer(row: Row, entry: Mapping[str, Any], model: ModelUnderTest, folder: Path) -> Row:
+def row_or_failure(
+    row: Row,
+    entry: Mapping[str, Any],
+    model: ModelUnderTest,
+    folder: Path,
+    source: str,
+    remedy: str,
+) -> Row:
+    """Completes a row with what a phone has measured, or with why that cannot be read.
+
+    Args:
+        row: The row without results.
+        entry: A row of `contract/schemas/android-result-2.json`.
+        model: The model of the row.
+        folder: Where the file of the outputs lies.
+        source: Who has measured, such as "the browser", for the failure.
+        remedy: What to do if the row cannot be read, for the failure.
+    """
+    try:
+        check_row(entry, folder)
+        return _row_of_answer(row, entry, model, folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        failure = f"the result of {source} cannot be read ({error}); {remedy}"
+        return replace(row, failure=failure, failure_kind="hardware")
+
+
+def _row_of_answer(row: Row, entry: Mapping[str, Any], model: ModelUnderTest, folder: Path) -> Row:
     """Completes a row with what a phone has measured.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bokeh_bench.devices import Device
+from bokeh_bench.devices import OF_THIS_INTERPRETER, Device
 
 if TYPE_CHECKING:
     from bokeh_bench.measure.references import FullModelReferences
@@ -45,4 +45,5 @@ DEVICE = Device(
     "a phone's CPU kernels under QEMU: fidelity and instructions, no latency",
     _measure,
     argument="PROFILE",
+    unused=("--delegate", "--threads", "--runs", "--seconds", *OF_THIS_INTERPRETER),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bokeh_bench.devices import Device, Progress
+from bokeh_bench.devices import OF_THIS_INTERPRETER, Device, Progress
 
 if TYPE_CHECKING:
     from bokeh_bench.measure.references import FullModelReferences
@@ -30,4 +30,5 @@ DEVICE = Device(
     _measure,
     argument="COUNT",
     serves_pages=True,
+    unused=OF_THIS_INTERPRETER,
 )

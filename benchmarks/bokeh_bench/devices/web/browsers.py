@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from bokeh_bench.devices.android.phone_answer import check_row
+from bokeh_bench.devices.android.phone_answer import read_row
 from bokeh_bench.devices.web.request import WebRow
 from bokeh_runtime.errors import printable
 from bokeh_runtime.web.server import ApiError
@@ -186,7 +186,7 @@ class Browsers:
         row = self._row_of(browser, given.get("row"))
         number = len(browser.answers)
         try:
-            answer = check_row(json.dumps(given.get("result")).encode(), browser.folder)
+            answer = read_row(json.dumps(given.get("result")).encode(), browser.folder)
             if not answer["failure"]:
                 wanted = f"{number}.f32" if row.outputs_bytes else None
                 if answer["outputs"] != wanted:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokeh_bench.devices import Progress
-from bokeh_bench.devices.android.phone_rows import row_of_answer
+from bokeh_bench.devices.android.phone_rows import row_or_failure
 from bokeh_bench.devices.web.browsers import Browser, Browsers
 from bokeh_bench.devices.web.request import WebRequest
 from bokeh_bench.measure.cases import WARM_UP_SECONDS, read_model_under_test
@@ -116,11 +116,9 @@ def _rows(browser: Browser, request: WebRequest) -> list[Row]:
         row = asked.empty(model, browser.label)
         answer = browser.answers.get(number)
         if answer is not None:
-            try:
-                rows.append(row_of_answer(row, answer, model, browser.folder))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                reason = f"the browser's result cannot be read ({error}); reload the page"
-                rows.append(replace(row, failure=reason, failure_kind="hardware"))
+            rows.append(
+                row_or_failure(row, answer, model, browser.folder, browser.label, "reload the page")
+            )
         elif browser.given_up:
             rows.append(replace(row, failure=browser.given_up, failure_kind="hardware"))
     return rows
