@@ -169,3 +169,26 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert result.stderr.endswith("File name too long; check the path\n")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["distill", "finetune"])
+def test_a_run_does_not_write_over_what_it_reads(
+    command: str, photos: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    teacher, linked = models / "model.h5", tmp_path / "linked.h5"
+    teacher.write_bytes(b"weights of a week")
+    linked.symlink_to(teacher)
+    own = shutil.copy(photo(photos / "heldout.png", 9), tmp_path / "copy.png")
+    for model, folder, named in (
+        (teacher, models, teacher),
+        (linked, models, teacher),
+        (tmp_path / "linked.h5", photos, photos),
+    ):
+        result = run(command, model, "--photos", photos, "-o", folder)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert f"bokeh-train: {named}: is read by this command" in result.stderr
+    assert teacher.read_bytes() == b"weights of a week"
+    assert (photos / "heldout.png").read_bytes() == Path(own).read_bytes()
+    assert [path.name for path in models.iterdir()] == ["model.h5"]
