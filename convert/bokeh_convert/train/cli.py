@@ -11,6 +11,7 @@ import click
 
 from bokeh_convert.options import LEVELS
 from bokeh_convert.train.console import Terminal, run_command
+from bokeh_convert.train.contact_sheet import MOST_ROWS, ContactSheet
 from bokeh_convert.train.distill_cli import distill, finetune
 from bokeh_convert.train.distill_options import (
     AT_LEAST_ONE,
@@ -222,7 +223,11 @@ def _fit(
     show_default=True,
     help="Short side of the network input, in pixels.",
 )
-@click.option("--sheet", type=_FOLDER, help="File for a contact sheet of photo, output and target.")
+@click.option(
+    "--sheet",
+    type=_FOLDER,
+    help=f"File for a contact sheet of photo, output and target, of the first {MOST_ROWS} pairs.",
+)
 @click.option(
     "--split",
     type=click.Choice(["heldout", "train"]),
@@ -243,6 +248,8 @@ def evaluate(
         from bokeh_convert.train.evaluate import evaluate as evaluate_pairs
         from bokeh_convert.train.inference import open_for_inference
 
+        read = [model, *(path for pair in pairs for path in pair.files)]
+        shown = None if sheet is None else ContactSheet(sheet, read)
         infer, depth = open_for_inference(model)
         with terminal.progress() as progress:
             scores = evaluate_pairs(
@@ -250,10 +257,12 @@ def evaluate(
                 pairs,
                 short_side=short_side,
                 depth=depth,
-                sheet=sheet,
+                sheet=shown,
                 on_photo=lambda name, done: progress(name, done, len(pairs)),
             )
-        _show_scores(scores, as_json)
+        _show_scores(scores, as_json)  # first, so that they are there if the disk is full
+        if shown is not None:
+            shown.save()
 
     run_command(evaluate, work)
 

@@ -18,6 +18,7 @@ from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.batches import AugmentationConfig, batches, make_example
 from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
 from bokeh_convert.train.cli import _training_pairs, main
+from bokeh_convert.train.contact_sheet import MOST_ROWS, ContactSheet
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.export import export
 from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
@@ -360,3 +361,65 @@ def test_the_file_of_a_residual_network_with_depth_can_be_read(tmp_path: Path) -
     read = open_keras3(tmp_path / "model.h5")
     expected, found = (keras.ops.convert_to_numpy(one(photo)) for one in (model, read))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Evaluates a network that returns its photo; the list gets a line for each photo that ran."""
+    ran: list[str] = []
+
+    def infer(photo: np.ndarray) -> np.ndarray:
+        ran.append("ran")
+        return photo
+
+    monkeypatch.setattr(
+        "bokeh_convert.train.inference.open_for_inference", lambda model: (infer, False)
+    )
+    return ran
+
+
+def test_a_sheet_that_cannot_be_written_is_refused_before_anything_runs(
+    dataset: Path, tmp_path: Path, identity: list[str]
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    photo = dataset / "hat_1_sharp.jpg"
+    content = photo.read_bytes()
+    for sheet, said in (
+        (tmp_path / "sheet.gif", "its suffix is no image format"),
+        (tmp_path / "none" / "sheet.png", "does not exist; create it first"),
+        (tmp_path / "folder.png", "is a folder, not a file"),
+        (photo, "is read by this command"),
+    ):
+        done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--sheet", str(sheet)])
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+        assert f"bokeh-train: {sheet}: " in done.stderr
+        assert said in done.stderr
+    assert not identity
+    assert photo.read_bytes() == content
+
+
+def test_scores_are_shown_even_if_the_sheet_cannot_be_saved(
+    dataset: Path, tmp_path: Path, identity: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(sheet: ContactSheet) -> None:
+        raise InputError("sheet.png: no space left; free some")
+
+    monkeypatch.setattr(ContactSheet, "save", full)
+    sheet = str(tmp_path / "sheet.png")
+    done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--sheet", sheet])
+    assert done.exit_code == 2
+    assert "whole_worst" in done.stdout
+    assert identity == ["ran"]
+
+
+def test_a_sheet_keeps_a_limited_number_of_rows_with_8_bits(tmp_path: Path) -> None:
+    sheet = ContactSheet(tmp_path / "sheet.png")
+    for number in range(MOST_ROWS + 5):
+        side = 8 + number % 3  # all get the size of the first
+        sheet.add([np.full((side, side, 3), shade, np.float32) for shade in (0.0, 0.5, 1.0)])
+    assert len(sheet._rows) == MOST_ROWS
+    assert {row.dtype for row in sheet._rows} == {np.dtype(np.uint8)}
+    sheet.save()
+    saved = cv2.imread(str(tmp_path / "sheet.png"))
+    assert saved.shape == (MOST_ROWS // 2 * 12, 2 * (24 + 8), 3)
+    np.testing.assert_array_equal(saved[4, [6, 14, 22]], [[0] * 3, [128] * 3, [255] * 3])
