@@ -136,22 +136,30 @@ def train(
 
 
 def load_averaged(run: Path) -> keras.Model:
-    """Returns the model of a checkpoint, with averaged weights. The run may be unfinished.
+    """Returns the model of a checkpoint, with averaged weights.
+
+    The run may be unfinished, but has to have trained its finest head.
 
     Args:
         run: Folder of the run.
 
     Raises:
-        InputError: If the folder has no checkpoint, or a damaged one.
+        InputError: If the folder has no checkpoint, or a damaged one, or one from before the first
+            step of the finest head.
     """
     if not (run / CHECKPOINT).is_file():
         raise InputError(f"{run}: the folder has no {CHECKPOINT}; train first")
     stored, saved = read_checkpoint(run / CHECKPOINT)
     if stored.keys() - {one.name for one in fields(TrainConfig)}:
         raise InputError(f"{run}: is not a run of `bokeh-train fit`; give {run / 'model.h5'}")
-    config = TrainConfig(**stored)
+    config, step = TrainConfig(**stored), int(saved["step"])
+    stage = next(stage for stage in _stages(config) if step <= stage.last_step)
+    if stage.heads[-1] != config.head:
+        raise InputError(
+            f"{run}: is at step {step} of {config.steps + config.int8_steps}, and level by level "
+            f"its output {config.head} has not been trained yet; repeat `bokeh-train fit` to go on"
+        )
     state = _State(config, run, str(saved.get("pairs", "")))
-    stage = next(stage for stage in _stages(config) if state.step <= stage.last_step)
     model, optimizer = state.open(stage)
     optimizer.finalize_variable_values(model.trainable_variables)
     return state.finest()

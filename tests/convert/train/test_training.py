@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from bokeh_convert.pynet.network import pynet
 from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.batches import AugmentationConfig, batches, make_example
-from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
+from bokeh_convert.train.checkpoint import CHECKPOINT, LOG, write_checkpoint
 from bokeh_convert.train.cli import _training_pairs, main
 from bokeh_convert.train.contact_sheet import MOST_ROWS, ContactSheet
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
@@ -145,6 +145,21 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
         load_averaged(tmp_path / "whole").get_weights(), whole.get_weights(), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "trained"), [(1, False), (2, False), (3, True)])
+def test_a_head_that_has_not_been_trained_yet_is_not_evaluated(
+    step: int, trained: bool, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, by_level=True, head="l4")  # two of the four steps for each level
+    write_checkpoint(tmp_path, asdict(config), step, {}, {})
+    if trained:  # it goes on to read the weights, of which there are none
+        with pytest.raises(KeyError, match="w0"):
+            load_averaged(tmp_path)
+        return
+    said = f"is at step {step} of 4, and level by level its output l4 has not been trained yet"
+    with pytest.raises(InputError, match=said):
+        load_averaged(tmp_path)
 
 
 @pytest.mark.slow
