@@ -12,6 +12,7 @@ import numpy as np
 
 from bokeh_convert.train.batches import resize
 from bokeh_convert.train.contact_sheet import ContactSheet
+from bokeh_convert.train.pair_files import refuse_unusable
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth, open_depth_of_photo
@@ -82,9 +83,10 @@ def evaluate(
         One score per pair.
 
     Raises:
-        InputError: If a photo cannot be read, an output has NaN or infinity, or the model takes
-            depth and a pair has no depth map.
+        InputError: If the model takes depth and a pair has no depth map, or a file is no image,
+            before anything is run; if a photo is damaged, or an output has NaN or infinity.
     """
+    refuse_unusable(pairs, depth=depth, masks=True)
     scores: list[Score] = []
     for pair in pairs:
         sharp_photo, bokeh = read_photo(pair.sharp), open_photo(pair.bokeh)
@@ -93,10 +95,7 @@ def evaluate(
         photo = fit(sharp, height, width)
         planes = [photo]
         if depth:
-            if pair.depth is None:
-                raise InputError(
-                    f"{pair.sharp}: no depth map, and the model takes depth; add depth maps"
-                )
+            assert pair.depth is not None, "checked above"
             planes.append(fit(open_depth_of_photo(pair.depth, sharp_photo), height, width))
         output = infer(np.concatenate(planes, axis=-1))
         if not np.isfinite(output).all():  # before clipping, which would turn infinity into white

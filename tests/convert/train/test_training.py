@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bokeh_convert.train.cli import _training_pairs, main
 from bokeh_convert.train.contact_sheet import MOST_ROWS, ContactSheet
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.export import export
+from bokeh_convert.train.pair_files import PairFiles, refuse_unusable
 from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
 from bokeh_convert.train.trainer import TrainConfig, load_averaged, train
 from bokeh_runtime.errors import InputError
@@ -179,6 +181,52 @@ def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Pat
     changed = replace(pairs[0], bokeh=pairs[1].bokeh)
     with pytest.raises(InputError, match="was trained on other pairs"):
         train(replace(CONFIG, steps=1), [changed, pairs[1]], tmp_path)
+
+
+def test_a_file_that_no_run_can_use_is_named_before_the_first_step(
+    dataset: Path, tmp_path: Path
+) -> None:
+    whole = find_pairs(dataset, "train")
+    flat = [replace(pair, depth=None) for pair in whole]
+    for name, content in (("empty.jpg", b""), ("page.jpg", b"<html>404</html>")):
+        (tmp_path / name).write_bytes(content)
+    broken = [
+        replace(whole[0], bokeh=tmp_path / "empty.jpg"),
+        replace(whole[1], mask=tmp_path / "page.jpg"),
+    ]
+    takes_depth = replace(CONFIG, input_channels=4)
+    for config, pairs, said in (
+        (takes_depth, flat, r"cup_1_sharp\.jpg \(and 1 more\): no depth map, and the model takes"),
+        (takes_depth, [whole[0], flat[1]], r"cup_2_sharp\.jpg: no depth map"),
+        (CONFIG, broken, r"empty\.jpg: is not an image.* \(and 1 more\)$"),
+        (replace(CONFIG, paste=0.0), broken, r"empty\.jpg: is not an image.*TIFF file$"),
+    ):
+        with pytest.raises(InputError, match=said):
+            train(config, pairs, tmp_path / "run")
+    with pytest.raises(InputError, match=r"cup_1_sharp\.jpg \(and 1 more\): no depth map"):
+        evaluate(lambda photo: photo, flat, short_side=64, depth=True)
+    assert not (tmp_path / "run").exists()
+    refuse_unusable(flat, depth=False, masks=True)
+
+
+def test_a_damaged_file_can_be_replaced_and_other_pairs_cannot(
+    dataset: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(dataset, tmp_path / "pairs"))
+    saved = PairFiles.of(find_pairs(folder, "train")).arrays
+    path = tmp_path / CHECKPOINT
+    with (folder / "cup_1_sharp.jpg").open("ab") as photo:
+        photo.write(b"more")
+    PairFiles.of(find_pairs(folder, "train")).refuse_others(path, saved)
+    PairFiles.of(find_pairs(folder, "train")).refuse_others(path, {})  # an older checkpoint
+    other = [replace(find_pairs(folder, "train")[0], bokeh=folder / "cup_2_bokeh.jpg")]
+    for pairs in (find_pairs(folder, "train")[:1], [*other, find_pairs(folder, "train")[1]]):
+        with pytest.raises(InputError, match="was trained on other pairs; use the same pairs"):
+            PairFiles.of(pairs).refuse_others(path, saved)
+    with (folder / "cup_2_bokeh.jpg").open("ab") as photo:
+        photo.write(b"more")
+    with pytest.raises(InputError, match="was trained on other pairs"):
+        PairFiles.of(find_pairs(folder, "train")).refuse_others(path, saved)
 
 
 @pytest.mark.slow
