@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -118,11 +119,18 @@ def _part_text(part: object, options: Mapping[str, str]) -> str:
 
 
 def path_fault(error: OSError) -> str:
-    """Returns the message of an error of the disk that names a file, such as a name too long.
+    """Returns the message of an error of the disk, such as a name too long, or a full disk.
 
     Raises:
-        OSError: The error itself, if it names none.
+        OSError: The error itself, if it is that of a pipe whose reader is gone.
     """
-    if error.filename is None:
+    if error.errno == errno.EPIPE:
         raise error
-    return f"{error.filename}: {error.strerror}; check the path"
+    cause = " ".join(str(error.strerror or error).split()) or type(error).__name__
+    # An error of a write to an open file names none.
+    place, remedy = error.filename or "reading or writing a file", "check the path"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free some space"
+    elif error.filename is None:
+        remedy = "check the disk"
+    return printable(f"{place}: {cause}; {remedy}")
