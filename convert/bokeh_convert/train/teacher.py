@@ -41,7 +41,7 @@ from bokeh_convert.train.teacher_store import (
     set_views_done,
     views_done,
 )
-from bokeh_convert.train.views import ViewConfig, views
+from bokeh_convert.train.views import ViewConfig, sample_of, views
 from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import read_photo
@@ -296,6 +296,12 @@ def _run_set(
         files["input"][number] = pixels
         for head, sized in heads.items():
             output = sized.run(to_network_input(pixels))
+            if not np.isfinite(output).all():  # before clipping, which makes infinity white
+                raise InputError(
+                    f"{sample_of(samples, view, number).photo}: the teacher's output has NaN or "
+                    "infinity; take the photo out and start again in another folder, or give "
+                    "another teacher"
+                )
             files[head][number] = np.clip(output, 0, 1)
         if (number + 1) % _FLUSH == 0 or number + 1 == count:
             for file in files.values():

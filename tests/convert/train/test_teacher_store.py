@@ -6,13 +6,20 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
+from bokeh_convert.data.calibration_data import Sample
+from bokeh_convert.train import teacher_store
 from bokeh_convert.train.checkpoint import CHECKPOINT, LOG, read_checkpoint, write_checkpoint
-from bokeh_convert.train.teacher_outputs import DESCRIPTION, Teacher, load_teacher
+from bokeh_convert.train.teacher import _run_set, _shapes
+from bokeh_convert.train.teacher_outputs import DESCRIPTION, HELD_OUT, Teacher, load_teacher
 from bokeh_convert.train.teacher_store import describe, open_arrays, set_views_done, views_done
+from bokeh_convert.train.views import ViewConfig
 from bokeh_runtime.errors import InputError
 
 SETS = {
@@ -131,3 +138,29 @@ def test_a_log_on_a_full_disk_is_one_line_and_the_checkpoint_is_kept(tmp_path: P
     with pytest.raises(InputError, match=r"log\.jsonl: cannot be written \(No space left"):
         write_checkpoint(tmp_path, {}, 3, {}, {"loss": 0.5})
     assert int(read_checkpoint(tmp_path / CHECKPOINT)[1]["step"]) == 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_output_of_the_teacher_that_is_not_finite_names_the_photo(
+    value: float, tmp_path: Path
+) -> None:
+    samples = []
+    for shade in (50, 200):
+        samples.append(Sample(tmp_path / f"{shade}.png", None))
+        cv2.imwrite(str(samples[-1].photo), np.full((16, 16, 3), shade, np.uint8))
+
+    def run(image: np.ndarray) -> np.ndarray:
+        return np.where(image > 0.5, value, image)  # fails for the second photo alone
+
+    output = SimpleNamespace(shape=(1, 8, 8, 3))
+    heads: dict[str, Any] = {
+        "l0": SimpleNamespace(run=run, concrete=SimpleNamespace(outputs=[output]))
+    }
+    view = ViewConfig(2, 8, 8, 3, "area", None)
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    arrays = open_arrays(folder, {HELD_OUT: _shapes(view, heads)})[HELD_OUT]
+    with pytest.raises(InputError, match=r"200\.png: the teacher's output has NaN or infinity"):
+        list(_run_set((folder, HELD_OUT, arrays), view, samples, heads))
+    assert arrays["l0"][0].mean() == pytest.approx(50 / 255, abs=1e-3)
+    assert teacher_store.views_done(folder, HELD_OUT, 2) == 0
