@@ -134,3 +134,18 @@ def path_fault(error: OSError) -> str:
     elif error.filename is None:
         remedy = "check the disk"
     return printable(f"{place}: {cause}; {remedy}")
+
+
+def missing_package(error: ImportError, extras: str) -> str:
+    """Returns the message of an import of a package that is not installed.
+
+    Args:
+        error: The error.
+        extras: The extras of our package that have it, such as "bench".
+
+    Raises:
+        ImportError: The error itself, if it is not about another package.
+    """
+    if error.name is None or error.name.startswith("bokeh"):
+        raise error
+    return f"{error.name} is not installed; pip install 'bokeh-tflite[{extras}]'"
