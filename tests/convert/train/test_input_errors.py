@@ -95,6 +95,16 @@ def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
     assert f"{tmp_path}: no pair is left to train on" in result.stderr
 
 
+def test_pasting_without_masks_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "EBB"
+    for kind in ("original", "bokeh"):
+        photo(folder / "train" / kind / "1.jpg", 1)
+    result = run("fit", folder, "-o", tmp_path / "run", "--no-depth", "--paste", 0.5)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"--paste 0.5: has no effect, since no pair of {folder} has a mask" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_of_another_command_is_not_evaluated(tmp_path: Path) -> None:
     shutil.copy(table(tmp_path) / "pairs.tsv", tmp_path / "all.tsv")
     write_checkpoint(tmp_path / "run", {"crop_steps": 1}, 1, {"w0": np.zeros(1)}, {})

@@ -475,6 +475,24 @@ def test_scores_are_shown_even_if_the_sheet_cannot_be_saved(
     assert identity == ["ran"]
 
 
+def test_pairs_that_were_left_out_of_training_can_be_evaluated(
+    dataset: Path, identity: list[str]
+) -> None:
+    def found(*options: str) -> list[str]:
+        done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--json", *options])
+        assert done.exit_code == 0, done.output
+        return [photo["name"] for photo in json.loads(done.stdout)["photos"]]
+
+    assert found("--split", "train") == ["cup_1", "cup_2"]
+    assert found("--split", "train", "--only", "cup_2") == ["cup_2"]
+    trained_on = [pair.name for pair in _training_pairs(dataset, "cup_2", None, 0)]
+    assert trained_on == ["cup_1"]
+    done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--only", "cup"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"--only cup: no pair of {dataset} in the split 'heldout' has a name" in done.stderr
+    assert "give another, or another --split" in done.stderr
+
+
 def test_a_sheet_keeps_a_limited_number_of_rows_with_8_bits(tmp_path: Path) -> None:
     sheet = ContactSheet(tmp_path / "sheet.png")
     for number in range(MOST_ROWS + 5):
