@@ -14,7 +14,13 @@ import click
 from click.core import ParameterSource
 
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import HardwareError, InputError, option_names, path_fault
+from bokeh_runtime.errors import (
+    HardwareError,
+    InputError,
+    missing_package,
+    option_names,
+    path_fault,
+)
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -74,10 +80,7 @@ def exit_on_errors(
         except OSError as error:
             message, exit_code = _disk_fault(error), 2
         except ImportError as error:
-            if error.name is None or error.name.startswith("bokeh"):
-                raise
-            message = f"{error.name} is not installed; pip install 'bokeh-tflite[{extras}]'"
-            exit_code = 2
+            message, exit_code = missing_package(error, extras), 2
         except KeyboardInterrupt:
             message, exit_code = interrupted, INTERRUPTED
     if message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -118,11 +119,33 @@ def _part_text(part: object, options: Mapping[str, str]) -> str:
 
 
 def path_fault(error: OSError) -> str:
-    """Returns the message of an error of the disk that names a file, such as a name too long.
+    """Returns the message of an error of the disk, such as a name too long, or a full disk.
 
     Raises:
-        OSError: The error itself, if it names none.
+        OSError: The error itself, if it is that of a pipe whose reader is gone.
     """
-    if error.filename is None:
+    if error.errno == errno.EPIPE:
         raise error
-    return f"{error.filename}: {error.strerror}; check the path"
+    cause = " ".join(str(error.strerror or error).split()) or type(error).__name__
+    # An error of a write to an open file names none.
+    place, remedy = error.filename or "reading or writing a file", "check the path"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free some space"
+    elif error.filename is None:
+        remedy = "check the disk"
+    return printable(f"{place}: {cause}; {remedy}")
+
+
+def missing_package(error: ImportError, extras: str) -> str:
+    """Returns the message of an import of a package that is not installed.
+
+    Args:
+        error: The error.
+        extras: The extras of our package that have it, such as "bench".
+
+    Raises:
+        ImportError: The error itself, if it is not about another package.
+    """
+    if error.name is None or error.name.startswith("bokeh"):
+        raise error
+    return f"{error.name} is not installed; pip install 'bokeh-tflite[{extras}]'"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 
 import pytest
 
 from bokeh_runtime.cli import main
-from bokeh_runtime.errors import Argument, HardwareError, InputError, UserError, option_names
+from bokeh_runtime.errors import (
+    Argument,
+    HardwareError,
+    InputError,
+    UserError,
+    option_names,
+    path_fault,
+)
 
 OPTIONS = {"delegate": "--delegate", "allow_partial": "--allow-partial", "size": "--size"}
 
@@ -75,3 +83,30 @@ def test_a_command_knows_its_options() -> None:
     assert names["output"] == "--output"
     assert names["as_json"] == "--json"
     assert "photo" not in names  # an argument of the command has no option's name
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENAMETOOLONG, "Too long", "a.jpg"), "a.jpg: Too long; check the path"),
+        (OSError(errno.ENOSPC, "No space", "a.jpg"), "a.jpg: No space; free some space"),
+        (
+            OSError(errno.ENOSPC, "No space"),
+            "reading or writing a file: No space; free some space",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            "reading or writing a file: Input/output error; check the disk",
+        ),
+        # As NumPy raises it where fewer values were written.
+        (OSError("9 requested\nand 0 written"), "9 requested and 0 written; check the disk"),
+    ],
+)
+def test_an_error_of_the_disk_is_one_line(error: OSError, line: str) -> None:
+    assert path_fault(error).endswith(line)
+    assert "\n" not in path_fault(error)
+
+
+def test_a_pipe_whose_reader_is_gone_is_no_fault_of_the_disk() -> None:
+    with pytest.raises(BrokenPipeError):
+        path_fault(BrokenPipeError(errno.EPIPE, "Broken pipe"))

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from bokeh_convert.train.pairs import Pair
-from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth, open_depth_of_photo
 from bokeh_runtime.imaging.photo import FloatImage, open_photo, read_photo, to_unit
 
@@ -67,7 +66,7 @@ def make_example(
         side = crop * max(scale, 1); both in [0, 1].
 
     Raises:
-        InputError: If depth is needed and a pair has no depth map.
+        InputError: If a file cannot be read.
     """
     scene = _cut(pairs[int(rng.integers(len(pairs)))], config, rng)
     if config.paste and rng.random() < config.paste:
@@ -88,8 +87,7 @@ def make_example(
 
 def _cut(pair: Pair, config: AugmentationConfig, rng: np.random.Generator) -> _Scene:
     """Reads a pair and returns a random square crop, randomly zoomed and mirrored."""
-    if config.depth and pair.depth is None:
-        raise InputError(f"{pair.sharp}: no depth map, and the model takes depth; add depth maps")
+    assert pair.depth or not config.depth, "training checks this before its first step"
     side = round(config.crop * max(config.scale, 1.0))
     short = config.short_side * max(config.scale, 1.0)
     zoom = rng.uniform(0.9, 1.2)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.windows_files import why
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.jsonl"
@@ -34,15 +35,20 @@ def write_checkpoint(
         log: Values for the line, JSON data.
 
     Raises:
-        InputError: If the folder cannot be written to.
+        InputError: If the folder cannot be written to, or the disk is full.
     """
     with AtomicOutput(run) as staging:
         with staging.path(CHECKPOINT).open("wb") as file:
             every: dict[str, Any] = {**arrays, _CONFIG_KEY: np.array(json.dumps(config))}
             np.savez(file, step=step, **every)
         staging.commit()
-    with (run / LOG).open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"step": step, **log}) + "\n")
+    try:
+        with (run / LOG).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"step": step, **log}) + "\n")
+    except OSError as error:  # which names no file if the disk is full
+        raise InputError(
+            f"{run / LOG}: cannot be written ({why(error)}); free some space, or check the folder"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,6 +11,7 @@ import click
 
 from bokeh_convert.options import LEVELS
 from bokeh_convert.train.console import Terminal, run_command
+from bokeh_convert.train.contact_sheet import MOST_ROWS, ContactSheet
 from bokeh_convert.train.distill_cli import distill, finetune
 from bokeh_convert.train.distill_options import (
     AT_LEAST_ONE,
@@ -24,7 +25,7 @@ from bokeh_convert.train.distill_options import (
     refuse_int8_options,
 )
 from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.stdout import print_on_stdout
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def main() -> None:
 @click.option(
     "--leave-out",
     metavar="PREFIX",
-    help="Exclude pairs whose name starts with PREFIX from training, for use as validation data.",
+    help="Exclude pairs whose name starts with PREFIX from training; `evaluate --split train "
+    "--only PREFIX` measures on them.",
 )
 @click.option(
     "--save-seconds",
@@ -165,6 +167,12 @@ def fit(
         if config["crop"] % 32 or config["crop"] <= 0:
             raise InputError(f"--crop {config['crop']}: must be a positive multiple of 32")
         pairs = _training_pairs(dataset, leave_out, pair_count, config["seed"])
+        if config["paste"] and not any(pair.mask for pair in pairs):
+            raise InputError(
+                Argument("paste", config["paste"]),
+                f": has no effect, since no pair of {dataset} has a mask; leave it out, or give a "
+                "folder with a pairs.tsv and masks",
+            )
         for note in notes_on_skipped(dataset, "train"):
             terminal.note(f"note: {note}")
         _fit(terminal, pairs, run, depth, save_seconds, config)
@@ -222,7 +230,11 @@ def _fit(
     show_default=True,
     help="Short side of the network input, in pixels.",
 )
-@click.option("--sheet", type=_FOLDER, help="File for a contact sheet of photo, output and target.")
+@click.option(
+    "--sheet",
+    type=_FOLDER,
+    help=f"File for a contact sheet of photo, output and target, of the first {MOST_ROWS} pairs.",
+)
 @click.option(
     "--split",
     type=click.Choice(["heldout", "train"]),
@@ -230,19 +242,35 @@ def _fit(
     show_default=True,
     help="Pairs to evaluate on.",
 )
+@click.option("--only", metavar="PREFIX", help="Of these, pairs whose name starts with PREFIX.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores of each photo as JSON.")
 def evaluate(
-    model: Path, dataset: Path, short_side: int, sheet: Path | None, split: str, as_json: bool
+    model: Path,
+    dataset: Path,
+    short_side: int,
+    sheet: Path | None,
+    split: str,
+    only: str | None,
+    as_json: bool,
 ) -> None:
     """Evaluate MODEL (.h5 or .keras, or the folder of a run) on the held-out pairs of DATASET."""
 
     def work(terminal: Terminal) -> None:
-        pairs = find_pairs(dataset, split)
+        pairs = [pair for pair in find_pairs(dataset, split) if pair.name.startswith(only or "")]
+        if not pairs:
+            raise InputError(
+                Argument("only", only),
+                f": no pair of {dataset} in the split '{split}' has a name that starts like this; "
+                "give another, or another ",
+                Argument("split"),
+            )
         for note in notes_on_skipped(dataset, split):
             terminal.note(f"note: {note}")
         from bokeh_convert.train.evaluate import evaluate as evaluate_pairs
         from bokeh_convert.train.inference import open_for_inference
 
+        read = [model, *(path for pair in pairs for path in pair.files)]
+        shown = None if sheet is None else ContactSheet(sheet, read)
         infer, depth = open_for_inference(model)
         with terminal.progress() as progress:
             scores = evaluate_pairs(
@@ -250,10 +278,12 @@ def evaluate(
                 pairs,
                 short_side=short_side,
                 depth=depth,
-                sheet=sheet,
+                sheet=shown,
                 on_photo=lambda name, done: progress(name, done, len(pairs)),
             )
-        _show_scores(scores, as_json)
+        _show_scores(scores, as_json)  # first, so that they are there if the disk is full
+        if shown is not None:
+            shown.save()
 
     run_command(evaluate, work)
 

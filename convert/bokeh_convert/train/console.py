@@ -16,8 +16,10 @@ from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 from bokeh_convert.console import console_on, progress_bar
 from bokeh_convert.progress import Progress
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import InputError, option_names, path_fault
+from bokeh_runtime.errors import InputError, missing_package, option_names, path_fault
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
+
+_BACKENDS = ("torch", "jax")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ def run_command(
             message, code = error.in_options(option_names(command)), 2
         except OSError as error:
             message, code = path_fault(error), 2
+        except ImportError as error:
+            message, code = missing_package(error, "convert"), 2
+            if error.name in _BACKENDS:  # which no extra has
+                message = f"KERAS_BACKEND={error.name}: not installed; pip install {error.name}"
         except KeyboardInterrupt:
             resume = "" if resume_in is None else f"; repeat the command to resume in {resume_in}"
             message, code = f"interrupted{resume}", INTERRUPTED

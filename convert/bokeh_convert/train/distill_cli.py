@@ -25,6 +25,7 @@ from bokeh_convert.train.distill_options import (
     refuse_given,
     refuse_int8_options,
 )
+from bokeh_convert.train.overwriting import refuse_overwriting
 from bokeh_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _TEACHER = "teacher"
 """Folder in a run with the outputs of the teacher."""
+_MODEL = "model.h5"
+"""File in a run with the trained network."""
 
 
 @click.command()
@@ -132,6 +135,7 @@ def _distill(terminal: Terminal, options: dict[str, Any]) -> None:
     if not options["int8_aware"]:
         refuse_int8_options()
         options = {**options, "int8_steps": 0}
+    _refuse_overwriting(options)
     _run_teacher(terminal, options)
     from bokeh_convert.process_state import random_state
     from bokeh_convert.pynet.network import Form
@@ -162,6 +166,7 @@ def _finetune(terminal: Terminal, options: dict[str, Any]) -> None:
     from bokeh_convert.sources.keras3 import open_keras3
     from bokeh_convert.train.teacher_outputs import load_teacher
 
+    _refuse_overwriting(options)
     network: Any = open_keras3(options["teacher"], _source_options(options))
     if any(isinstance(layer, FakeQuantize) for layer in network.layers):
         raise InputError(
@@ -217,7 +222,7 @@ def _train(
             save_seconds=options["save_seconds"],
             on_step=on_step,
         )
-    save_portable(trained, run / "model.h5")
+    save_portable(trained, run / _MODEL)
     report = write_report(trained, heads[-1], run / _TEACHER, run, config, student)
     for name in ("fidelity", "int8_fidelity"):
         if report[name] is not None:
@@ -226,7 +231,18 @@ def _train(
                 f"{own}: {report[name]['psnr_db_mean']} dB from the teacher on held-out photos, "
                 f"{report[name]['psnr_db_worst']} dB for the worst"
             )
-    terminal.note(str(run / "model.h5"))
+    terminal.note(str(run / _MODEL))
+
+
+def _refuse_overwriting(options: dict[str, Any]) -> None:
+    """Checks that the run does not write over the teacher, nor between the photos."""
+    from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
+    from bokeh_convert.train.distill_report import REPORT, SHEET
+
+    run: Path = options["run"]
+    read = [options[name] for name in ("teacher", "photos", "held_out") if options[name]]
+    written = [run / name for name in (_MODEL, REPORT, SHEET, CHECKPOINT, LOG)]
+    refuse_overwriting([run, *written], read)
 
 
 def _source_options(options: dict[str, Any]) -> SourceOptions:

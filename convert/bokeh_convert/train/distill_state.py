@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -249,6 +250,11 @@ class DistillState:
             finest = outputs[-1] if len(self.heads) > 1 else outputs
             target = _targets(views, self.heads[-1:], chosen)[0]
             losses.append(float(loss(target, finest)))
+            if not math.isfinite(losses[-1]):  # which would count as the best, or as 99 dB
+                raise InputError(
+                    f"{self.run}: the loss on held-out photo {number + 1} is {losses[-1]}; "
+                    "start again in another folder"
+                )
             image = np.clip(ops.convert_to_numpy(finest)[0], 0, 1)
             scores.append(min(_PEAK_PSNR_DB, psnr(image, target[0, ..., :3], border_px=0)))
         self.psnr_db = round(float(np.mean(scores)), 3)

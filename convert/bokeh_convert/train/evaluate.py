@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from bokeh_convert.train.batches import resize
+from bokeh_convert.train.contact_sheet import ContactSheet
+from bokeh_convert.train.pair_files import refuse_unusable
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.depth import open_depth, open_depth_of_photo
@@ -19,7 +20,6 @@ from bokeh_runtime.imaging.photo import (
     FloatImage,
     open_photo,
     read_photo,
-    save_photo,
     to_unit,
 )
 from bokeh_runtime.imaging.resample import fit
@@ -65,7 +65,7 @@ def evaluate(
     *,
     short_side: int,
     depth: bool,
-    sheet: Path | None = None,
+    sheet: ContactSheet | None = None,
     on_photo: Callable[[str, int], None] = lambda name, done: None,
 ) -> list[Score]:
     """Runs a model on pairs and scores its outputs.
@@ -76,17 +76,18 @@ def evaluate(
         pairs: Held-out pairs.
         short_side: Short side of the network input, in pixels; rounded down to a multiple of 32.
         depth: Whether the model takes depth.
-        sheet: File for a contact sheet (photo, output, target); None for no contact sheet.
+        sheet: Gets a row for each pair: photo, output, target. None for no contact sheet.
         on_photo: Called after each pair, with its name and the number of pairs done.
 
     Returns:
         One score per pair.
 
     Raises:
-        InputError: If a photo cannot be read, an output has NaN or infinity, or the model takes
-            depth and a pair has no depth map.
+        InputError: If the model takes depth and a pair has no depth map, or a file is no image,
+            before anything is run; if a photo is damaged, or an output has NaN or infinity.
     """
-    scores, strips = [], []
+    refuse_unusable(pairs, depth=depth, masks=True)
+    scores: list[Score] = []
     for pair in pairs:
         sharp_photo, bokeh = read_photo(pair.sharp), open_photo(pair.bokeh)
         sharp = to_unit(sharp_photo.pixels)
@@ -94,10 +95,7 @@ def evaluate(
         photo = fit(sharp, height, width)
         planes = [photo]
         if depth:
-            if pair.depth is None:
-                raise InputError(
-                    f"{pair.sharp}: no depth map, and the model takes depth; add depth maps"
-                )
+            assert pair.depth is not None, "checked above"
             planes.append(fit(open_depth_of_photo(pair.depth, sharp_photo), height, width))
         output = infer(np.concatenate(planes, axis=-1))
         if not np.isfinite(output).all():  # before clipping, which would turn infinity into white
@@ -114,10 +112,9 @@ def evaluate(
                 pair.name, output, resized_input, fit(sharp, out_height, out_width), target, mask
             )
         )
-        strips.append(np.hstack([resized_input, output, target]))
+        if sheet is not None:
+            sheet.add([resized_input, output, target])
         on_photo(pair.name, len(scores))
-    if sheet is not None:
-        save_photo(sheet, _contact_sheet(strips))
     return scores
 
 
@@ -207,12 +204,3 @@ def _network_size(photo: FloatImage, short_side: int) -> tuple[int, int]:
         max(_MULTIPLE, int(side * factor) // _MULTIPLE * _MULTIPLE) for side in photo.shape[:2]
     )
     return height, width
-
-
-def _contact_sheet(strips: Sequence[FloatImage]) -> FloatImage:
-    """Arranges the strips in two columns, each resized to the size of the first one."""
-    height, width = strips[0].shape[:2]
-    same = [np.pad(fit(strip, height, width), ((2, 2), (4, 4), (0, 0))) for strip in strips]
-    if len(same) % 2:
-        same.append(np.zeros_like(same[0]))
-    return np.vstack([np.hstack(same[i : i + 2]) for i in range(0, len(same), 2)])

@@ -155,6 +155,7 @@ class _Cloner:
     def __init__(self) -> None:
         self._inputs: dict[int, Any] = {}
         self._outputs: dict[tuple[int, type], FakeQuantize] = {}
+        self._after: dict[int, Any] = {}
         self._names: Counter[str] = Counter()
         self._calls: list[LayerCall] = []
         """All calls, which keep the tensors alive: these are known by their identity."""
@@ -171,15 +172,21 @@ class _Cloner:
             return self._record(layer, *args, **kwargs)
         (source,) = args
         rounded = self._input(layer, source)
-        own = layer.get_config()["activation"]
-        after = None if own in _FUSED else layer.activation
-        if after is not None:
-            layer.activation = keras.activations.linear
+        after = self._activation_after(layer)
         key = (id(source), type(layer))
         if key not in self._outputs:
             self._outputs[key] = self._quantize(f"{layer.name}{_OUTPUT}")
         target = self._record(self._outputs[key], self._record(layer, rounded))
         return target if after is None else self._record(keras.layers.Activation(after), target)
+
+    def _activation_after(self, layer: Any) -> Any:
+        """Takes an activation that is not fused out of a layer; each of its calls gets it."""
+        if id(layer) not in self._after:
+            fused = layer.get_config()["activation"] in _FUSED
+            self._after[id(layer)] = None if fused else layer.activation
+            if not fused:
+                layer.activation = keras.activations.linear
+        return self._after[id(layer)]
 
     def _record(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         output = layer(*args, **kwargs)

@@ -33,6 +33,12 @@ class Pair:
     depth: Path | None
     mask: Path | None
 
+    @property
+    def files(self) -> list[Path]:
+        """All files of the scene."""
+        every = (self.sharp, self.bokeh, self.depth, self.mask)
+        return [path for path in every if path is not None]
+
 
 def find_pairs(dataset: Path, split: str) -> list[Pair]:
     """Lists the pairs of one split, sorted by name.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,20 @@ from bokeh_convert.pynet.network import SIZE_MULTIPLE
 from bokeh_convert.sources.options import SourceOptions
 from bokeh_convert.train.teacher_outputs import (
     CROPS,
-    DESCRIPTION,
     HELD_OUT,
-    WEIGHTS,
     WHOLE,
     Teacher,
 )
-from bokeh_convert.train.views import ViewConfig, views
+from bokeh_convert.train.teacher_store import (
+    Arrays,
+    Shapes,
+    describe,
+    open_arrays,
+    save_weights,
+    set_views_done,
+    views_done,
+)
+from bokeh_convert.train.views import ViewConfig, sample_of, views
 from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import read_photo
@@ -93,8 +100,9 @@ def run_teacher(
         on_note: Called with a line for each photo that is left out.
 
     Raises:
-        InputError: If the model or the photos cannot be used, or the folder holds the outputs of
-            another teacher or of other views.
+        InputError: If the model or the photos cannot be used, the folder holds the outputs of
+            another teacher or of other views or a damaged file, the disk has too little space, or
+            an output has NaN or infinity.
     """
     from bokeh_convert.sources import read_model  # imports TensorFlow
 
@@ -122,12 +130,14 @@ def run_teacher(
                 f"{config.path}: was trained on another value range than 0..1, which cannot be "
                 "trained on; distill it instead"
             )
-        _describe(folder, found, _digest(config, model.sha256, kept, held_out))
-        _save_weights(folder, model.keras_model)
+        describe(folder, found, _digest(config, model.sha256, kept, held_out))
+        save_weights(folder, model.keras_model)
+        shapes = {name: _shapes(view, opened[name]) for name, view in sets.items()}
+        arrays = open_arrays(folder, shapes)
         done, total = 0, sum(view.count for view in sets.values())
         for name, view in sets.items():
             samples = held_out if name == HELD_OUT else kept
-            for _ in _run_set(folder, name, view, samples, opened[name]):
+            for _ in _run_set((folder, name, arrays[name]), view, samples, opened[name]):
                 done += 1
                 on_view(done, total)
 
@@ -256,43 +266,48 @@ def _height(level: str, height: int) -> int:
     return height * 2 if level == "l_up" else height >> int(level[1:])
 
 
+def _shapes(view: ViewConfig, heads: Mapping[str, Any]) -> Shapes:
+    count = view.count
+    outputs = {head: sized.concrete.outputs[0].shape[1:] for head, sized in heads.items()}
+    return {
+        "input": (np.uint8, (count, view.height, view.width, view.channels)),
+        **{head: (np.float16, (count, *shape)) for head, shape in outputs.items()},
+    }
+
+
 def _run_set(
-    folder: Path, name: str, view: ViewConfig, samples: Sequence[Sample], heads: Mapping[str, Any]
-) -> Any:
-    """Runs the teacher on the views that are missing; yields once per view, also of stored ones."""
-    count, progress = view.count, folder / f"{name}.done"
-    first = int(progress.read_text()) if progress.is_file() else 0
-    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-        "input": (np.uint8, (count, view.height, view.width, view.channels))
-    }
-    for head, sized in heads.items():
-        shapes[head] = (np.float16, (count, *sized.concrete.outputs[0].shape[1:]))
-    files = {
-        part: np.lib.format.open_memmap(
-            folder / f"{name}.{part}.npy", mode="r+" if first else "w+", dtype=kind, shape=shape
-        )
-        for part, (kind, shape) in shapes.items()
-    }
+    store: tuple[Path, str, Arrays],
+    view: ViewConfig,
+    samples: Sequence[Sample],
+    heads: Mapping[str, Any],
+) -> Iterator[int]:
+    """Runs the teacher on the views that are missing; yields once per view, also of stored ones.
+
+    Args:
+        store: The folder, and the name and the arrays of the set.
+        view: How its views are cut.
+        samples: The photos.
+        heads: The teacher, by its outputs.
+    """
+    folder, name, files = store
+    count, first = view.count, views_done(folder, name, view.count)
     yield from range(first)
     for number, pixels in enumerate(views(samples, view, first), first):
         files["input"][number] = pixels
         for head, sized in heads.items():
-            files[head][number] = np.clip(sized.run(to_network_input(pixels)), 0, 1)
+            output = sized.run(to_network_input(pixels))
+            if not np.isfinite(output).all():  # before clipping, which makes infinity white
+                raise InputError(
+                    f"{sample_of(samples, view, number).photo}: the teacher's output has NaN or "
+                    "infinity; take the photo out and start again in another folder, or give "
+                    "another teacher"
+                )
+            files[head][number] = np.clip(output, 0, 1)
         if (number + 1) % _FLUSH == 0 or number + 1 == count:
             for file in files.values():
                 file.flush()
-            progress.write_text(str(number + 1))
+            set_views_done(folder, name, number + 1)
         yield number
-
-
-def _describe(folder: Path, teacher: Teacher, digest: str) -> None:
-    path = folder / DESCRIPTION
-    if path.is_file() and json.loads(path.read_text()).get("digest") != digest:
-        raise InputError(
-            f"{folder}: holds the outputs of another teacher or of other photos; remove it, or "
-            "use another folder"
-        )
-    path.write_text(json.dumps({"digest": digest, "teacher": asdict(teacher)}, indent=1))
 
 
 def _digest(
@@ -310,14 +325,3 @@ def _digest(
 def _hashes(sample: Sample) -> tuple[str, str | None]:
     depth = sample.depth
     return sample.sha256, None if depth is None else hashlib.sha256(depth.read_bytes()).hexdigest()
-
-
-def _save_weights(folder: Path, model: Any) -> None:
-    if model is None:
-        return
-    arrays = {
-        f"{layer.name}/{number}": value
-        for layer in model.layers
-        for number, value in enumerate(layer.get_weights())
-    }
-    np.savez(folder / WEIGHTS, **arrays)

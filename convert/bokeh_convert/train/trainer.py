@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +25,7 @@ from bokeh_convert.train.checkpoint import (
 from bokeh_convert.train.devices import all_devices
 from bokeh_convert.train.int8_aware import int8_aware, plain
 from bokeh_convert.train.losses import charbonnier
+from bokeh_convert.train.pair_files import PairFiles, refuse_unusable
 from bokeh_convert.train.pairs import Pair
 from bokeh_runtime.atomic_output import folder_lock
 from bokeh_runtime.errors import Argument, InputError
@@ -122,13 +121,15 @@ def train(
         average). After steps with rounding it has `FakeQuantize` layers.
 
     Raises:
-        InputError: If the checkpoint is damaged or is of another configuration or other pairs, if
-            another process trains in the folder, if the folder cannot be written to, if the batch
-            cannot be split between the devices, or if the loss is not finite.
+        InputError: If a file of the pairs is missing or is no image, if the checkpoint is damaged
+            or is of another configuration or other pairs, if another process trains in the folder,
+            if the folder cannot be written to, if the batch cannot be split between the devices, or
+            if the loss is not finite.
     """
+    refuse_unusable(pairs, depth=config.augmentation.depth, masks=config.paste > 0)
     with folder_lock(run, "train.lock"), all_devices(config.batch):
         with random_state(config.seed):  # for the initial weights
-            state = _State(config, run, _digest(pairs), pairs)
+            state = _State(config, run, pairs)
         for stage in _stages(config):
             if state.step < stage.last_step:
                 _run_stage(state, stage, pairs, save_seconds, on_step)
@@ -136,22 +137,30 @@ def train(
 
 
 def load_averaged(run: Path) -> keras.Model:
-    """Returns the model of a checkpoint, with averaged weights. The run may be unfinished.
+    """Returns the model of a checkpoint, with averaged weights.
+
+    The run may be unfinished, but has to have trained its finest head.
 
     Args:
         run: Folder of the run.
 
     Raises:
-        InputError: If the folder has no checkpoint, or a damaged one.
+        InputError: If the folder has no checkpoint, or a damaged one, or one from before the first
+            step of the finest head.
     """
     if not (run / CHECKPOINT).is_file():
         raise InputError(f"{run}: the folder has no {CHECKPOINT}; train first")
     stored, saved = read_checkpoint(run / CHECKPOINT)
     if stored.keys() - {one.name for one in fields(TrainConfig)}:
         raise InputError(f"{run}: is not a run of `bokeh-train fit`; give {run / 'model.h5'}")
-    config = TrainConfig(**stored)
-    state = _State(config, run, str(saved.get("pairs", "")))
-    stage = next(stage for stage in _stages(config) if state.step <= stage.last_step)
+    config, step = TrainConfig(**stored), int(saved["step"])
+    stage = next(stage for stage in _stages(config) if step <= stage.last_step)
+    if stage.heads[-1] != config.head:
+        raise InputError(
+            f"{run}: is at step {step} of {config.steps + config.int8_steps}, and level by level "
+            f"its output {config.head} has not been trained yet; repeat `bokeh-train fit` to go on"
+        )
+    state = _State(config, run)
     model, optimizer = state.open(stage)
     optimizer.finalize_variable_values(model.trainable_variables)
     return state.finest()
@@ -160,13 +169,11 @@ def load_averaged(run: Path) -> keras.Model:
 class _State:
     """State of a run: the network with all its heads, and the number of steps done."""
 
-    def __init__(
-        self, config: TrainConfig, run: Path, digest: str, pairs: Sequence[Pair] = ()
-    ) -> None:
+    def __init__(self, config: TrainConfig, run: Path, pairs: Sequence[Pair] = ()) -> None:
         self.config = config
         self.run = run
-        self._digest = digest
         self._pairs = pairs
+        self._files = PairFiles.of(pairs)
         self.step = 0
         self._network = pynet(
             width=config.width,
@@ -175,8 +182,10 @@ class _State:
             residual=config.residual,
         )
         self._rounds = False
-        self._saved = _load(config, run, digest)
+        self._saved = _load(config, run)
         if self._saved:
+            if pairs:
+                self._files.refuse_others(run / CHECKPOINT, self._saved)
             self.step = int(self._saved["step"])
             if self.step > config.steps:
                 self._round([])
@@ -213,7 +222,7 @@ class _State:
         arrays = {f"w{i}": value for i, value in enumerate(self._network.get_weights())}
         for i, variable in enumerate(optimizer.variables):
             arrays[f"o{i}"] = ops.convert_to_numpy(variable.value)
-        arrays["pairs"] = np.array(self._digest)
+        arrays |= self._files.arrays
         log = {"loss": round(loss, 6)}
         write_checkpoint(self.run, asdict(self.config), self.step, arrays, log)
 
@@ -297,7 +306,7 @@ def _shrink(targets: FloatImage, side: float) -> FloatImage:
     return np.stack([resize(target, size, size) for target in targets])
 
 
-def _load(config: TrainConfig, run: Path, pairs: str) -> dict[str, Any] | None:
+def _load(config: TrainConfig, run: Path) -> dict[str, Any] | None:
     path = run / CHECKPOINT
     if not path.is_file():
         return None
@@ -305,19 +314,4 @@ def _load(config: TrainConfig, run: Path, pairs: str) -> dict[str, Any] | None:
     # Older checkpoints lack the fields that have defaults.
     defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING}
     refuse_other_config(path, {**defaults, **stored}, asdict(config))
-    if str(saved.get("pairs", pairs)) != pairs:  # older checkpoints lack this
-        raise InputError(
-            f"{path}: was trained on other pairs; use the same pairs or another folder"
-        )
     return saved
-
-
-def _digest(pairs: Sequence[Pair]) -> str:
-    """Returns a hash of names and file sizes. Hashing the contents would take too long."""
-    listed = []
-    for pair in pairs:
-        files = (pair.sharp, pair.bokeh, pair.depth, pair.mask)
-        listed.append(
-            [pair.name, *(None if path is None else path.stat().st_size for path in files)]
-        )
-    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()

@@ -39,6 +39,15 @@ class ViewConfig:
     seed: int | None
 
 
+def sample_of(samples: Sequence[Sample], config: ViewConfig, number: int) -> Sample:
+    """Returns the photo of a view: all photos in their order, each as often as the others."""
+    return samples[_position(samples, config, number)]
+
+
+def _position(samples: Sequence[Sample], config: ViewConfig, number: int) -> int:
+    return number * len(samples) // config.count
+
+
 def views(samples: Sequence[Sample], config: ViewConfig, first: int = 0) -> Iterator[Pixels]:
     """Yields the views from number `first`, uint8 [height, width, channels].
 
@@ -50,7 +59,7 @@ def views(samples: Sequence[Sample], config: ViewConfig, first: int = 0) -> Iter
     """
     opened, planes = -1, np.empty(0, np.float32)
     for number in range(first, config.count):
-        photo = number * len(samples) // config.count  # all photos, as often as one another
+        photo = _position(samples, config, number)
         if photo != opened:
             opened = photo
             planes = _planes(samples[opened], config, opened)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bokeh_runtime.atomic_output import AtomicOutput
+from bokeh_runtime.atomic_output import AtomicOutput, refuse_folder
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.decode import decode
 from bokeh_runtime.imaging.encode import encode
@@ -25,6 +25,7 @@ __all__ = [
     "from_unit",
     "open_photo",
     "read_photo",
+    "refuse_unwritable",
     "save_photo",
     "to_unit",
     "write_photo",
@@ -75,11 +76,7 @@ def write_photo(path: Path, photo: Photo, *, quality: int = 95) -> None:
         InputError: If the suffix is unknown, the folder does not exist, the format cannot store the
             photo (WebP allows 16,383 pixels a side), or the file cannot be written.
     """
-    format_name = SUFFIXES.get(path.suffix.lower())
-    if format_name is None:
-        raise InputError(f"{path}: its suffix is no image format; use .jpg or .png")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: folder {path.parent} does not exist; create it first")
+    format_name = refuse_unwritable(path)
     with AtomicOutput(path.parent) as output:
         try:
             content = encode(photo, format_name, quality)
@@ -89,6 +86,24 @@ def write_photo(path: Path, photo: Photo, *, quality: int = 95) -> None:
             ) from error
         output.path(path.name).write_bytes(content)
         output.commit()
+
+
+def refuse_unwritable(path: Path) -> str:
+    """Checks the path of a photo before there is anything to write.
+
+    Returns:
+        Pillow's name of the format that the suffix selects.
+
+    Raises:
+        InputError: If the suffix is unknown, the folder does not exist, or the path is a folder.
+    """
+    format_name = SUFFIXES.get(path.suffix.lower())
+    if format_name is None:
+        raise InputError(f"{path}: its suffix is no image format; use .jpg or .png")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: folder {path.parent} does not exist; create it first")
+    refuse_folder(path)
+    return format_name
 
 
 def can_write(path: Path) -> bool:

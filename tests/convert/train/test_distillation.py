@@ -341,6 +341,15 @@ def test_weights_on_the_way_back_are_taken_if_they_are_better(taught: Path, tmp_
         assert share() == pytest.approx(wanted, abs=1e-3)
 
 
+def test_a_loss_on_held_out_photos_that_is_not_finite_is_not_the_best(
+    taught: Path, tmp_path: Path
+) -> None:
+    state = DistillState(small_student(), ("l0",), CONFIG, taught, tmp_path)
+    with pytest.raises(InputError, match="the loss on held-out photo 1 is nan; start again"):
+        state._keep_if_best(lambda *_: np.nan)
+    assert state.best is None
+
+
 def test_another_student_does_not_resume_a_run(taught: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, crop_steps=1, whole_steps=0, int8_steps=0)
     train(small_student(), ("l0",), config, taught, tmp_path)

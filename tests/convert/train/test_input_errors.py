@@ -95,6 +95,16 @@ def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
     assert f"{tmp_path}: no pair is left to train on" in result.stderr
 
 
+def test_pasting_without_masks_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "EBB"
+    for kind in ("original", "bokeh"):
+        photo(folder / "train" / kind / "1.jpg", 1)
+    result = run("fit", folder, "-o", tmp_path / "run", "--no-depth", "--paste", 0.5)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"--paste 0.5: has no effect, since no pair of {folder} has a mask" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_of_another_command_is_not_evaluated(tmp_path: Path) -> None:
     shutil.copy(table(tmp_path) / "pairs.tsv", tmp_path / "all.tsv")
     write_checkpoint(tmp_path / "run", {"crop_steps": 1}, 1, {"w0": np.zeros(1)}, {})
@@ -169,3 +179,93 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert result.stderr.endswith("File name too long; check the path\n")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["distill", "finetune"])
+def test_a_run_does_not_write_over_what_it_reads(
+    command: str, photos: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    teacher, linked = models / "model.h5", tmp_path / "linked.h5"
+    teacher.write_bytes(b"weights of a week")
+    linked.symlink_to(teacher)
+    own = shutil.copy(photo(photos / "heldout.png", 9), tmp_path / "copy.png")
+    for model, folder, named in (
+        (teacher, models, teacher),
+        (linked, models, teacher),
+        (tmp_path / "linked.h5", photos, photos),
+    ):
+        result = run(command, model, "--photos", photos, "-o", folder)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert f"bokeh-train: {named}: is read by this command" in result.stderr
+    assert teacher.read_bytes() == b"weights of a week"
+    assert (photos / "heldout.png").read_bytes() == Path(own).read_bytes()
+    assert [path.name for path in models.iterdir()] == ["model.h5"]
+
+
+def saved(path: Path, inputs: list[tuple[int | None, ...]], filters: list[int]) -> Path:
+    """Stores a network whose outputs are convolutions of its inputs, side by side."""
+    images = [keras.Input(shape) for shape in inputs]
+    whole = images[0] if len(images) == 1 else keras.layers.Concatenate()(images)
+    outputs = [keras.layers.Conv2D(count, 3, padding="same")(whole) for count in filters]
+    keras.Model(images, outputs).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "filters", "said"),
+    [
+        ([(96, 64, 3)], [3], "does not run on 64 x 64 px ("),
+        ([(None, None, 3), (None, None, 1)], [3], "has 2 inputs; give a model with one"),
+        ([(None, None, 3)], [3, 3], "has 2 outputs; give a model with one"),
+        ([(None, None, 1)], [3], "takes any x any x 1; give a model of RGB or RGB + depth"),
+        ([(None, None, 3)], [1], "returns any x any x 1; give a model that returns RGB"),
+    ],
+)
+def test_a_network_that_does_not_draw_photos_is_not_evaluated(
+    inputs: list[tuple[int | None, ...]], filters: list[int], said: str, tmp_path: Path
+) -> None:
+    model = saved(tmp_path / "m.keras", inputs, filters)
+    result = run("evaluate", model, table(tmp_path), "--split", "train", "--short-side", 64)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert f"bokeh-train: {model}: {said}" in result.stderr
+
+
+def test_a_size_that_a_network_does_not_take_is_one_line(tmp_path: Path) -> None:
+    image = keras.Input((None, None, 3))
+    pooled = keras.layers.UpSampling2D(64)(keras.layers.MaxPooling2D(64)(image))
+    model = tmp_path / "multiple_of_64.keras"
+    keras.Model(image, keras.layers.Add()([image, pooled])).save(model)
+    result = run("evaluate", model, table(tmp_path), "--split", "train", "--short-side", 96)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert f"{model}: does not run on 96 x 96 px (" in result.stderr
+    assert "; give another --short-side" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        ("h5py", "h5py is not installed; pip install 'bokeh-tflite[convert]'"),
+        ("torch", "KERAS_BACKEND=torch: not installed; pip install torch"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_one_line(
+    package: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+
+    monkeypatch.setattr("bokeh_convert.train.cli._fit", fail)
+    result = run("fit", table(tmp_path), "-o", tmp_path / "run")
+    assert (result.exit_code, result.stderr) == (2, f"bokeh-train: {said}\n")
+
+
+def test_an_import_that_fails_in_our_own_code_is_an_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ImportError("cannot import name 'x'", name="bokeh_convert.train.export")
+
+    monkeypatch.setattr("bokeh_convert.train.cli._fit", fail)
+    assert isinstance(run("fit", table(tmp_path), "-o", tmp_path / "run").exception, ImportError)

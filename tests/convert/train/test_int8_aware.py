@@ -168,6 +168,18 @@ def test_features_of_layers_that_are_called_twice_are_left_out(
     assert float(error[0, 0]) == pytest.approx(float(np.mean(errors)), rel=1e-3)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "leaky_relu", "relu"])
+def test_a_layer_that_is_called_twice_has_its_activation_each_time(activation: str) -> None:
+    keras.utils.set_random_seed(4)
+    photo = keras.Input((*SIZE, 3))
+    shared = keras.layers.Conv2D(3, 3, padding="same", activation=activation, name="shared")
+    model = keras.Model(photo, shared(shared(photo)))
+    model.set_weights([2 * weights for weights in model.get_weights()])  # so that it is not linear
+    found = outputs(without_rounding(int8_aware(model, photos(2))))
+    for own, expected in zip(found, outputs(model), strict=True):
+        np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("share", "frozen"), [(0.5, set()), (0.6, {"down", "column", "row", "other"})]
 )

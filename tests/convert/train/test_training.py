@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from click.testing import CliRunner
 from bokeh_convert.pynet.network import pynet
 from bokeh_convert.sources.keras3 import open_keras3
 from bokeh_convert.train.batches import AugmentationConfig, batches, make_example
-from bokeh_convert.train.checkpoint import CHECKPOINT, LOG
+from bokeh_convert.train.checkpoint import CHECKPOINT, LOG, write_checkpoint
 from bokeh_convert.train.cli import _training_pairs, main
+from bokeh_convert.train.contact_sheet import MOST_ROWS, ContactSheet
 from bokeh_convert.train.evaluate import Score, evaluate, masked_psnr, score_data, summary
 from bokeh_convert.train.export import export
+from bokeh_convert.train.pair_files import PairFiles, refuse_unusable
 from bokeh_convert.train.pairs import find_pairs, notes_on_skipped
 from bokeh_convert.train.trainer import TrainConfig, load_averaged, train
 from bokeh_runtime.errors import InputError
@@ -146,6 +149,21 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.parametrize(("step", "trained"), [(1, False), (2, False), (3, True)])
+def test_a_head_that_has_not_been_trained_yet_is_not_evaluated(
+    step: int, trained: bool, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, by_level=True, head="l4")  # two of the four steps for each level
+    write_checkpoint(tmp_path, asdict(config), step, {}, {})
+    if trained:  # it goes on to read the weights, of which there are none
+        with pytest.raises(KeyError, match="w0"):
+            load_averaged(tmp_path)
+        return
+    said = f"is at step {step} of 4, and level by level its output l4 has not been trained yet"
+    with pytest.raises(InputError, match=said):
+        load_averaged(tmp_path)
+
+
 @pytest.mark.slow
 def test_another_configuration_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
     pairs = find_pairs(dataset, "train")
@@ -163,6 +181,52 @@ def test_other_pairs_in_the_same_folder_are_refused(dataset: Path, tmp_path: Pat
     changed = replace(pairs[0], bokeh=pairs[1].bokeh)
     with pytest.raises(InputError, match="was trained on other pairs"):
         train(replace(CONFIG, steps=1), [changed, pairs[1]], tmp_path)
+
+
+def test_a_file_that_no_run_can_use_is_named_before_the_first_step(
+    dataset: Path, tmp_path: Path
+) -> None:
+    whole = find_pairs(dataset, "train")
+    flat = [replace(pair, depth=None) for pair in whole]
+    for name, content in (("empty.jpg", b""), ("page.jpg", b"<html>404</html>")):
+        (tmp_path / name).write_bytes(content)
+    broken = [
+        replace(whole[0], bokeh=tmp_path / "empty.jpg"),
+        replace(whole[1], mask=tmp_path / "page.jpg"),
+    ]
+    takes_depth = replace(CONFIG, input_channels=4)
+    for config, pairs, said in (
+        (takes_depth, flat, r"cup_1_sharp\.jpg \(and 1 more\): no depth map, and the model takes"),
+        (takes_depth, [whole[0], flat[1]], r"cup_2_sharp\.jpg: no depth map"),
+        (CONFIG, broken, r"empty\.jpg: is not an image.* \(and 1 more\)$"),
+        (replace(CONFIG, paste=0.0), broken, r"empty\.jpg: is not an image.*TIFF file$"),
+    ):
+        with pytest.raises(InputError, match=said):
+            train(config, pairs, tmp_path / "run")
+    with pytest.raises(InputError, match=r"cup_1_sharp\.jpg \(and 1 more\): no depth map"):
+        evaluate(lambda photo: photo, flat, short_side=64, depth=True)
+    assert not (tmp_path / "run").exists()
+    refuse_unusable(flat, depth=False, masks=True)
+
+
+def test_a_damaged_file_can_be_replaced_and_other_pairs_cannot(
+    dataset: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(dataset, tmp_path / "pairs"))
+    saved = PairFiles.of(find_pairs(folder, "train")).arrays
+    path = tmp_path / CHECKPOINT
+    with (folder / "cup_1_sharp.jpg").open("ab") as photo:
+        photo.write(b"more")
+    PairFiles.of(find_pairs(folder, "train")).refuse_others(path, saved)
+    PairFiles.of(find_pairs(folder, "train")).refuse_others(path, {})  # an older checkpoint
+    other = [replace(find_pairs(folder, "train")[0], bokeh=folder / "cup_2_bokeh.jpg")]
+    for pairs in (find_pairs(folder, "train")[:1], [*other, find_pairs(folder, "train")[1]]):
+        with pytest.raises(InputError, match="was trained on other pairs; use the same pairs"):
+            PairFiles.of(pairs).refuse_others(path, saved)
+    with (folder / "cup_2_bokeh.jpg").open("ab") as photo:
+        photo.write(b"more")
+    with pytest.raises(InputError, match="was trained on other pairs"):
+        PairFiles.of(find_pairs(folder, "train")).refuse_others(path, saved)
 
 
 @pytest.mark.slow
@@ -360,3 +424,83 @@ def test_the_file_of_a_residual_network_with_depth_can_be_read(tmp_path: Path) -
     read = open_keras3(tmp_path / "model.h5")
     expected, found = (keras.ops.convert_to_numpy(one(photo)) for one in (model, read))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Evaluates a network that returns its photo; the list gets a line for each photo that ran."""
+    ran: list[str] = []
+
+    def infer(photo: np.ndarray) -> np.ndarray:
+        ran.append("ran")
+        return photo
+
+    monkeypatch.setattr(
+        "bokeh_convert.train.inference.open_for_inference", lambda model: (infer, False)
+    )
+    return ran
+
+
+def test_a_sheet_that_cannot_be_written_is_refused_before_anything_runs(
+    dataset: Path, tmp_path: Path, identity: list[str]
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    photo = dataset / "hat_1_sharp.jpg"
+    content = photo.read_bytes()
+    for sheet, said in (
+        (tmp_path / "sheet.gif", "its suffix is no image format"),
+        (tmp_path / "none" / "sheet.png", "does not exist; create it first"),
+        (tmp_path / "folder.png", "is a folder, not a file"),
+        (photo, "is read by this command"),
+    ):
+        done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--sheet", str(sheet)])
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+        assert f"bokeh-train: {sheet}: " in done.stderr
+        assert said in done.stderr
+    assert not identity
+    assert photo.read_bytes() == content
+
+
+def test_scores_are_shown_even_if_the_sheet_cannot_be_saved(
+    dataset: Path, tmp_path: Path, identity: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(sheet: ContactSheet) -> None:
+        raise InputError("sheet.png: no space left; free some")
+
+    monkeypatch.setattr(ContactSheet, "save", full)
+    sheet = str(tmp_path / "sheet.png")
+    done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--sheet", sheet])
+    assert done.exit_code == 2
+    assert "whole_worst" in done.stdout
+    assert identity == ["ran"]
+
+
+def test_pairs_that_were_left_out_of_training_can_be_evaluated(
+    dataset: Path, identity: list[str]
+) -> None:
+    def found(*options: str) -> list[str]:
+        done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--json", *options])
+        assert done.exit_code == 0, done.output
+        return [photo["name"] for photo in json.loads(done.stdout)["photos"]]
+
+    assert found("--split", "train") == ["cup_1", "cup_2"]
+    assert found("--split", "train", "--only", "cup_2") == ["cup_2"]
+    trained_on = [pair.name for pair in _training_pairs(dataset, "cup_2", None, 0)]
+    assert trained_on == ["cup_1"]
+    done = CliRunner().invoke(main, ["evaluate", "m.h5", str(dataset), "--only", "cup"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"--only cup: no pair of {dataset} in the split 'heldout' has a name" in done.stderr
+    assert "give another, or another --split" in done.stderr
+
+
+def test_a_sheet_keeps_a_limited_number_of_rows_with_8_bits(tmp_path: Path) -> None:
+    sheet = ContactSheet(tmp_path / "sheet.png")
+    for number in range(MOST_ROWS + 5):
+        side = 8 + number % 3  # all get the size of the first
+        sheet.add([np.full((side, side, 3), shade, np.float32) for shade in (0.0, 0.5, 1.0)])
+    assert len(sheet._rows) == MOST_ROWS
+    assert {row.dtype for row in sheet._rows} == {np.dtype(np.uint8)}
+    sheet.save()
+    saved = cv2.imread(str(tmp_path / "sheet.png"))
+    assert saved.shape == (MOST_ROWS // 2 * 12, 2 * (24 + 8), 3)
+    np.testing.assert_array_equal(saved[4, [6, 14, 22]], [[0] * 3, [128] * 3, [255] * 3])
