@@ -26,6 +26,7 @@ from bokeh_bench.options import Options
 from bokeh_bench.parameters import CommaSeparatedChoices, Percentage, PositiveIntegers, TimeLimit
 from bokeh_runtime.backends.delegates import DELEGATES
 from bokeh_runtime.backends.interpreter import INTERPRETERS
+from bokeh_runtime.finite_range import FiniteRange
 from bokeh_runtime.stdout import print_on_stdout
 
 
@@ -75,7 +76,7 @@ class _BenchOrStudy(click.Command):
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=5.0,
     show_default=True,
     help="Minimum total time of the timed runs.",
@@ -191,7 +192,7 @@ class _BenchOrStudy(click.Command):
 @click.option(
     "--max-psnr-drop",
     metavar="DB",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Largest allowed decrease of the mean, the pooled and the worst PSNR, such as 0.2. Needs "
     "--compare.",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 PATH = click.Path(path_type=Path)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Show the log messages of the libraries."
 )
@@ -78,7 +76,7 @@ def exit_on_errors(
             message = error.in_options(options)
             exit_code = 2 if isinstance(error, InputError) else 3
         except OSError as error:
-            message, exit_code = _disk_fault(error), 2
+            message, exit_code = path_fault(error), 2
         except ImportError as error:
             message, exit_code = missing_package(error, extras), 2
         except KeyboardInterrupt:
@@ -86,20 +84,3 @@ def exit_on_errors(
     if message:
         click.echo(f"bokeh-bench: {message}", err=True)
         sys.exit(exit_code)
-
-
-def _disk_fault(error: OSError) -> str:
-    """Returns the message of an error of the disk.
-
-    Raises:
-        OSError: The error itself, if it is of something else.
-    """
-    # What cannot be written names no file. NumPy then gives no number either, only such words as
-    # "96 requested and 32 written".
-    unnumbered = error.errno is None and str(error).endswith(" written")
-    if error.filename is None and (unnumbered or error.errno in _FULL):
-        return (
-            f"cannot write ({error.strerror or 'disk full'}); make room in the output folder and "
-            "in that of temporary files (TMPDIR)"
-        )
-    return path_fault(error)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from bokeh_runtime.finite_range import FiniteRange
 from bokeh_runtime.metrics.registry import Metric, all_metrics
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -29,7 +30,7 @@ def metric_limit_options(function: _Function) -> _Function:
             option_name(metric),
             _parameter(metric),
             metavar="X",
-            type=click.FloatRange(min=0),
+            type=FiniteRange(min=0),
             help=f"Largest allowed {change} of the mean and the worst {metric.label}, such as "
             f"{metric.example_tolerance:g}. Needs --compare.",
         )(function)

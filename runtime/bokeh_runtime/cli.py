@@ -21,6 +21,7 @@ from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.console import make_console, show_delegates, spinner
 from bokeh_runtime.depth_model import DEPTH_INPUTS, DepthModel
 from bokeh_runtime.errors import HardwareError, InputError, option_names, path_fault
+from bokeh_runtime.finite_range import FiniteRange
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderOptions
@@ -125,7 +126,7 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=1.0,
     show_default=True,
     help="Weight of the network's output in the result; 0 is the unchanged photo.",
@@ -234,8 +235,7 @@ def main(
     )
     task: Task = _list_delegates if list_delegates else partial(render_photos, request)
     if any(pages.values()):
-        page = PageRequest(**pages)
-        task = partial(_show_page, page, photo, model, (input_range, output_range, signature))
+        task = partial(_show_page, PageRequest(**pages), click.get_current_context())
     _run(task, as_json=as_json, verbose=verbose)
 
 
@@ -264,29 +264,23 @@ def _run(task: Task, *, as_json: bool, verbose: bool) -> None:
 
 
 def _show_page(
-    page: PageRequest,
-    photo: Path | None,
-    model: Path | None,
-    chosen: tuple[str | None, str | None, str | None],
-    console: Console,
-    _check: Callable[[], None],
+    page: PageRequest, context: click.Context, console: Console, _check: Callable[[], None]
 ) -> dict[str, Any]:
-    context = click.get_current_context()
+    values = context.params
     page.check(
-        photo,
+        values["photo"],
         [
             name
-            for name in context.params
+            for name in values
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         ],
     )
-    input_range, output_range, signature = chosen
     options = EngineOptions(
-        input_range=ValueRange.of_argument("input_range", input_range),
-        output_range=ValueRange.of_argument("output_range", output_range),
-        signature=signature,
+        input_range=ValueRange.of_argument("input_range", values["input_range"]),
+        output_range=ValueRange.of_argument("output_range", values["output_range"]),
+        signature=values["signature"],
     )
-    page.run(model, options, console)
+    page.run(values["model"], options, console)
     return {}
 
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import click
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MAKE_ROOM = "make room there and in the folder of temporary files (TMPDIR)"
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -122,18 +125,19 @@ def path_fault(error: OSError) -> str:
     """Returns the message of an error of the disk, such as a name too long, or a full disk.
 
     Raises:
-        OSError: The error itself, if it is that of a pipe whose reader is gone.
+        OSError: The error itself, if it is of something else, such as a connection.
     """
-    if error.errno == errno.EPIPE:
-        raise error
-    cause = " ".join(str(error.strerror or error).split()) or type(error).__name__
-    # An error of a write to an open file names none.
-    place, remedy = error.filename or "reading or writing a file", "check the path"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "free some space"
-    elif error.filename is None:
-        remedy = "check the disk"
-    return printable(f"{place}: {cause}; {remedy}")
+    cause = " ".join(str(error.strerror or error).split())
+    if error.filename is not None:
+        full = error.errno in _FULL
+        return printable(f"{error.filename}: {cause}; {_MAKE_ROOM if full else 'check the path'}")
+    # A write to an open file names none. NumPy's has no number either, but such words as "96
+    # requested and 32 written".
+    if error.errno in _FULL or (error.errno is None and cause.endswith(" written")):
+        return f"cannot write ({cause}); {_MAKE_ROOM}"
+    if error.errno == errno.EIO:
+        return f"cannot read or write ({cause}); check the disk"
+    raise error
 
 
 def missing_package(error: ImportError, extras: str) -> str:

@@ -44,7 +44,7 @@ def test_a_full_disk_is_one_line_and_exit_code_2(write: Callable[[], object]) ->
     done = run(write)
     assert done.exit_code == 2
     assert done.output.startswith("bokeh-bench: cannot write (")
-    assert "; make room in the output folder and in that of temporary files" in done.output
+    assert "; make room there and in the folder of temporary files" in done.output
     assert done.output.count("\n") == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 
+import click
 import pytest
 
 from bokeh_runtime.cli import main
@@ -16,8 +17,10 @@ from bokeh_runtime.errors import (
     option_names,
     path_fault,
 )
+from bokeh_runtime.finite_range import FiniteRange
 
 OPTIONS = {"delegate": "--delegate", "allow_partial": "--allow-partial", "size": "--size"}
+ROOM = "make room there and in the folder of temporary files (TMPDIR)"
 
 
 @pytest.mark.parametrize(
@@ -89,24 +92,27 @@ def test_a_command_knows_its_options() -> None:
     ("error", "line"),
     [
         (OSError(errno.ENAMETOOLONG, "Too long", "a.jpg"), "a.jpg: Too long; check the path"),
-        (OSError(errno.ENOSPC, "No space", "a.jpg"), "a.jpg: No space; free some space"),
-        (
-            OSError(errno.ENOSPC, "No space"),
-            "reading or writing a file: No space; free some space",
-        ),
-        (
-            OSError(errno.EIO, "Input/output error"),
-            "reading or writing a file: Input/output error; check the disk",
-        ),
+        (OSError(errno.ENOSPC, "No space", "a.jpg"), f"a.jpg: No space; {ROOM}"),
+        (OSError(errno.ENOSPC, "No space"), f"cannot write (No space); {ROOM}"),
+        (OSError(errno.EIO, "Fault"), "cannot read or write (Fault); check the disk"),
         # As NumPy raises it where fewer values were written.
-        (OSError("9 requested\nand 0 written"), "9 requested and 0 written; check the disk"),
+        (
+            OSError("9 requested\nand 0 written"),
+            f"cannot write (9 requested and 0 written); {ROOM}",
+        ),
     ],
 )
 def test_an_error_of_the_disk_is_one_line(error: OSError, line: str) -> None:
-    assert path_fault(error).endswith(line)
-    assert "\n" not in path_fault(error)
+    assert path_fault(error) == line
 
 
 def test_a_pipe_whose_reader_is_gone_is_no_fault_of_the_disk() -> None:
     with pytest.raises(BrokenPipeError):
         path_fault(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_within_no_range(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not"):
+        FiniteRange(min=0).convert(text, None, None)
+    assert FiniteRange(min=0).convert("0.5", None, None) == 0.5

@@ -20,6 +20,7 @@ from bokeh_bench.workers.conversion import METHODS
 from bokeh_convert.api import demo_model
 from bokeh_convert.train.distill_options import WIDTH
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.finite_range import FiniteRange
 
 
 @click.group(context_settings=HELP_OPTIONS)
@@ -146,7 +147,7 @@ def conversion(
 )
 @click.option(
     "--contrast",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=3.0,
     show_default=True,
     help="Strengthen the contrast of all crops by this factor.",

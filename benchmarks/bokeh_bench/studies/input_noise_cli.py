@@ -8,13 +8,14 @@ import click
 
 from bokeh_bench.command_line import PATH
 from bokeh_bench.studies.session import json_options, print_result, study_session
+from bokeh_runtime.finite_range import FiniteRange
 
 
 @click.command("input-noise")
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=PATH)
 @click.option(
     "--noise",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=6e-8,
     show_default=True,
     help="Largest absolute value of the noise. 6e-8 is half the distance of the float32 numbers "

@@ -26,6 +26,7 @@ from bokeh_convert.train.distill_options import (
 )
 from bokeh_convert.train.pairs import Pair, find_pairs, notes_on_skipped
 from bokeh_runtime.errors import Argument, InputError
+from bokeh_runtime.finite_range import FiniteRange
 from bokeh_runtime.stdout import print_on_stdout
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def main() -> None:
 )
 @click.option(
     "--paste",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     help="Probability of pasting the masked subject of another pair into the scene, 0 to 1.",

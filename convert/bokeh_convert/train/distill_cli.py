@@ -27,6 +27,7 @@ from bokeh_convert.train.distill_options import (
 )
 from bokeh_convert.train.overwriting import refuse_overwriting
 from bokeh_runtime.errors import InputError
+from bokeh_runtime.finite_range import FiniteRange
 
 if TYPE_CHECKING:
     from bokeh_convert.sources.options import SourceOptions
@@ -59,7 +60,7 @@ _MODEL = "model.h5"
 )
 @click.option(
     "--speedup",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     help="Choose width, kernels and blocks for 1/N of the teacher's cost.",
 )
 @click.option(
@@ -112,7 +113,7 @@ def distill(**options: Any) -> None:
 )
 @click.option(
     "--frozen-below",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Layers whose output has less than this share of the height of the network's keep their "

@@ -11,11 +11,12 @@ import click
 from bokeh_convert.cli import Size
 from bokeh_convert.options import LEVELS
 from bokeh_runtime.errors import Argument, InputError
+from bokeh_runtime.finite_range import FiniteRange
 
 AT_LEAST_ONE, COUNT = click.IntRange(min=1), click.IntRange(min=0)
-RATE = click.FloatRange(min=0, min_open=True)
-WEIGHT = click.FloatRange(min=0)
-WIDTH = click.FloatRange(min=0, max=4, min_open=True)
+RATE = FiniteRange(min=0, min_open=True)
+WEIGHT = FiniteRange(min=0)
+WIDTH = FiniteRange(min=0, max=4, min_open=True)
 _PATH = click.Path(path_type=Path)
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
