@@ -38,6 +38,7 @@ from bokeh_convert.graph.schema_views import (
     TensorType,
     pool_2d_options,
 )
+from bokeh_convert.passes.regions import needed_for, seen_outside
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -148,16 +149,6 @@ def _region(graph: Graph, source: int) -> list[Operator]:
     return region
 
 
-def needed_for(region: Sequence[Operator], target: int) -> list[Operator]:
-    """Returns those of the operators that a tensor depends on."""
-    needed, kept = {target}, []
-    for operator in reversed(region):
-        if operator.outputs[0] in needed:
-            needed |= set(operator.inputs)
-            kept.append(operator)
-    return kept[::-1]
-
-
 def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> InstanceNorm | None:
     """Returns the instance norm that operators compute; None if they compute something else.
 
@@ -221,17 +212,16 @@ def _scale_filters(graph: Graph, norm: InstanceNorm) -> _Doubles:
 
     Returns:
         The factor of each channel: ones if there is no convolution, or if other operators read its
-        output.
+        output or what the norm makes of it on the way, such as the mean.
     """
     channels = len(norm.scale)
     convolution = graph.producers().get(norm.source)
-    inside = {id(operator) for operator in norm.operators}
+    scaled = {norm.source, *(operator.outputs[0] for operator in norm.operators)} - {norm.target}
     if (
         convolution is None
         or graph.opcode(convolution) != Op.CONV_2D
         or graph.has_fused_activation(convolution)
-        or norm.source in graph.outputs
-        or not all(id(reader) in inside for reader in graph.consumers()[norm.source])
+        or seen_outside(graph, norm.operators, scaled)
         or not all(graph.is_constant(i) for i in convolution.inputs[1:])
     ):
         return np.ones(channels)
@@ -250,8 +240,8 @@ def _scale_filters(graph: Graph, norm: InstanceNorm) -> _Doubles:
         low, high = (end * 2.0 ** powers[0] for end in trained)
         graph.trained_ranges[graph.name(norm.source)] = float(low), float(high)
     factors = np.exp2(powers)
-    scaled = [filters * factors.reshape(-1, 1, 1, 1), *(values * factors for values in bias)]
-    for slot, values in enumerate(scaled, start=1):
+    replaced = [filters * factors.reshape(-1, 1, 1, 1), *(values * factors for values in bias)]
+    for slot, values in enumerate(replaced, start=1):
         name = f"{graph.name(convolution.inputs[slot])}/scaled"
         convolution.inputs[slot] = graph.add_constant(name, values.astype(np.float32))
     return factors

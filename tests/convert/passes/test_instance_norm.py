@@ -263,3 +263,34 @@ def test_a_norm_of_the_whole_image_is_left_alone(rng) -> None:
     after, count = rewritten(before)
     assert count == 0
     assert count_operators(after) == count_operators(before)
+
+
+def gate_of_the_mean(x: Any, epsilon: float) -> Any:
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    normed = (x - mean) * tf.math.rsqrt(variance + epsilon) * SCALE + SHIFT
+    return normed * tf.sigmoid(mean)
+
+
+def two_heads(x: Any, epsilon: float) -> Any:
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    centred = x - mean
+    other = centred * tf.math.rsqrt(variance + 1e5 * epsilon) * (2 * SCALE) + 1.0
+    return centred * tf.math.rsqrt(variance + epsilon) * SCALE + SHIFT + tf.nn.relu(other)
+
+
+def variance_beside(x: Any, epsilon: float) -> Any:
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    normed = (x - mean) * tf.math.rsqrt(variance + epsilon) * SCALE + SHIFT
+    return tf.nn.relu(normed) + tf.sqrt(variance)
+
+
+@pytest.mark.parametrize("form", [gate_of_the_mean, two_heads, variance_beside])
+def test_filters_keep_their_scale_if_something_else_reads_the_moments(form: Form, rng) -> None:
+    filters = 50 * rng.standard_normal((3, 3, CHANNELS, CHANNELS)).astype(np.float32)
+    before = lowered(lambda x, epsilon: form(tf.nn.conv2d(x, filters, 1, "SAME"), epsilon))
+    after, count = rewritten(before)
+    assert count == 1
+    photo = rng.random((8, 12, CHANNELS), dtype=np.float32)
+    expected = TfliteModel(before, threads=1).run(photo)
+    made = TfliteModel(after, threads=1).run(photo)
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
