@@ -37,6 +37,7 @@ from bokeh_convert.graph.schema_views import (
     ReducerOptions,
     TensorType,
     pool_2d_options,
+    reducer_options,
 )
 from bokeh_convert.passes.regions import needed_for, seen_outside
 
@@ -158,10 +159,8 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
     if not any(graph.opcode(operator) in (Op.MEAN, Op.SUM) for operator in operators):
         return None
     _, height, width, channels = graph.tensors[source].shape
-    constants = (i for operator in operators for i in operator.inputs if graph.is_constant(i))
-    per_pixel = any(math.prod(graph.tensors[i].shape) > channels for i in constants)
-    if not per_pixel and not any(graph.opcode(op) in (Op.RESHAPE, Op.SUM) for op in operators):
-        height, width = 4, 6  # nothing depends on the size: a small one is faster
+    if not any(_depends_on_size(graph, operator) for operator in operators):
+        height, width = 4, 6  # a small one is faster
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((1, height, width, channels))
     noise -= noise.mean(axis=(1, 2), keepdims=True)
@@ -193,6 +192,16 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
         if not np.allclose(run(values), expected, rtol=_TOLERANCE, atol=_TOLERANCE):
             return None
     return norm
+
+
+def _depends_on_size(graph: Graph, operator: Operator) -> bool:
+    """Returns whether an operator fits, or means the same in, one height and width alone."""
+    if graph.opcode(operator) in (Op.RESHAPE, Op.SUM):
+        return True
+    if graph.opcode(operator) == Op.MEAN and not reducer_options(operator).keepDims:
+        return True  # what is left of rows or columns meets another axis
+    constants = (graph.tensors[i].shape for i in operator.inputs if graph.is_constant(i))
+    return any(side != 1 for shape in constants for side in list(shape)[:-1])
 
 
 def _nearly_equal(epsilons: _Doubles) -> _Doubles:

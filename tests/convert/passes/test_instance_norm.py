@@ -294,3 +294,27 @@ def test_filters_keep_their_scale_if_something_else_reads_the_moments(form: Form
     expected = TfliteModel(before, threads=1).run(photo)
     made = TfliteModel(after, threads=1).run(photo)
     np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_constants_of_rows_and_columns_fit_the_whole_tensor() -> None:
+    rows = np.linspace(0.5, 1.5, 3, dtype=np.float32).reshape(1, 3, 1, 1)
+    columns = np.linspace(-1, 1, 2, dtype=np.float32).reshape(2, 1)
+
+    def by_row(x: Any, epsilon: float) -> Any:
+        return centred_first(x, epsilon) * rows + columns
+
+    before = lowered(by_row, (3, 2))
+    after, count = rewritten(before)
+    assert count == 1
+    photo = np.linspace(0, 1, 3 * 2 * CHANNELS, dtype=np.float32).reshape(3, 2, CHANNELS)
+    expected = TfliteModel(before, threads=1).run(photo)
+    np.testing.assert_allclose(TfliteModel(after, threads=1).run(photo), expected, atol=1e-5)
+
+
+def test_means_that_drop_their_axes_fit_the_whole_tensor() -> None:
+    def over_columns(x: Any, epsilon: float) -> Any:
+        # A mean of each column, which is added to the channel of that number.
+        return centred_first(x, epsilon) + tf.reduce_mean(x, (1, 3))
+
+    before = lowered(over_columns, (8, CHANNELS))
+    assert rewritten(before)[1] == 1
