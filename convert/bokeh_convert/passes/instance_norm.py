@@ -39,7 +39,7 @@ from bokeh_convert.graph.schema_views import (
     pool_2d_options,
     reducer_options,
 )
-from bokeh_convert.passes.regions import needed_for, seen_outside
+from bokeh_convert.passes.regions import before_reshapes, needed_for, seen_outside
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -56,6 +56,8 @@ MAX_SHIFT_SCALE_RATIO = 1000.0
 _LARGEST_EPSILON = 2.0**12
 """Above it, a group of operators is taken for something else than a normalization."""
 _TOLERANCE = 1e-6
+_FLAT_TOLERANCE = 0.01
+"""As a share of the scale; the smallest epsilons are measured with few digits."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +102,13 @@ def find_instance_norms(graph: Graph) -> list[InstanceNorm]:
     sources: dict[int, None] = {}
     for operator in graph.operators:
         if graph.opcode(operator) in (Op.MEAN, Op.SUM):
-            sources.setdefault(_before_reshapes(graph, producers, operator.inputs[0]))
+            sources.setdefault(before_reshapes(graph, producers, operator.inputs[0]))
     found: dict[int, InstanceNorm] = {}
     for source in sources:
         norm = _find_from(graph, source)
         if norm is not None:
             found.setdefault(norm.target, norm)
     return list(found.values())
-
-
-def _before_reshapes(graph: Graph, producers: dict[int, Operator], tensor: int) -> int:
-    while tensor in producers and graph.opcode(producers[tensor]) == Op.RESHAPE:
-        tensor = producers[tensor].inputs[0]
-    return tensor
 
 
 def _find_from(graph: Graph, source: int) -> InstanceNorm | None:
@@ -191,7 +187,11 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
         expected = _instance_norm(values, norm)
         if not np.allclose(run(values), expected, rtol=_TOLERANCE, atol=_TOLERANCE):
             return None
-    return norm
+    # In nearly flat channels epsilon decides, and it may be added elsewhere than here.
+    nearly_flat = noise * np.sqrt(epsilons)
+    strength = np.maximum(np.abs(scale), _TOLERANCE)  # dead channels have none
+    error = (run(nearly_flat) - _instance_norm(nearly_flat, norm)) / strength
+    return norm if np.all(np.abs(error) < _FLAT_TOLERANCE) else None
 
 
 def _depends_on_size(graph: Graph, operator: Operator) -> bool:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bokeh_convert.graph.editor import Graph
-from bokeh_convert.graph.schema_views import Operator
+from bokeh_convert.graph.schema_views import Op, Operator
+
+
+def before_reshapes(graph: Graph, producers: Mapping[int, Operator], tensor: int) -> int:
+    """Returns the tensor that RESHAPEs alone make a tensor from."""
+    while tensor in producers and graph.opcode(producers[tensor]) == Op.RESHAPE:
+        tensor = producers[tensor].inputs[0]
+    return tensor
 
 
 def needed_for(region: Sequence[Operator], target: int) -> list[Operator]:

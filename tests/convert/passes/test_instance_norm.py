@@ -318,3 +318,28 @@ def test_means_that_drop_their_axes_fit_the_whole_tensor() -> None:
 
     before = lowered(over_columns, (8, CHANNELS))
     assert rewritten(before)[1] == 1
+
+
+@pytest.mark.parametrize("epsilon", [1e-7, 1e-5])
+def test_an_epsilon_outside_of_the_root_is_no_instance_norm(epsilon: float) -> None:
+    """Nearly flat channels tell the two apart, and come out several times stronger."""
+    before = lowered(deviation_plus_epsilon, epsilon=epsilon)
+    after, count = rewritten(before)
+    assert count == 0
+    assert count_operators(after) == count_operators(before)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-9, 1e-5, 1.0])
+def test_instance_norms_of_any_epsilon_are_found(form: Form, epsilon: float) -> None:
+    (norm,) = find_instance_norms(Graph(lowered(form, epsilon=epsilon)))
+    assert norm.epsilons == pytest.approx(np.full(len(norm.scale), epsilon), rel=1e-2)
+
+
+@pytest.mark.parametrize("dead", [0.0, 1e-15, 1e-9])
+def test_a_norm_with_a_dead_channel_is_found(dead: float) -> None:
+    scale = np.array([1.5, dead, 0.02, -dead], np.float32)
+    (norm,) = find_instance_norms(
+        Graph(lowered(lambda x, epsilon: centred_first(x, epsilon) * scale + SHIFT))
+    )
+    assert norm.scale == pytest.approx(SCALE * scale, rel=1e-5, abs=1e-12)
