@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -107,6 +108,26 @@ def test_the_command_shows_both_distances(
     # A limit is one on the distance from the teacher.
     result = CliRunner().invoke(main, [str(student), *options, "--min-psnr", "55"])
     assert result.exit_code == 1
+
+
+def test_teacher_and_student_get_the_same_pixels(
+    student: Path, small_keras: Path, tmp_path: Path
+) -> None:
+    (alone,) = convert(
+        student, quant=["float32"], size=SIZE, resampling="bicubic", output_dir=tmp_path / "alone"
+    )
+    (found,) = convert(
+        student,
+        quant=["float32"],
+        size=SIZE,
+        resampling="bicubic",
+        teacher=small_keras,
+        output_dir=tmp_path,
+    )
+    expected, pixels = (load_reference(one.reference_path).inputs for one in (alone, found))
+    for mine, other in zip(pixels, expected, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert found.report.own_fidelity == alone.report.fidelity
 
 
 def test_another_kind_of_model_is_no_teacher(student: Path, data: Path, tmp_path: Path) -> None:

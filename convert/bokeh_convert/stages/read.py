@@ -92,7 +92,12 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
 def _with_teacher(source: Source, path: Path, options: ConvertOptions) -> Source:
     """Returns the source with the outputs of its teacher as the reference."""
     sized, samples = source.sized, source.dataset.verification
-    own = SourceOptions(trust_source=options.trust_source, custom_objects=options.custom_objects)
+    own = SourceOptions(
+        trust_source=options.trust_source,
+        custom_objects=options.custom_objects,
+        # The files' outputs are compared with both models', so both get the same pixels.
+        resampling=sized.model.resampling,
+    )
     model = read_model(path, own)
     if model.channels != sized.model.channels:
         raise InputError(
