@@ -294,3 +294,44 @@ def test_a_network_without_convolutions_has_no_int8(tmp_path: Path) -> None:
     for scheme in ("int8", "dynamic"):
         with pytest.raises(InputError, match="has no convolution, and only these become int8"):
             convert(path, quant=[scheme], output_dir=tmp_path, **ranges)
+
+
+class Mapped(tf.Module):  # type: ignore[misc]
+    """A loop over the rows; of what each gives, TensorFlow does not know the shape."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 16, 24, 3), tf.float32)])
+    def __call__(self, photo: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(lambda row: row * 0.5, photo[0])[None]
+
+
+class Branching(tf.Module):  # type: ignore[misc]
+    @tf.function(input_signature=[tf.TensorSpec((1, 16, 24, 3), tf.float32)])
+    def __call__(self, photo: tf.Tensor) -> tf.Tensor:
+        return tf.cond(tf.reduce_mean(photo) > 0.3, lambda: photo, lambda: tf.sqrt(photo))
+
+
+@pytest.mark.parametrize(
+    ("module", "operator"), [(Mapped, "While in layer map"), (Branching, "If in operator cond")]
+)
+def test_control_flow_of_a_saved_model_is_named(module, operator: str, tmp_path: Path) -> None:
+    tf.saved_model.save(module(), str(tmp_path / "saved"))
+    sized = read_model(tmp_path / "saved").at(16, 24)
+    with pytest.raises(InputError, match=rf"saved: {operator}.* is control flow.*unroll=True"):
+        lower(sized)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_recurrent_layers_must_be_unrolled(unroll: bool, tmp_path: Path) -> None:
+    photo = keras.Input((16, 24, 3))
+    x = keras.layers.Reshape((16, 72))(photo)
+    x = keras.layers.GRU(72, return_sequences=True, unroll=unroll, name="rows")(x)
+    path = tmp_path / "recurrent.keras"
+    keras.Model(photo, keras.layers.Reshape((16, 24, 3))(x)).save(path)
+    sized = read_model(path).at(16, 24)
+    if unroll:
+        lower(sized)
+        return
+    with pytest.raises(
+        InputError, match=r"recurrent\.keras: While in layer rows.* is control flow"
+    ):
+        lower(sized)
