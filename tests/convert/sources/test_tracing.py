@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -136,14 +137,50 @@ def test_a_depth_map_of_its_own_keeps_its_range(tmp_path: Path) -> None:
         assert str(model.ranges.input) == "0..255"
 
 
-@pytest.mark.parametrize("activation", ["softmax", "log_softmax"])
-def test_a_channels_first_activation_over_the_last_axis_is_refused(
-    activation: str, tmp_path: Path
-) -> None:
+def mean_of_the_row(x: Any) -> Any:
+    """An activation of the user's own."""
+    return x - keras.ops.mean(x, axis=-1, keepdims=True)
+
+
+def channels_first(activation: Any, path: Path) -> Path:
     photo = keras.Input((3, 16, 24))
     x = layers.Conv2D(3, 1, data_format="channels_first", activation=activation, name="last")(photo)
+    return saved(keras.Model(photo, x), path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        "softmax",
+        "log_softmax",
+        layers.Softmax(),
+        layers.Activation("softmax"),
+        layers.PReLU(),
+        mean_of_the_row,
+    ],
+)
+def test_a_channels_first_activation_over_the_last_axis_is_refused(
+    activation: Any, suffix: str, tmp_path: Path
+) -> None:
+    path = channels_first(activation, tmp_path / f"first{suffix}")
+    own = SourceOptions(custom_objects=[f"{__file__}:mean_of_the_row"])
     with pytest.raises(InputError, match=r"channels first.*last \(Conv2D\)"):
-        read_model(saved(keras.Model(photo, x), tmp_path / "first.keras"))
+        read_model(path, own if activation is mean_of_the_row else SourceOptions())
+
+
+@pytest.mark.parametrize(
+    "activation", ["tanh", layers.LeakyReLU(negative_slope=0.2), layers.Activation("tanh")]
+)
+def test_a_channels_first_activation_of_single_values_is_turned(
+    activation: Any, tmp_path: Path
+) -> None:
+    sized = read_model(channels_first(activation, tmp_path / "first.keras")).at(16, 24)
+    image = np.random.default_rng(0).random((16, 24, 3), np.float32)
+    network = keras.Sequential([layers.Conv2D(3, 1, activation=activation)])
+    network.build((None, 16, 24, 3))
+    network.set_weights(keras.saving.load_model(tmp_path / "first.keras").get_weights())
+    np.testing.assert_allclose(sized.run(image), network(image[None])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
