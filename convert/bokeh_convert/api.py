@@ -111,7 +111,8 @@ def convert(
             "file.py:NAME".
         teacher: For a model that was distilled from another: that model, with which the files are
             compared in place of the source. Limits apply to the distance from it; the report gives
-            the distance from the source, too.
+            the distance from the source, too. Its value ranges are what it shows of them, else
+            `input_range` and `output_range`.
         trust_source: Run code that the source contains. If False, such sources are refused.
         resampling: How photos were resized to the network input in training: "area" or "bicubic".
             Stored in the file, so that inference does the same. None for "bicubic" if the source is

@@ -17,7 +17,7 @@ from bokeh_convert.graph.cost_model import (
 )
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.op_inventory import read_operators
-from bokeh_convert.graph.schema_views import Op
+from bokeh_convert.graph.schema_views import Op, TensorType
 from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.engine import quantize_convolutions
 from bokeh_convert.quantize.mixed_precision_files import DynamicRange
@@ -28,6 +28,7 @@ from bokeh_convert.sources import read_model
 from bokeh_convert.verify.trade_off import save_trade_off
 from bokeh_runtime import InputError, TfliteModel
 from helpers.models import small_model
+from helpers.quantization import static_range
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +281,25 @@ def test_a_model_with_non_finite_output_is_refused(
     monkeypatch.setattr(TfliteModel, "run", lambda *_: np.full((64, 96, 3), value, np.float32))
     with pytest.raises(InputError, match="has NaN or infinity"):
         search(float32, [np.zeros((64, 96, 3), np.float32)], SearchConstraints())
+
+
+@pytest.mark.parametrize("filters", [8, 32])
+def test_what_a_float_convolution_reads_is_in_int8(filters: int, tmp_path: Path, photos) -> None:
+    """With 8 filters the one in float is grouped, and with 32 it is not."""
+    x = photo = keras.Input((64, 96, 3))
+    for _ in range(4):
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = keras.layers.Conv2D(filters, 3, padding="same")(x)
+    x = keras.layers.Conv2D(3, 3, padding="same")(x)
+    path = tmp_path / "chain.keras"
+    keras.Model(photo, x).save(path)
+    files = static_range(lower(read_model(path).at(64, 96)), photos)
+    for name in files.convolutions:
+        graph = Graph(files.build({name}).content)
+        kinds = [
+            graph.tensors[operator.outputs[0]].type
+            for operator in graph.operators
+            if graph.opcode(operator) == Op.CONV_2D
+        ]
+        assert kinds.count(TensorType.FLOAT32) == 1, name
+        assert kinds.count(TensorType.INT8) == len(files.convolutions) - 1

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -107,6 +108,77 @@ def test_the_command_shows_both_distances(
     # A limit is one on the distance from the teacher.
     result = CliRunner().invoke(main, [str(student), *options, "--min-psnr", "55"])
     assert result.exit_code == 1
+
+
+def test_teacher_and_student_get_the_same_pixels(
+    student: Path, small_keras: Path, tmp_path: Path
+) -> None:
+    (alone,) = convert(
+        student, quant=["float32"], size=SIZE, resampling="bicubic", output_dir=tmp_path / "alone"
+    )
+    (found,) = convert(
+        student,
+        quant=["float32"],
+        size=SIZE,
+        resampling="bicubic",
+        teacher=small_keras,
+        output_dir=tmp_path,
+    )
+    expected, pixels = (load_reference(one.reference_path).inputs for one in (alone, found))
+    for mine, other in zip(pixels, expected, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert found.report.own_fidelity == alone.report.fidelity
+
+
+def pale_copy(
+    path: Path, activation: str | None, *, gain: float = 0.3, offset: float = 0.3
+) -> Path:
+    """A network that draws a picture, by default whether it is fed 0..1 or -1..1."""
+    photo = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(3, 1, name="pale", activation=activation)(photo)
+    model = keras.Model(photo, x)
+    kernel, bias = np.eye(3)[None, None] * gain, np.full(3, offset)
+    model.get_layer("pale").set_weights([kernel, bias])
+    model.save(path)
+    return path
+
+
+def test_notes_tell_the_value_ranges_of_the_teacher(tmp_path: Path) -> None:
+    student = pale_copy(tmp_path / "student.keras", None)
+    teachers = {kind: pale_copy(tmp_path / f"{kind}.keras", kind) for kind in ("sigmoid", "linear")}
+
+    def notes(kind: str, **given: str) -> list[str]:
+        (made,) = convert(
+            student,
+            quant=["float32"],
+            size=(32, 32),
+            teacher=teachers[kind],
+            output_dir=tmp_path,
+            **given,
+        )
+        begin = f"teacher {kind}.keras: "
+        return [note.removeprefix(begin) for note in made.report.notes if note.startswith(begin)]
+
+    (assumed,) = notes("linear")
+    assert assumed.startswith("value range 0..1 is assumed")
+    ranges = {"input_range": "-1..1", "output_range": "-1..1"}
+    taken = [f"{side} range -1..1, as given" for side in ("input", "output")]
+    assert notes("linear", **ranges)[:2] == taken
+    # What the teacher shows by itself counts more.
+    given, shown, *fault = notes("sigmoid", **ranges)
+    assert given == taken[0]
+    assert shown.startswith("output range 0..1, because")
+    assert not fault
+
+
+def test_given_ranges_apply_to_a_teacher_whose_own_are_not_clear(tmp_path: Path) -> None:
+    student = pale_copy(tmp_path / "student.keras", None)
+    teacher = pale_copy(tmp_path / "bright.keras", "sigmoid", gain=3, offset=0)
+    options = {"quant": ["float32"], "size": (32, 32), "teacher": teacher, "output_dir": tmp_path}
+    with pytest.raises(InputError, match=r"bright\.keras: its value range is not clear"):
+        convert(student, **options)
+    (made,) = convert(student, input_range="-1..1", **options)
+    assert "teacher bright.keras: input range -1..1, as given" in made.report.notes
 
 
 def test_another_kind_of_model_is_no_teacher(student: Path, data: Path, tmp_path: Path) -> None:

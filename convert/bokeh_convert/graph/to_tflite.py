@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol, cast
 
 import numpy as np
@@ -28,6 +28,8 @@ from bokeh_runtime.errors import InputError
 
 SIGNATURE = "serving_default"
 _UNSUPPORTED = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
+_CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
+_CALLS = re.compile(r"(Stateful)?PartitionedCall(_\d+)?/")
 _ERROR = re.compile(r"error: (.+)")
 
 
@@ -56,7 +58,8 @@ def lower(sized: SizedModel) -> bytes:
     Layers that the output does not need are not in it.
 
     Raises:
-        InputError: If TFLite has no operator for one of the graph's.
+        InputError: If TFLite has no operator for one of the graph's, or the graph has loops or
+            branches, which no rewrite and no quantizer takes.
     """
     try:
         with without_absl_messages():
@@ -64,6 +67,8 @@ def lower(sized: SizedModel) -> bytes:
     except Exception as error:  # whatever the converter raises, the graph is the cause
         raise InputError(_fault(sized, str(error))) from error
     model = read_model(content)
+    if len(model.subgraphs) > 1:  # bodies of loops and branches
+        raise InputError(_control_flow_fault(sized))
     model.signatureDefs = [_signature(model.subgraphs[0])]
     return pack_model(model)
 
@@ -96,6 +101,8 @@ def _tensor_map(name: str, index: int) -> TensorMap:
 def _fault(sized: SizedModel, message: str) -> str:
     """Says what of a graph TensorFlow's converter cannot lower, from its error of many lines."""
     kinds = sorted(set(_UNSUPPORTED.findall(message)))
+    if not kinds and _operators(sized, _CONTROL_FLOW):
+        return _control_flow_fault(sized)
     if not kinds:
         found = _ERROR.search(message)
         cause = found[1] if found else message.strip().partition("\n")[0]
@@ -103,12 +110,27 @@ def _fault(sized: SizedModel, message: str) -> str:
             f"{sized.model.path}: TensorFlow's converter cannot lower it ({cause[:300]}); export "
             "the network without training operators, as it is called with training=False"
         )
-    layers = [
-        f"{operator.type} in {layer_of(operator.name)}"
-        for operator in sized.concrete.graph.get_operations()
-        if operator.type in kinds
-    ]
+    layers = _operators(sized, kinds)
     return (
         f"{sized.model.path}: TFLite has no operator for {', '.join(layers or kinds)}; write that "
         "layer with other operators"
     )
+
+
+def _control_flow_fault(sized: SizedModel) -> str:
+    found = ", ".join(_operators(sized, _CONTROL_FLOW)) or "the graph"
+    return (
+        f"{sized.model.path}: {found} is control flow, which cannot be converted; build recurrent "
+        "layers with unroll=True, and write loops and branches as operators on whole tensors"
+    )
+
+
+def _operators(sized: SizedModel, kinds: Collection[str]) -> list[str]:
+    """Returns the operators of some kinds, each with the layer it stands in."""
+    # The calls of functions, of which SavedModels are full, hide operators.
+    inlined = convert_variables_to_constants_v2(sized.concrete, lower_control_flow=False)
+    return [
+        f"{operator.type.removeprefix('Stateless')} in {layer_of(_CALLS.sub('', operator.name))}"
+        for operator in inlined.graph.get_operations()
+        if operator.type in kinds
+    ]

@@ -115,7 +115,7 @@ class _ScaleClasses(ChannelClasses):
             and self._same_channels(variable, target)
         ):
             self.tie(variable[0], target)
-        elif opcode == Op.CONCATENATION and _axis(graph, operator) == 3 and _plain(graph, operator):
+        elif opcode == Op.CONCATENATION and _joins_channels(graph, operator):
             self.tie_all(operator.inputs, target)
         elif (
             opcode in (Op.ADD, Op.SUB)
@@ -171,15 +171,16 @@ def _convolution_slots(graph: Graph, operator: Operator) -> tuple[int, int | Non
     return 1, bias if has_bias else None, source
 
 
-def _plain(graph: Graph, operator: Operator) -> bool:
-    return not graph.has_fused_activation(operator) and not any(
-        graph.is_constant(i) for i in operator.inputs
-    )
-
-
-def _axis(graph: Graph, operator: Operator) -> int:
+def _joins_channels(graph: Graph, operator: Operator) -> bool:
+    """Whether an operator is a CONCATENATION of activations along the channels, of rank 4."""
+    rank = len(graph.tensors[operator.outputs[0]].shape)
     axis = cast(schema.ConcatenationOptionsT, operator.builtinOptions).axis
-    return int(axis % len(graph.tensors[operator.outputs[0]].shape))
+    return (
+        rank == 4
+        and axis % rank == 3
+        and not graph.has_fused_activation(operator)
+        and not any(graph.is_constant(i) for i in operator.inputs)
+    )
 
 
 def _solve(

@@ -106,7 +106,10 @@ def _output_range(
     opcode = graph.opcode(operator)
     if opcode in _WITHIN_ITS_INPUTS:
         inputs = {known.get(i) for i in operator.inputs if not graph.is_constant(i)}
-        return inputs.pop() if len(inputs) == 1 else None
+        found = inputs.pop() if len(inputs) == 1 else None
+        constants = (_constant_range(graph, i) for i in operator.inputs if graph.is_constant(i))
+        fits = found and all(one is None or _is_within(one, found) for one in constants)
+        return found if fits else None
     found = known.get(operator.inputs[0])
     if found is None or opcode not in (Op.RELU, Op.LEAKY_RELU):
         return None
@@ -114,6 +117,14 @@ def _output_range(
     slope = float(options.alpha) if opcode == Op.LEAKY_RELU else 0.0
     low, high = (end if end > 0 else end * slope for end in found)
     return low, high
+
+
+def _constant_range(graph: Graph, tensor: int) -> Range | None:
+    """Returns the lowest and highest value of a constant; None if it is a list of axes or sizes."""
+    if graph.tensors[tensor].type != TensorType.FLOAT32:
+        return None
+    values = graph.constant(tensor)
+    return float(values.min()), float(values.max())
 
 
 def _is_within(inner: Range | None, outer: Range) -> bool:

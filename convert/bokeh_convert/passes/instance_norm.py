@@ -37,7 +37,9 @@ from bokeh_convert.graph.schema_views import (
     ReducerOptions,
     TensorType,
     pool_2d_options,
+    reducer_options,
 )
+from bokeh_convert.passes.regions import before_reshapes, needed_for, seen_outside
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -54,6 +56,8 @@ MAX_SHIFT_SCALE_RATIO = 1000.0
 _LARGEST_EPSILON = 2.0**12
 """Above it, a group of operators is taken for something else than a normalization."""
 _TOLERANCE = 1e-6
+_FLAT_TOLERANCE = 0.01
+"""As a share of the scale; the smallest epsilons are measured with few digits."""
 
 
 @dataclass(frozen=True)
@@ -98,19 +102,13 @@ def find_instance_norms(graph: Graph) -> list[InstanceNorm]:
     sources: dict[int, None] = {}
     for operator in graph.operators:
         if graph.opcode(operator) in (Op.MEAN, Op.SUM):
-            sources.setdefault(_before_reshapes(graph, producers, operator.inputs[0]))
+            sources.setdefault(before_reshapes(graph, producers, operator.inputs[0]))
     found: dict[int, InstanceNorm] = {}
     for source in sources:
         norm = _find_from(graph, source)
         if norm is not None:
             found.setdefault(norm.target, norm)
     return list(found.values())
-
-
-def _before_reshapes(graph: Graph, producers: dict[int, Operator], tensor: int) -> int:
-    while tensor in producers and graph.opcode(producers[tensor]) == Op.RESHAPE:
-        tensor = producers[tensor].inputs[0]
-    return tensor
 
 
 def _find_from(graph: Graph, source: int) -> InstanceNorm | None:
@@ -148,16 +146,6 @@ def _region(graph: Graph, source: int) -> list[Operator]:
     return region
 
 
-def needed_for(region: Sequence[Operator], target: int) -> list[Operator]:
-    """Returns those of the operators that a tensor depends on."""
-    needed, kept = {target}, []
-    for operator in reversed(region):
-        if operator.outputs[0] in needed:
-            needed |= set(operator.inputs)
-            kept.append(operator)
-    return kept[::-1]
-
-
 def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> InstanceNorm | None:
     """Returns the instance norm that operators compute; None if they compute something else.
 
@@ -167,10 +155,8 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
     if not any(graph.opcode(operator) in (Op.MEAN, Op.SUM) for operator in operators):
         return None
     _, height, width, channels = graph.tensors[source].shape
-    constants = (i for operator in operators for i in operator.inputs if graph.is_constant(i))
-    per_pixel = any(math.prod(graph.tensors[i].shape) > channels for i in constants)
-    if not per_pixel and not any(graph.opcode(op) in (Op.RESHAPE, Op.SUM) for op in operators):
-        height, width = 4, 6  # nothing depends on the size: a small one is faster
+    if not any(_depends_on_size(graph, operator) for operator in operators):
+        height, width = 4, 6  # a small one is faster
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((1, height, width, channels))
     noise -= noise.mean(axis=(1, 2), keepdims=True)
@@ -201,7 +187,21 @@ def _fit(graph: Graph, operators: list[Operator], source: int, target: int) -> I
         expected = _instance_norm(values, norm)
         if not np.allclose(run(values), expected, rtol=_TOLERANCE, atol=_TOLERANCE):
             return None
-    return norm
+    # In nearly flat channels epsilon decides, and it may be added elsewhere than here.
+    nearly_flat = noise * np.sqrt(epsilons)
+    strength = np.maximum(np.abs(scale), _TOLERANCE)  # dead channels have none
+    error = (run(nearly_flat) - _instance_norm(nearly_flat, norm)) / strength
+    return norm if np.all(np.abs(error) < _FLAT_TOLERANCE) else None
+
+
+def _depends_on_size(graph: Graph, operator: Operator) -> bool:
+    """Returns whether an operator fits, or means the same in, one height and width alone."""
+    if graph.opcode(operator) in (Op.RESHAPE, Op.SUM):
+        return True
+    if graph.opcode(operator) == Op.MEAN and not reducer_options(operator).keepDims:
+        return True  # what is left of rows or columns meets another axis
+    constants = (graph.tensors[i].shape for i in operator.inputs if graph.is_constant(i))
+    return any(side != 1 for shape in constants for side in list(shape)[:-1])
 
 
 def _nearly_equal(epsilons: _Doubles) -> _Doubles:
@@ -221,17 +221,16 @@ def _scale_filters(graph: Graph, norm: InstanceNorm) -> _Doubles:
 
     Returns:
         The factor of each channel: ones if there is no convolution, or if other operators read its
-        output.
+        output or what the norm makes of it on the way, such as the mean.
     """
     channels = len(norm.scale)
     convolution = graph.producers().get(norm.source)
-    inside = {id(operator) for operator in norm.operators}
+    scaled = {norm.source, *(operator.outputs[0] for operator in norm.operators)} - {norm.target}
     if (
         convolution is None
         or graph.opcode(convolution) != Op.CONV_2D
         or graph.has_fused_activation(convolution)
-        or norm.source in graph.outputs
-        or not all(id(reader) in inside for reader in graph.consumers()[norm.source])
+        or seen_outside(graph, norm.operators, scaled)
         or not all(graph.is_constant(i) for i in convolution.inputs[1:])
     ):
         return np.ones(channels)
@@ -250,8 +249,8 @@ def _scale_filters(graph: Graph, norm: InstanceNorm) -> _Doubles:
         low, high = (end * 2.0 ** powers[0] for end in trained)
         graph.trained_ranges[graph.name(norm.source)] = float(low), float(high)
     factors = np.exp2(powers)
-    scaled = [filters * factors.reshape(-1, 1, 1, 1), *(values * factors for values in bias)]
-    for slot, values in enumerate(scaled, start=1):
+    replaced = [filters * factors.reshape(-1, 1, 1, 1), *(values * factors for values in bias)]
+    for slot, values in enumerate(replaced, start=1):
         name = f"{graph.name(convolution.inputs[slot])}/scaled"
         convolution.inputs[slot] = graph.add_constant(name, values.astype(np.float32))
     return factors

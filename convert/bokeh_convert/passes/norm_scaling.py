@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from bokeh_convert.graph.editor import Graph
 from bokeh_convert.graph.schema_views import Op, Operator
-from bokeh_convert.passes.instance_norm import needed_for
+from bokeh_convert.passes.regions import needed_for, seen_outside
 
 MAX_OPERATORS = 32
 """Operators of one normalization at most."""
@@ -98,9 +98,8 @@ def _find_from(
     if target is None:
         return None
     operators = needed_for(region, target)
-    ids = {id(operator) for operator in operators}
     inner = {operator.outputs[0] for operator in operators} - {target}
-    if inner & set(graph.outputs) or any(id(r) not in ids for i in inner for r in readers[i]):
+    if seen_outside(graph, operators, inner):
         return None
     factors = [op for op in operators if graph.opcode(op) == Op.MUL and _constants(graph, op)]
     for factor in (*factors, None):

@@ -11,6 +11,7 @@ from typing import Protocol
 from bokeh_convert.graph.cost_model import QUANTIZABLE as DYNAMIC_QUANTIZABLE
 from bokeh_convert.graph.cost_model import Precision, file_cost, graph_cost
 from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.schema_views import Op
 from bokeh_convert.passes import GROUP_PIXELS, MERGE_CONVOLUTIONS
 from bokeh_convert.passes.apply import PassResult
 from bokeh_convert.passes.group_pixels import group_pixels
@@ -176,8 +177,15 @@ def _fill_tiles(
 
 
 def _made_from(graph: Graph, tensors: Collection[str]) -> set[str]:
-    producers = {graph.name(out): op for op in graph.operators for out in op.outputs}
-    return {graph.name(producers[name].inputs[0]) for name in tensors if name in producers}
+    """Returns the outputs of the grouped convolutions whose RESHAPE gives one of the tensors.
+
+    A convolution that was not grouped gives its tensor itself; what it reads is another's output.
+    """
+    return {
+        graph.name(operator.inputs[0])
+        for operator in graph.operators
+        if graph.opcode(operator) == Op.RESHAPE and graph.name(operator.outputs[0]) in tensors
+    }
 
 
 def _names(graph: Graph, opcodes: Collection[int]) -> list[str]:

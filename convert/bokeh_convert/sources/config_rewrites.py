@@ -31,7 +31,8 @@ _SAYS_LAYOUT = frozenset(
 _SAYS_AXIS = frozenset(
     "BatchNormalization Concatenate GroupNormalization InstanceNormalization Softmax".split()  # noqa: SIM905
 )
-# Activations over the last axis, which is another one after the rewrite.
+# Activations over the last axis, which is another one after the rewrite. Of the user's own nothing
+# is known.
 _ALONG_THE_LAST_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _LAST = {-3: 3, 1: 3, -2: 1, 2: 1, -1: 2, 3: 2}  # [n, c, h, w] -> [n, h, w, c]
@@ -120,7 +121,7 @@ def channels_last(
             key: _turned(own[key]) for key in ("batch_input_shape", "batch_shape") if key in own
         }
         return _without_shapes({**config, "config": {**own, **shapes}})
-    if kind in custom or str(own.get("activation")) in _ALONG_THE_LAST_AXIS:
+    if kind in custom or not _is_elementwise(own.get("activation"), custom):
         raise _cannot_be_turned(path, config)
     if kind in _SAYS_LAYOUT:
         shape = {key: _turned(own[key]) for key in ("batch_input_shape",) if key in own}
@@ -131,6 +132,19 @@ def channels_last(
     if kind in _ANY_LAYOUT:
         return _without_shapes(config)
     raise _cannot_be_turned(path, config)
+
+
+def _is_elementwise(activation: Json, custom: Collection[str]) -> bool:
+    """Whether an activation, a name or the configuration of a layer, treats all values alike."""
+    if not isinstance(activation, dict):
+        name = str(activation).rpartition(">")[2]  # after the package that registered it
+        return name not in _ALONG_THE_LAST_AXIS and name not in custom
+    kind, own = activation.get("class_name"), activation.get("config")
+    if kind == "function":
+        return _is_elementwise(own, custom)
+    if kind not in _ANY_LAYOUT or kind in custom:
+        return False
+    return not isinstance(own, dict) or _is_elementwise(own.get("activation"), custom)
 
 
 def _cannot_be_turned(path: Path, config: JsonObject) -> InputError:

@@ -45,6 +45,12 @@ class FoundRanges:
     reasons: tuple[str, ...] = ()
     fault: str | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Reasons and fault, a line each."""
+        fault = () if self.fault is None else (f"the output is {self.fault}",)
+        return (*self.reasons, *fault)
+
 
 @dataclass(frozen=True)
 class _Trial:

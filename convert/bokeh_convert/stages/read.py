@@ -84,22 +84,33 @@ def read_source(options: ConvertOptions, steps: Steps) -> Source:
     steps.next(f"running {options.source.name}")
     with steps.timed("reference_s"):
         reference = compute_reference(sized, dataset.verification, steps.next)
-    notes = [*found.reasons, *([f"the output is {found.fault}"] if found.fault else ())]
-    source = Source(sized, dataset, reference, names, (*notes, *dataset.notes))
+    notes = (*found.notes, *dataset.notes)
+    source = Source(sized, dataset, reference, names, notes)
     return source if options.teacher is None else _with_teacher(source, options.teacher, options)
 
 
 def _with_teacher(source: Source, path: Path, options: ConvertOptions) -> Source:
     """Returns the source with the outputs of its teacher as the reference."""
     sized, samples = source.sized, source.dataset.verification
-    own = SourceOptions(trust_source=options.trust_source, custom_objects=options.custom_objects)
+    own = SourceOptions(
+        trust_source=options.trust_source,
+        custom_objects=options.custom_objects,
+        # The files' outputs are compared with both models', so both get the same pixels.
+        resampling=sized.model.resampling,
+    )
     model = read_model(path, own)
     if model.channels != sized.model.channels:
         raise InputError(
             f"{path}: takes {model.channels} channels, and {sized.model.path} takes "
             f"{sized.model.channels}; give the model that it was distilled from"
         )
-    teacher, _ = find_ranges(model.at(sized.height, sized.width), samples)
+    teacher, found = find_ranges(
+        model.at(sized.height, sized.width),
+        samples,
+        input_range=options.input_range,
+        output_range=options.output_range,
+        evidence_first=True,
+    )
     reference = compute_reference(teacher, samples, lambda: None)
     shape = source.reference.outputs[0].shape
     if reference.outputs[0].shape != shape:
@@ -107,7 +118,10 @@ def _with_teacher(source: Source, path: Path, options: ConvertOptions) -> Source
             f"{path}: its output is {_size(reference.outputs[0].shape)} px, and that of "
             f"{sized.model.path} is {_size(shape)} px; give the model that it was distilled from"
         )
-    return replace(source, reference=reference, teacher=teacher, own_reference=source.reference)
+    notes = (*source.notes, *(f"teacher {path.name}: {note}" for note in found.notes))
+    return replace(
+        source, reference=reference, teacher=teacher, own_reference=source.reference, notes=notes
+    )
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -31,6 +31,7 @@ def find_ranges(
     *,
     input_range: str | None = None,
     output_range: str | None = None,
+    evidence_first: bool = False,
 ) -> tuple[SizedModel, FoundRanges]:
     """Returns the model with its value ranges, and how they were found.
 
@@ -39,6 +40,9 @@ def find_ranges(
         samples: Photos to run it on; the first are used.
         input_range: See `bokeh_convert.api.convert`.
         output_range: Likewise.
+        evidence_first: Whether what the network shows of a range counts more than what is given, as
+            for a teacher, whose ranges need not be those of its student. The reasons say then where
+            the given ones were taken.
 
     Raises:
         InputError: If no value range makes the output follow the photos, or several do.
@@ -50,15 +54,24 @@ def find_ranges(
         evidence = Evidence(BYTES, "its input is uint8")
     if evidence is None and sized.model.format in ("weights-h5", "tf1-checkpoint"):
         evidence = Evidence(UNIT, "it is a PyNET")
+    shown = output_evidence(graph)
+    asked_input, asked_output = _parsed(input_range), _parsed(output_range)
+    if evidence_first:
+        asked_input = None if evidence else asked_input
+        asked_output = None if shown else asked_output
     found = choose_ranges(
         str(sized.model.path),
         partial(_run, sized),
         [to_network_input(read_input_pixels(sample, sized)) for sample in samples[:_PHOTOS]],
-        asked_input=_parsed(input_range),
-        asked_output=_parsed(output_range),
+        asked_input=asked_input,
+        asked_output=asked_output,
         input_evidence=evidence,
-        output_evidence=output_evidence(graph),
+        output_evidence=shown,
     )
+    if evidence_first:
+        asked = (("input", asked_input), ("output", asked_output))
+        taken = [f"{side} range {one}, as given" for side, one in asked if one is not None]
+        found = replace(found, reasons=(*taken, *found.reasons))
     layout = sized.model.layout
     if layout.depth is not None and found.ranges.input != UNIT:
         # The photo's range is that of the whole tensor, and the depth map's is its own.

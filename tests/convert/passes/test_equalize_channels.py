@@ -38,12 +38,18 @@ def residual(x: Any) -> Any:
     return keras.layers.add([x, keras.layers.LeakyReLU(negative_slope=0.2)(uneven(8)(x))])
 
 
+def joined_before_the_last_axis(*tensors: Any) -> Any:
+    apart = [keras.layers.Reshape((32, 48, 1, 4))(x) for x in tensors]
+    return keras.layers.Reshape((32, 48, 8))(keras.layers.Concatenate(axis=3)(apart))
+
+
 NETWORKS: dict[str, Callable[[Any], Any]] = {
     "leaky": lambda x: keras.layers.LeakyReLU(negative_slope=0.2)(uneven(8)(x)),
     "relu": lambda x: keras.layers.MaxPooling2D(2)(uneven(8, activation="relu")(x)),
     "relu6": lambda x: keras.layers.ReLU(6.0)(uneven(8)(x)),
     "no bias": lambda x: keras.layers.ReLU()(uneven(8, use_bias=False)(x)),
     "concatenation": lambda x: keras.layers.concatenate([uneven(8)(x), uneven(4)(x)]),
+    "five axes": lambda x: joined_before_the_last_axis(uneven(4)(x), uneven(4)(x)),
     "residual": lambda x: residual(uneven(8)(x)),
     "transposed": lambda x: up(uneven(8)(x)),
     "grouped": lambda x: uneven(8, groups=2)(uneven(8)(x)),

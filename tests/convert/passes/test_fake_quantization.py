@@ -114,3 +114,32 @@ def test_a_graph_without_it_stays_as_it_is(data: Path) -> None:
         before = graph.to_bytes()
         assert remove_fake_quantization(graph, clip=True) == {}
         assert graph.to_bytes() == before
+
+
+class BesideAPlane(tf.Module):  # type: ignore[misc]
+    """A rounded photo beside a plane of a constant, which is rounded in the photo's range."""
+
+    def __init__(self, plane: float) -> None:
+        super().__init__()
+        self.plane = np.full((1, *SIZE, 1), plane, np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, *SIZE, 3], tf.float32)])
+    def __call__(self, photo: tf.Tensor) -> tf.Tensor:
+        x = tf.quantization.fake_quant_with_min_max_vars(photo, 0.0, 1.0)
+        x = tf.quantization.fake_quant_with_min_max_vars(
+            tf.concat([x, self.plane], axis=3), 0.0, 1.0
+        )
+        return x[..., :3] * x[..., 3:]
+
+
+@pytest.mark.parametrize("plane", [0.5, 2.0])
+def test_a_constant_beside_a_rounded_tensor_is_clipped(plane: float, tmp_path: Path, rng) -> None:
+    module = BesideAPlane(plane)
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    graph = Graph(lower(read_model(tmp_path / "saved").at(*SIZE)))
+    remove_fake_quantization(graph, clip=True)
+    photo = rng.random((*SIZE, 3), np.float32)
+    found = TfliteModel(graph.to_bytes(), threads=1).run(photo)
+    np.testing.assert_allclose(found, np.asarray(module(photo[np.newaxis])[0]), atol=0.01)
+    clips = count_operators(graph.to_bytes())["MINIMUM"]
+    assert clips == (1 if plane == 0.5 else 2), "only where the constant needs it"

@@ -263,3 +263,83 @@ def test_a_norm_of_the_whole_image_is_left_alone(rng) -> None:
     after, count = rewritten(before)
     assert count == 0
     assert count_operators(after) == count_operators(before)
+
+
+def gate_of_the_mean(x: Any, epsilon: float) -> Any:
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    normed = (x - mean) * tf.math.rsqrt(variance + epsilon) * SCALE + SHIFT
+    return normed * tf.sigmoid(mean)
+
+
+def two_heads(x: Any, epsilon: float) -> Any:
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    centred = x - mean
+    other = centred * tf.math.rsqrt(variance + 1e5 * epsilon) * (2 * SCALE) + 1.0
+    return centred * tf.math.rsqrt(variance + epsilon) * SCALE + SHIFT + tf.nn.relu(other)
+
+
+def variance_beside(x: Any, epsilon: float) -> Any:
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    normed = (x - mean) * tf.math.rsqrt(variance + epsilon) * SCALE + SHIFT
+    return tf.nn.relu(normed) + tf.sqrt(variance)
+
+
+@pytest.mark.parametrize("form", [gate_of_the_mean, two_heads, variance_beside])
+def test_filters_keep_their_scale_if_something_else_reads_the_moments(form: Form, rng) -> None:
+    filters = 50 * rng.standard_normal((3, 3, CHANNELS, CHANNELS)).astype(np.float32)
+    before = lowered(lambda x, epsilon: form(tf.nn.conv2d(x, filters, 1, "SAME"), epsilon))
+    after, count = rewritten(before)
+    assert count == 1
+    photo = rng.random((8, 12, CHANNELS), dtype=np.float32)
+    expected = TfliteModel(before, threads=1).run(photo)
+    made = TfliteModel(after, threads=1).run(photo)
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_constants_of_rows_and_columns_fit_the_whole_tensor() -> None:
+    rows = np.linspace(0.5, 1.5, 3, dtype=np.float32).reshape(1, 3, 1, 1)
+    columns = np.linspace(-1, 1, 2, dtype=np.float32).reshape(2, 1)
+
+    def by_row(x: Any, epsilon: float) -> Any:
+        return centred_first(x, epsilon) * rows + columns
+
+    before = lowered(by_row, (3, 2))
+    after, count = rewritten(before)
+    assert count == 1
+    photo = np.linspace(0, 1, 3 * 2 * CHANNELS, dtype=np.float32).reshape(3, 2, CHANNELS)
+    expected = TfliteModel(before, threads=1).run(photo)
+    np.testing.assert_allclose(TfliteModel(after, threads=1).run(photo), expected, atol=1e-5)
+
+
+def test_means_that_drop_their_axes_fit_the_whole_tensor() -> None:
+    def over_columns(x: Any, epsilon: float) -> Any:
+        # A mean of each column, which is added to the channel of that number.
+        return centred_first(x, epsilon) + tf.reduce_mean(x, (1, 3))
+
+    before = lowered(over_columns, (8, CHANNELS))
+    assert rewritten(before)[1] == 1
+
+
+@pytest.mark.parametrize("epsilon", [1e-7, 1e-5])
+def test_an_epsilon_outside_of_the_root_is_no_instance_norm(epsilon: float) -> None:
+    """Nearly flat channels tell the two apart, and come out several times stronger."""
+    before = lowered(deviation_plus_epsilon, epsilon=epsilon)
+    after, count = rewritten(before)
+    assert count == 0
+    assert count_operators(after) == count_operators(before)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-9, 1e-5, 1.0])
+def test_instance_norms_of_any_epsilon_are_found(form: Form, epsilon: float) -> None:
+    (norm,) = find_instance_norms(Graph(lowered(form, epsilon=epsilon)))
+    assert norm.epsilons == pytest.approx(np.full(len(norm.scale), epsilon), rel=1e-2)
+
+
+@pytest.mark.parametrize("dead", [0.0, 1e-15, 1e-9])
+def test_a_norm_with_a_dead_channel_is_found(dead: float) -> None:
+    scale = np.array([1.5, dead, 0.02, -dead], np.float32)
+    (norm,) = find_instance_norms(
+        Graph(lowered(lambda x, epsilon: centred_first(x, epsilon) * scale + SHIFT))
+    )
+    assert norm.scale == pytest.approx(SCALE * scale, rel=1e-5, abs=1e-12)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -136,14 +137,50 @@ def test_a_depth_map_of_its_own_keeps_its_range(tmp_path: Path) -> None:
         assert str(model.ranges.input) == "0..255"
 
 
-@pytest.mark.parametrize("activation", ["softmax", "log_softmax"])
-def test_a_channels_first_activation_over_the_last_axis_is_refused(
-    activation: str, tmp_path: Path
-) -> None:
+def mean_of_the_row(x: Any) -> Any:
+    """An activation of the user's own."""
+    return x - keras.ops.mean(x, axis=-1, keepdims=True)
+
+
+def channels_first(activation: Any, path: Path) -> Path:
     photo = keras.Input((3, 16, 24))
     x = layers.Conv2D(3, 1, data_format="channels_first", activation=activation, name="last")(photo)
+    return saved(keras.Model(photo, x), path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        "softmax",
+        "log_softmax",
+        layers.Softmax(),
+        layers.Activation("softmax"),
+        layers.PReLU(),
+        mean_of_the_row,
+    ],
+)
+def test_a_channels_first_activation_over_the_last_axis_is_refused(
+    activation: Any, suffix: str, tmp_path: Path
+) -> None:
+    path = channels_first(activation, tmp_path / f"first{suffix}")
+    own = SourceOptions(custom_objects=[f"{__file__}:mean_of_the_row"])
     with pytest.raises(InputError, match=r"channels first.*last \(Conv2D\)"):
-        read_model(saved(keras.Model(photo, x), tmp_path / "first.keras"))
+        read_model(path, own if activation is mean_of_the_row else SourceOptions())
+
+
+@pytest.mark.parametrize(
+    "activation", ["tanh", layers.LeakyReLU(negative_slope=0.2), layers.Activation("tanh")]
+)
+def test_a_channels_first_activation_of_single_values_is_turned(
+    activation: Any, tmp_path: Path
+) -> None:
+    sized = read_model(channels_first(activation, tmp_path / "first.keras")).at(16, 24)
+    image = np.random.default_rng(0).random((16, 24, 3), np.float32)
+    network = keras.Sequential([layers.Conv2D(3, 1, activation=activation)])
+    network.build((None, 16, 24, 3))
+    network.set_weights(keras.saving.load_model(tmp_path / "first.keras").get_weights())
+    np.testing.assert_allclose(sized.run(image), network(image[None])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
@@ -294,3 +331,44 @@ def test_a_network_without_convolutions_has_no_int8(tmp_path: Path) -> None:
     for scheme in ("int8", "dynamic"):
         with pytest.raises(InputError, match="has no convolution, and only these become int8"):
             convert(path, quant=[scheme], output_dir=tmp_path, **ranges)
+
+
+class Mapped(tf.Module):  # type: ignore[misc]
+    """A loop over the rows; of what each gives, TensorFlow does not know the shape."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 16, 24, 3), tf.float32)])
+    def __call__(self, photo: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(lambda row: row * 0.5, photo[0])[None]
+
+
+class Branching(tf.Module):  # type: ignore[misc]
+    @tf.function(input_signature=[tf.TensorSpec((1, 16, 24, 3), tf.float32)])
+    def __call__(self, photo: tf.Tensor) -> tf.Tensor:
+        return tf.cond(tf.reduce_mean(photo) > 0.3, lambda: photo, lambda: tf.sqrt(photo))
+
+
+@pytest.mark.parametrize(
+    ("module", "operator"), [(Mapped, "While in layer map"), (Branching, "If in operator cond")]
+)
+def test_control_flow_of_a_saved_model_is_named(module, operator: str, tmp_path: Path) -> None:
+    tf.saved_model.save(module(), str(tmp_path / "saved"))
+    sized = read_model(tmp_path / "saved").at(16, 24)
+    with pytest.raises(InputError, match=rf"saved: {operator}.* is control flow.*unroll=True"):
+        lower(sized)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_recurrent_layers_must_be_unrolled(unroll: bool, tmp_path: Path) -> None:
+    photo = keras.Input((16, 24, 3))
+    x = keras.layers.Reshape((16, 72))(photo)
+    x = keras.layers.GRU(72, return_sequences=True, unroll=unroll, name="rows")(x)
+    path = tmp_path / "recurrent.keras"
+    keras.Model(photo, keras.layers.Reshape((16, 24, 3))(x)).save(path)
+    sized = read_model(path).at(16, 24)
+    if unroll:
+        lower(sized)
+        return
+    with pytest.raises(
+        InputError, match=r"recurrent\.keras: While in layer rows.* is control flow"
+    ):
+        lower(sized)
