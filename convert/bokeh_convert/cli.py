@@ -21,7 +21,13 @@ from bokeh_convert.quantize.schemes import DEFAULT_SCHEME, SCHEMES
 from bokeh_convert.result import Conversion
 from bokeh_convert.targets import targets
 from bokeh_runtime.backends.native_log import hide_native_log
-from bokeh_runtime.errors import HardwareError, InputError, option_names
+from bokeh_runtime.errors import (
+    HardwareError,
+    InputError,
+    missing_package,
+    option_names,
+    path_fault,
+)
 from bokeh_runtime.imaging.resample import RESAMPLING
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.stdout import print_on_stdout
@@ -312,6 +318,10 @@ def main(
                 traceback.print_exception(error.__cause__, file=stderr)
         except HardwareError as error:
             fault, exit_code = error.in_options(option_names(main)), 3
+        except ImportError as error:
+            fault = missing_package(error, "convert")
+        except OSError as error:
+            fault = path_fault(error)
         except KeyboardInterrupt:
             fault, exit_code = "interrupted; no file was changed", INTERRUPTED
     if fault is not None:

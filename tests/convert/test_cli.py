@@ -236,3 +236,23 @@ def test_help_names_every_scheme() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
     for scheme in ("float32", "float16", "dynamic", "int8"):
         assert scheme in text
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        (
+            "ModuleNotFoundError('none', name='keras')",
+            "keras is not installed; pip install 'bokeh-tflite[convert]'",
+        ),
+        (
+            "OSError(28, 'No space left on device', 'weights.tmp')",
+            "weights.tmp: No space left on device; make room there and in the folder of temporary "
+            "files (TMPDIR)",
+        ),
+    ],
+)
+def test_what_this_machine_lacks_is_one_line(fault: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text(f"raise {fault}")
+    done = commands.command("bokeh-convert", "--demo", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (2, f"bokeh-convert: {line}\n")
