@@ -266,7 +266,7 @@ def test_an_interrupted_run_keeps_the_rows_it_has(data: Path, tmp_path: Path) ->
         (["--max-slowdown=5%"], "--max-slowdown needs --compare"),
         (["--max-grain-increase=0.05"], "--max-grain-increase needs --compare"),
         (["--compare", "old.json"], "--compare needs a limit"),
-        (["--compare", "old.json", "--max-grain-increase=nan"], "nan: is not a limit"),
+        (["--compare", "old.json", "--max-grain-increase=nan"], "'nan' is not a finite number"),
         (["--compare", "bench/report.json", "--max-slowdown=5%"], "this run would overwrite it"),
         (["--device=android", "--dataset=x"], "runs the reference photos only"),
         (["--compare", "no.json", "--max-slowdown=5%"], "no.json: No such file or directory"),
