@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-from click.core import ParameterSource
 
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.errors import (
     HardwareError,
     InputError,
+    given_arguments,
     missing_package,
     option_names,
     path_fault,
@@ -45,11 +45,8 @@ class Session:
 def given_options() -> list[str]:
     """Returns the options of the running command that were given, such as "--threads"."""
     context = click.get_current_context()
-    return [
-        option
-        for name, option in option_names(context.command).items()
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
+    given = given_arguments(context)
+    return [option for name, option in option_names(context.command).items() if name in given]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
 from bokeh_runtime.backends.delegates import DELEGATES, EngineOptions, probe
@@ -20,7 +19,13 @@ from bokeh_runtime.backends.interpreter import INTERPRETERS
 from bokeh_runtime.backends.native_log import hide_native_log
 from bokeh_runtime.console import make_console, show_delegates, spinner
 from bokeh_runtime.depth_model import DEPTH_INPUTS, DepthModel
-from bokeh_runtime.errors import HardwareError, InputError, option_names, path_fault
+from bokeh_runtime.errors import (
+    HardwareError,
+    InputError,
+    given_arguments,
+    option_names,
+    path_fault,
+)
 from bokeh_runtime.finite_range import FiniteRange
 from bokeh_runtime.interrupt import INTERRUPTED, interruptible
 from bokeh_runtime.model import BokehModel
@@ -267,14 +272,7 @@ def _show_page(
     page: PageRequest, context: click.Context, console: Console, _check: Callable[[], None]
 ) -> dict[str, Any]:
     values = context.params
-    page.check(
-        values["photo"],
-        [
-            name
-            for name in values
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        ],
-    )
+    page.check(values["photo"], given_arguments(context))
     options = EngineOptions(
         input_range=ValueRange.of_argument("input_range", values["input_range"]),
         output_range=ValueRange.of_argument("output_range", values["output_range"]),

@@ -101,6 +101,14 @@ def option_names(command: click.Command) -> dict[str, str]:
     }
 
 
+def given_arguments(context: click.Context) -> list[str]:
+    """Returns the names of a command's parameters that were typed; others have their defaults."""
+    from click.core import ParameterSource
+
+    typed = ParameterSource.COMMANDLINE
+    return [name for name in context.params if context.get_parameter_source(name) is typed]
+
+
 def printable(text: str) -> str:
     """Escapes control characters in untrusted text, such as a name in a model file.
 

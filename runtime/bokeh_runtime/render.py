@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -129,7 +130,8 @@ def render_files(
 def _decode(job: Job, options: RenderOptions) -> _DecodedPhoto:
     start = time.perf_counter()
     photo = read_photo(job.photo)
-    depth = None if job.depth is None else _read_depth(job.photo, job.depth, photo, options)
+    with _enough_memory(job.photo):
+        depth = None if job.depth is None else _read_depth(job.photo, job.depth, photo, options)
     notes = photo.notes if depth is None else (*photo.notes, *_depth_notes(depth, options))
     values = None if depth is None else depth.values
     return _DecodedPhoto(photo, values, notes, (time.perf_counter() - start) * 1000)
@@ -154,12 +156,19 @@ def _render_decoded(
     options: RenderOptions,
     depth_model: DepthModel | None,
 ) -> RenderedFile:
-    try:
+    with _enough_memory(job.photo):
         return _render_and_write(model, job, decoded, options, depth_model)
+
+
+@contextlib.contextmanager
+def _enough_memory(photo: Path) -> Iterator[None]:
+    """Raises InputError where the memory is too small for a photo."""
+    try:
+        yield
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
-        raise InputError(f"{job.photo}: not enough memory; scale it down first") from error
+        raise InputError(f"{photo}: not enough memory; scale it down first") from error
 
 
 def _render_and_write(

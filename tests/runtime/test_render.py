@@ -278,6 +278,20 @@ def test_a_photo_that_needs_too_much_memory_does_not_stop_a_folder(
     assert isinstance(second, RenderedFile)
 
 
+def test_a_depth_map_that_needs_too_much_memory_does_not_stop_a_folder(
+    tmp_path: Path, small: Path, scene: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_given: Any, **_options: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("bokeh_runtime.render.read_depth_of_photo", too_large)
+    write_photo(tmp_path / "a.png", Photo(scene))
+    jobs = [Job(tmp_path / "a.png", tmp_path / f"{n}.png", tmp_path / "depth.png") for n in "xy"]
+    found = list(render_files(BokehModel.open(small, "cpu"), jobs, RenderOptions()))
+    line = f"{tmp_path}/a.png: not enough memory; scale it down first"
+    assert [str(one) for one in found] == [line, line]
+
+
 def test_what_a_16_bit_tiff_loses_of_the_exif_is_noted(
     tmp_path: Path, small: Path, scene: np.ndarray
 ) -> None:
