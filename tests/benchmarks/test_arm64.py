@@ -24,12 +24,14 @@ from bokeh_bench.devices.arm64.profiles import (
 from bokeh_bench.devices.arm64.runner import FOLDER, ArmRun, ArmRunner
 from bokeh_convert.graph.cost_model import Precision
 from bokeh_convert.graph.editor import Graph
+from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.passes import FOR_EVERY_SCHEME
 from bokeh_convert.passes.apply import apply_passes
 from bokeh_convert.passes.group_pixels import group_pixels
 from bokeh_convert.quantize.engine import quantize
-from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic
+from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic, emulate_fp16_arithmetic
 from bokeh_convert.quantize.schemes import SCHEMES
+from bokeh_convert.sources import read_model
 from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.tflite.reference_pack import Reference, save_reference
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
@@ -150,6 +152,31 @@ def test_grouped_pixels_save_instructions_of_half_precision(rng) -> None:
     )
     assert grouped < 0.7 * alone
     np.testing.assert_allclose(outputs, expected, atol=0.01 * np.abs(expected).max())
+
+
+@needs_arm64
+def test_the_emulation_of_half_precision_has_errors_as_large_as_the_kernels(
+    tmp_path: Path, rng
+) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 24, 3))
+    x = inputs
+    for _ in range(4):
+        x = keras.layers.Conv2D(64, 3, padding="same", kernel_initializer="he_normal")(x)
+        x = keras.layers.LeakyReLU(0.2)(x)
+    outputs = keras.layers.Conv2D(3, 3, padding="same")(x)
+    keras.Model(inputs, outputs).save(tmp_path / "chain.keras")
+    file = quantize(lower(read_model(tmp_path / "chain.keras").at(16, 24)), SCHEMES["float16"])
+    photos = rng.integers(0, 256, (1, 16, 24, 3), dtype=np.uint8)
+    exact, emulated = (
+        TfliteModel(content, threads=1).run(photos[0] / np.float32(255))
+        for content in (file, emulate_fp16_arithmetic(file))
+    )
+    on_arm = ArmRunner(ENVIRONMENT, CORTEX_A76).run(allow_fp16_arithmetic(file), photos).outputs[0]
+    ratio = np.std(emulated - exact) / np.std(on_arm - exact)
+    assert 0.6 < ratio < 1.7
 
 
 def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:

@@ -14,13 +14,11 @@ from bokeh_convert.graph.to_tflite import lower
 from bokeh_convert.quantize.activation_calibration import measure_activations
 from bokeh_convert.quantize.activation_statistics import ActivationStatistics
 from bokeh_convert.quantize.engine import quantize
-from bokeh_convert.quantize.fp16_arithmetic import allow_fp16_arithmetic, emulate_fp16_arithmetic
 from bokeh_convert.quantize.int16_emulation import emulate_int16
 from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.sources import read_model
 from bokeh_runtime import InputError, TfliteModel
 from bokeh_runtime.metrics.psnr import psnr
-from helpers.models import small_model
 from helpers.quantization import quantized
 
 
@@ -160,35 +158,3 @@ def test_int16_emulation_has_nearly_the_output_of_the_int16_file(
     emulated = TfliteModel(emulate_int16(content)).run(photo)
     to_float = psnr(real, TfliteModel(float32).run(photo), border_px=0)
     assert psnr(real, emulated, border_px=0) > to_float + 15
-
-
-def test_fp16_emulation_rounds_every_activation(float32: bytes) -> None:
-    photo = next(photos())
-    exact = TfliteModel(float32).run(photo)
-    rounded = TfliteModel(emulate_fp16_arithmetic(float32)).run(photo)
-    np.testing.assert_array_equal(rounded, rounded.astype(np.float16))
-    assert 50 < psnr(exact, rounded, border_px=0) < 90
-
-
-@pytest.mark.slow
-def test_fp16_emulation_overflows_like_float16(tmp_path: Path) -> None:
-    model = small_model()
-    kernel, bias = model.get_layer("first").get_weights()
-    model.get_layer("first").set_weights([kernel * 1e6, bias])  # instance norm removes the factor
-    model.save(tmp_path / "loud.keras")
-    loud = lower(read_model(tmp_path / "loud.keras").at(32, 64))
-    photo = next(photos())
-    assert np.isfinite(TfliteModel(loud).run(photo)).all()
-    assert not np.isfinite(TfliteModel(emulate_fp16_arithmetic(loud)).run(photo)).all()
-
-
-def test_the_metadata_entry_allows_float16_arithmetic(float32: bytes) -> None:
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(allow_fp16_arithmetic(allow_fp16_arithmetic(float32)))
-    entries = {
-        model.Metadata(i).Name(): model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes()
-        for i in range(model.MetadataLength())
-    }
-    assert entries[b"reduced_precision_support"] == b"fp16accfp16"
-    assert model.MetadataLength() == len(entries)

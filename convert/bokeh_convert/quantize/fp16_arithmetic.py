@@ -1,13 +1,21 @@
 """Float16 arithmetic on ARM CPUs: its emulation, and the metadata entry that allows it.
 
 XNNPACK computes in float16 on ARM CPUs if the metadata of the file allows it, which halves the
-latency. The emulation predicts the effect on the output: it rounds every activation to float16. It
-still accumulates sums in float32, so it is more accurate than a phone: slightly with few channels,
-and by 10 to 20 dB in sums of 576 and more products without instance norm (docs/limitations.md).
+latency. The emulation predicts the effect on the output. It rounds every activation to float16,
+and the outputs of convolutions and matrix products more coarsely: their kernels add up in float16,
+too, and round after each product.
+
+If the products are independent, the partial sum of the first k of n products has k / n of the
+variance of the whole sum, and so have the rounding errors. They add up to (1 + ... + n) / n, or
+(n + 1) / 2 times the variance of one rounding error of the sum. It is an estimate: with ReLU, half
+the products are 0 and add no error (measured in docs/limitations.md).
 """
 
 from __future__ import annotations
 
+from typing import cast
+
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from bokeh_convert.graph.editor import Graph
@@ -21,29 +29,32 @@ The error is then 0.8/255 (RMS); that of rounding to 8 bits is 0.3/255.
 # Defined in TensorFlow's reduced_precision_support.h.
 _ENTRY = "reduced_precision_support"
 _FP16_WITH_FP16_ACCUMULATION = b"fp16accfp16"
+_CHANNEL_AXES = {
+    Op.CONV_2D: 0, Op.DEPTHWISE_CONV_2D: -1, Op.FULLY_CONNECTED: 0, Op.TRANSPOSE_CONV: 0,
+}  # fmt: skip
+"""Axis of the output channels in the filters."""
 
 
 def emulate_fp16_arithmetic(content: bytes) -> bytes:
-    """Returns a file that rounds every float activation to float16.
+    """Returns a file whose float activations have the errors of float16 arithmetic.
 
     Args:
         content: A .tflite file with float operators; its weights may be float16.
     """
     graph = Graph(content)
+    producers = graph.producers()
     operators = []
     for operator in graph.operators:
         operators.append(operator)
         if graph.opcode(operator) == Op.DEQUANTIZE:
             continue
+        products = _products_per_sum(graph, operator, producers)
+        gain = np.float32(np.sqrt(max(1.0, (products + 1) / 2)))
         for slot, target in enumerate(operator.outputs):
-            if graph.tensors[target].type != TensorType.FLOAT32:
-                continue
-            shape = list(graph.tensors[target].shape)
-            exact = graph.add_tensor(f"exact_{target}", TensorType.FLOAT32, shape)
-            half = graph.add_tensor(f"half_{target}", TensorType.FLOAT16, shape)
-            operator.outputs[slot] = exact
-            operators.append(_cast(graph, exact, half, TensorType.FLOAT32, TensorType.FLOAT16))
-            operators.append(_cast(graph, half, target, TensorType.FLOAT16, TensorType.FLOAT32))
+            if graph.tensors[target].type == TensorType.FLOAT32:
+                emulation = _Emulation(graph, target)
+                operator.outputs[slot] = emulation.exact
+                operators += emulation.operators(gain)
     graph.operators = operators
     return graph.to_bytes()
 
@@ -53,6 +64,77 @@ def allow_fp16_arithmetic(content: bytes) -> bytes:
     graph = Graph(content)
     graph.set_metadata(_ENTRY, _FP16_WITH_FP16_ACCUMULATION)
     return graph.to_bytes()
+
+
+class _Emulation:
+    """The operators that give one activation the errors of float16 arithmetic.
+
+    Args:
+        graph: The file.
+        target: The activation.
+
+    Attributes:
+        exact: The activation without those errors.
+    """
+
+    def __init__(self, graph: Graph, target: int) -> None:
+        self._graph, self._target = graph, target
+        self.exact = self._tensor("exact", TensorType.FLOAT32)
+
+    def operators(self, gain: np.float32) -> list[Operator]:
+        """Rounds to float16, with `gain` times the rounding error if that is more than 1."""
+        if gain == 1:
+            return self._rounding("half", self.exact, self._target)
+        rounded, error, scaled, coarse = (
+            self._tensor(name, TensorType.FLOAT32) for name in ("rounded", "error", "scaled", "sum")
+        )
+        factor = self._graph.add_constant(f"gain_{self._target}", gain.reshape(1))
+        subtract, multiply, add = schema.SubOptionsT(), schema.MulOptionsT(), schema.AddOptionsT()
+        new = self._graph.new_operator
+        return [
+            *self._rounding("half", self.exact, rounded),
+            new(Op.SUB, [rounded, self.exact], [error], subtract),
+            new(Op.MUL, [error, factor], [scaled], multiply),
+            new(Op.ADD, [self.exact, scaled], [coarse], add),
+            *self._rounding("half_sum", coarse, self._target),
+        ]
+
+    def _rounding(self, name: str, source: int, target: int) -> list[Operator]:
+        half = self._tensor(name, TensorType.FLOAT16)
+        return [
+            _cast(self._graph, source, half, TensorType.FLOAT32, TensorType.FLOAT16),
+            _cast(self._graph, half, target, TensorType.FLOAT16, TensorType.FLOAT32),
+        ]
+
+    def _tensor(self, name: str, kind: int) -> int:
+        shape = list(self._graph.tensors[self._target].shape)
+        return self._graph.add_tensor(f"{name}_{self._target}", kind, shape)
+
+
+def _products_per_sum(graph: Graph, operator: Operator, producers: dict[int, Operator]) -> float:
+    """Returns how many products the operator adds up in float16 for an output, on average.
+
+    Products with weights of 0 do not count: they change no sum. `MEAN` and `SUM` return 0, as their
+    kernels add up in float32.
+    """
+    code = graph.opcode(operator)
+    if code == Op.BATCH_MATMUL:
+        options = cast("schema.BatchMatMulOptionsT", operator.builtinOptions)
+        return float(graph.tensors[operator.inputs[0]].shape[-2 if options.adjX else -1])
+    if code not in _CHANNEL_AXES or graph.tensors[operator.inputs[1]].type != TensorType.FLOAT32:
+        return 0.0
+    filters = operator.inputs[1]
+    shape = graph.tensors[filters].shape
+    if filters in producers:
+        filters = producers[filters].inputs[0]
+    nonzero = (
+        np.count_nonzero(graph.constant(filters)) if graph.is_constant(filters) else np.prod(shape)
+    )
+    sums = int(shape[_CHANNEL_AXES[code]])
+    if code == Op.TRANSPOSE_CONV:
+        strides = cast("schema.TransposeConvOptionsT", operator.builtinOptions)
+        sums *= strides.strideH * strides.strideW
+    return float(nonzero / sums)
 
 
 def _cast(graph: Graph, source: int, target: int, from_kind: int, to_kind: int) -> Operator:
