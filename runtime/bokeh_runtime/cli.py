@@ -150,7 +150,9 @@ Task = Callable[[Console, Callable[[], None]], dict[str, Any]]
     help="Encoder quality of JPEG, WebP, AVIF and HEIC.",
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Render a folder's photos again even if they are up to date."
+    "--overwrite",
+    is_flag=True,
+    help="Render all of a folder's photos again, and replace edited results and other files.",
 )
 @click.option(
     "--serve",

@@ -9,7 +9,7 @@ from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth_lookup import find_depth_map
 from bokeh_runtime.imaging.embedded_depth import find_embedded_depth
 from bokeh_runtime.model import BokehModel
-from bokeh_runtime.render_jobs import EMBEDDED, Job
+from bokeh_runtime.render_jobs import EMBEDDED, Job, check_job
 
 _SEARCHED_PHOTOS = 20
 """Number of photos of a folder that are searched for an embedded depth map."""
@@ -24,9 +24,12 @@ def find_depth_maps(jobs: Sequence[Job], model: BokehModel) -> tuple[list[Job], 
         The jobs, and notes for the user.
 
     Raises:
-        InputError: If no photo has a depth map. It says if one is stored in a photo.
+        InputError: If no photo has a depth map; it says if one is stored in a photo. If a result
+            would replace a depth map.
     """
     found = [replace(job, depth=find_depth_map(job.photo)) for job in jobs]
+    for job in found:
+        check_job(job)
     depths = [job.depth for job in found if job.depth is not None]
     if depths:
         others = f" and {len(depths) - 1} more" if len(depths) > 1 else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.depth_lookup import depth_map_in
-from bokeh_runtime.imaging.folder_walk import RESULT_SUFFIX
+from bokeh_runtime.imaging.folder_walk import RENDER_RECORD, RESULT_SUFFIX
 from bokeh_runtime.imaging.folders import list_photos
 from bokeh_runtime.imaging.photo import can_write
 
@@ -65,8 +65,9 @@ def find_jobs(photo: Path, output: Path | None, depth: Path | None) -> tuple[lis
         raise InputError(f"{depth}: not a folder; give a folder with a depth map for each photo")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is not a folder", remedy=_OTHER_OUTPUT)
-    if output.exists() and output.samefile(photo):
-        raise InputError(f"{output}: is the folder of the photos", remedy=_OTHER_OUTPUT)
+    for folder, kind in ((photo, "photos"), (depth, "depth maps")):
+        if folder and output.exists() and folder.exists() and output.samefile(folder):
+            raise InputError(f"{output}: is the folder of the {kind}", remedy=_OTHER_OUTPUT)
     jobs, notes = jobs_for_folder(photo, output, depth)
     try:
         for folder in dict.fromkeys((output, *(job.output.parent for job in jobs))):
@@ -104,7 +105,18 @@ def jobs_for_folder(folder: Path, output: Path, depth: Path | None) -> tuple[lis
                 f"{photo}: its result would have the name of {earlier.name}'s; rename one of them"
             )
     jobs = [Job(photo, path, _depth_of(photo, folder, depth)) for path, photo in named.items()]
-    return jobs, found.notes
+    return jobs, [*found.notes, *_notes_on_output(folder, output)]
+
+
+def _notes_on_output(folder: Path, output: Path) -> list[str]:
+    """Returns a note if the output folder is among the photos and has photos of its own."""
+    if not output.is_dir() or (output / RENDER_RECORD).exists():
+        return []
+    if not output.resolve().is_relative_to(folder.resolve()):
+        return []
+    count = len(list_photos(output).photos)
+    photos = "1 photo" if count == 1 else f"{count} photos"
+    return [f"{output}: {photos} in it not rendered, as the results go there"] if count else []
 
 
 def check_case_collisions(jobs: Sequence[Job]) -> None:
@@ -132,8 +144,8 @@ def check_job(job: Job) -> None:
     """Checks the path of a result before the photo is rendered.
 
     Raises:
-        InputError: If the result would replace the photo, its format cannot be written, or its
-            folder does not exist.
+        InputError: If the result would replace the photo or its depth map, its format cannot be
+            written, or its folder does not exist.
     """
     if not can_write(job.output):
         raise InputError(f"{job.output}: its suffix is no image format; use .jpg or .png")
@@ -142,8 +154,9 @@ def check_job(job: Job) -> None:
             f"{job.output}: folder {job.output.parent} does not exist; create it first"
         )
     for path in (job.output, comparison_path(job)):
-        if path.exists() and job.photo.exists() and path.samefile(job.photo):
-            raise InputError(f"{path}: is the photo itself", remedy=_OTHER_OUTPUT)
+        for source, kind in ((job.photo, "photo itself"), (job.depth, "photo's depth map")):
+            if source and path.exists() and source.exists() and path.samefile(source):
+                raise InputError(f"{path}: is the {kind}", remedy=_OTHER_OUTPUT)
 
 
 def comparison_path(job: Job) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ from bokeh_runtime.model import BokehModel
 from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, render_files
 from bokeh_runtime.render_depth import find_depth_maps
 from bokeh_runtime.render_jobs import Job, find_jobs
-from bokeh_runtime.render_record import RenderRecord, result_provenance
+from bokeh_runtime.render_record import Outdated, RenderRecord, result_provenance
 
 SCHEMA = "bokeh-tflite/render/2"
 
@@ -59,6 +58,7 @@ class _Outcome:
     results: Sequence[RenderedFile]
     failures: Sequence[tuple[Job, str]] = ()
     up_to_date: int = 0
+    kept_edited: int = 0
     rerendered: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -122,18 +122,17 @@ def _render_folder(
     assert request.output is not None  # checked by find_jobs for a folder
     record = RenderRecord(request.output)
     provenance = {job: result_provenance(job, model, request.options, depth_model) for job in jobs}
-    outdated, rerendered = jobs, Counter[str]()
+    outdated = Outdated(list(jobs))
     if not request.overwrite:
-        outdated, rerendered = record.find_outdated(jobs, provenance)
-    for reason, count in rerendered.items():
-        photos = "1 photo" if count == 1 else f"{count} photos"
-        click.echo(f"rendering {photos} again: {reason}", file=console.file)
+        outdated = record.find_outdated(jobs, provenance)
+    _show_outdated(outdated, console)
+    record.begin(outdated.jobs)
     results: list[RenderedFile] = []
     failures: list[tuple[Job, str]] = []
-    with progress_bar(console, len(outdated)) as advance:
-        outcomes = render_files(model, outdated, request.options, depth_model)
+    with progress_bar(console, len(outdated.jobs)) as advance:
+        outcomes = render_files(model, outdated.jobs, request.options, depth_model)
         try:
-            for job, outcome in zip(outdated, outcomes, strict=True):
+            for job, outcome in zip(outdated.jobs, outcomes, strict=True):
                 if isinstance(outcome, InputError):
                     failures.append((job, str(outcome)))
                 else:
@@ -142,8 +141,19 @@ def _render_folder(
                 advance(job.photo.name)
                 check()
         finally:
-            record.save()
-    return _Outcome(results, failures, len(jobs) - len(outdated), rerendered)
+            record.end()
+    up_to_date = len(jobs) - len(outdated.jobs) - outdated.edited
+    return _Outcome(results, failures, up_to_date, outdated.edited, outdated.reasons)
+
+
+def _show_outdated(outdated: Outdated, console: Console) -> None:
+    for reason, count in outdated.reasons.items():
+        photos = "1 photo" if count == 1 else f"{count} photos"
+        click.echo(f"rendering {photos} again: {reason}", file=console.file)
+    if count := outdated.edited:
+        results = "1 result that was" if count == 1 else f"{count} results that were"
+        what = f"keeping {results} modified after rendering"
+        click.echo(f"{what}; --overwrite renders again", file=console.file)
 
 
 def _report(model: BokehModel, notes: Sequence[str], outcome: _Outcome) -> dict[str, Any]:
@@ -165,6 +175,7 @@ def _report(model: BokehModel, notes: Sequence[str], outcome: _Outcome) -> dict[
         ],
         "failures": [{"photo": str(job.photo), "error": error} for job, error in outcome.failures],
         "up_to_date": outcome.up_to_date,
+        "kept_edited": outcome.kept_edited,
         "rerendered": [
             {"reason": reason, "photos": count} for reason, count in outcome.rerendered.items()
         ],

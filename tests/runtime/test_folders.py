@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from bokeh_runtime.imaging.depth_lookup import depth_map_in, find_depth_map
 from bokeh_runtime.imaging.folders import list_photos
@@ -103,6 +103,31 @@ def test_unreadable_photos_are_listed(tmp_path: Path) -> None:
     for name in ("a.png", "a_depth.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     assert len(list_photos(tmp_path).photos) == 3
+
+
+def test_no_decoder_but_those_of_photos_looks_at_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's decoder for EPS, for example, starts another program."""
+    write(tmp_path, "a.jpg", pixels=COLOUR)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
+    (tmp_path / "a_depth.png").write_bytes(eps)
+    called = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: called.append(1))
+    assert names(list_photos(tmp_path).photos) == ["a.jpg", "a_depth.png"]
+    assert not called
+
+
+@pytest.mark.parametrize("error", [RuntimeError("damaged"), MemoryError()])
+def test_any_error_of_a_decoder_is_one_of_the_photo(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object) -> None:
+        raise error
+
+    write(tmp_path, "a.jpg", "a_depth.png", pixels=COLOUR)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    assert names(list_photos(tmp_path).photos) == ["a.jpg", "a_depth.png"]
 
 
 def test_a_camera_roll_is_listed_with_a_count_of_what_is_left_out(tmp_path: Path) -> None:

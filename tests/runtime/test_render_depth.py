@@ -43,6 +43,36 @@ def ebb(tmp_path: Path, scene: np.ndarray) -> Path:
     return tmp_path / "ebb"
 
 
+def test_a_depth_map_is_not_replaced_by_the_result(
+    tmp_path: Path, photo: Path, rgbd: BokehModel
+) -> None:
+    depth = tmp_path / "photo.png"
+    cv2.imwrite(str(depth), RAMP)
+    with pytest.raises(InputError, match=r"photo\.png: is the photo's depth map; choose another"):
+        find_jobs(photo, depth, depth)
+    jobs, _ = find_jobs(photo, depth, None)
+    with pytest.raises(InputError, match=r"photo\.png: is the photo's depth map"):
+        find_depth_maps(jobs, rgbd)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "photos").mkdir()
+    photo.rename(tmp_path / "photos" / "photo.jpg")
+    with pytest.raises(InputError, match=r"maps: is the folder of the depth maps"):
+        find_jobs(tmp_path / "photos", tmp_path / "maps", tmp_path / "maps")
+
+
+def test_photos_in_the_output_folder_are_mentioned(tmp_path: Path, photo: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    assert find_jobs(tmp_path, output, None)[1] == []
+    photo.with_name("other.jpg").write_bytes(photo.read_bytes())
+    (output / "third.jpg").write_bytes(photo.read_bytes())
+    jobs, notes = find_jobs(tmp_path, output, None)
+    assert len(jobs) == 2
+    assert notes == [f"{output}: 1 photo in it not rendered, as the results go there"]
+    (output / RENDER_RECORD).write_text("{}")
+    assert find_jobs(tmp_path, output, None)[1] == []
+
+
 @pytest.mark.slow
 def test_subfolders_are_rendered_into_the_same_subfolders(
     tmp_path: Path, data: Path, scene: np.ndarray

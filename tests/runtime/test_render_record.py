@@ -85,14 +85,14 @@ class Folder:
         jobs, _ = jobs_for_folder(self.photos, self.output, depth)
         record = RenderRecord(self.output)
         provenance = {job: result_provenance(job, self.model, options, depth_model) for job in jobs}
-        todo, again = record.find_outdated(jobs, provenance)
-        for job, outcome in zip(
-            todo, render_files(self.model, todo, options, depth_model), strict=True
-        ):
+        outdated = record.find_outdated(jobs, provenance)
+        record.begin(outdated.jobs)
+        rendered = render_files(self.model, outdated.jobs, options, depth_model)
+        for job, outcome in zip(outdated.jobs, rendered, strict=True):
             assert not isinstance(outcome, InputError), outcome
             record.add(job, provenance[job])
-        record.save()
-        return {"rendered": len(todo), **again}
+        record.end()
+        return {"rendered": len(outdated.jobs), **outdated.reasons}
 
 
 @pytest.fixture
@@ -132,10 +132,6 @@ def touch(folder: Folder) -> None:
     os.utime(folder.photos / "a.jpg", ns=(1, 1))  # older than before, too
 
 
-def edit_result(folder: Folder) -> None:
-    (folder.output / "a.jpg").write_bytes(b"something else")
-
-
 def lose_result(folder: Folder) -> None:
     (folder.output / "a.jpg").unlink()
 
@@ -144,7 +140,6 @@ def lose_result(folder: Folder) -> None:
     ("change", "causes"),
     [
         (touch, {"the photo changed": 1}),
-        (edit_result, {"the result was modified": 1}),
         (lose_result, {}),
     ],
 )
@@ -157,13 +152,43 @@ def test_changed_files_are_rendered_again(
     assert read_photo(folder.output / "a.jpg").pixels.shape == (100, 120, 3)
 
 
+def test_a_result_that_was_edited_is_kept(photos: Path, tmp_path: Path, data: Path) -> None:
+    model = data / "small_float16.tflite"
+    render(tmp_path, "-m", model)
+    edited = tmp_path / "out" / "a.jpg"
+    shutil.copy(photos / "a.jpg", edited)
+    before = edited.read_bytes()
+    os.utime(photos / "a.jpg", ns=(1, 1))
+    report = render(tmp_path, "-m", model, "--strength", "0.5")
+    assert (rendered(report), report["kept_edited"], report["up_to_date"]) == (
+        ["b.png", "c.webp"], 1, 0,
+    )  # fmt: skip
+    assert "keeping 1 result that was modified after rendering; --overwrite" in report["stderr"]
+    assert edited.read_bytes() == before
+    assert rendered(render(tmp_path, "-m", model, "--overwrite")) == list(NAMES)
+    assert edited.read_bytes() != before
+
+
+def test_a_file_that_is_no_result_is_not_replaced(folder: Folder) -> None:
+    shutil.copy(folder.photos / "a.jpg", folder.photos / "d.jpg")
+    original = folder.output / "d.jpg"
+    original.write_bytes(b"another photo")
+    cause = r"out.d\.jpg: would be replaced, and bokeh-render did not write it; choose another"
+    with pytest.raises(InputError, match=cause):
+        folder.run()
+    (folder.output / RECORD).unlink()
+    with pytest.raises(InputError, match=r"out.a\.jpg and 3 more: would be replaced"):
+        folder.run()
+    assert original.read_bytes() == b"another photo"
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "null", '{"schema": "other"}', "[" * 100_000, '"\\ud800"', "\0"],
 )
 def test_a_damaged_record_renders_again(folder: Folder, content: str) -> None:
     (folder.output / RECORD).write_text(content)
-    assert folder.run() == {"rendered": 3, "not listed in .bokeh-render.json": 3}
+    assert folder.run() == {"rendered": 3, ".bokeh-render.json is damaged": 3}
     assert folder.run() == {"rendered": 0}
 
 

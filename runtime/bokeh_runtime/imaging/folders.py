@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,11 +14,13 @@ from PIL import Image
 
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.imaging.folder_walk import ImageFolder, counted, walk
+from bokeh_runtime.imaging.formats import check_size, identify, pillow_warnings_ignored
 
 _LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff")
 _MAP_WORDS = r"(?:depth(?:[ _-]?maps?)?|disparit(?:y|ies)|disp|masks?|mattes?|segmentation|seg)"
 _MAP_NAME = re.compile(rf"(.+?)[ _.-]{_MAP_WORDS}", re.IGNORECASE)
 _MAP_FOLDER = re.compile(rf"(?:.+[ _.-])?{_MAP_WORDS}", re.IGNORECASE)
+_STRIP_ROWS = 256
 _SEPARATOR = re.compile(r"[ _.-]")
 _MAX_GREY_DIFFERENCE = 4
 """Largest difference between the channels of a grey JPEG after its YCbCr conversion, of 255."""
@@ -93,15 +94,25 @@ def list_photos(folder: Path, exclude: Collection[Path] = ()) -> PhotoListing:
 def is_grey(path: Path) -> bool:
     """Returns whether an image has one channel or equal channels; False if it is unreadable."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # read_photo reports what is wrong with a file
-            with Image.open(path) as image:
-                if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
-                    return True
-                image.draft("RGB", (256, 256))  # decodes a JPEG at reduced size, which is fast
-                pixels = np.asarray(image.convert("RGB"), np.int16)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        with pillow_warnings_ignored(), identify(path.read_bytes()) as image:
+            if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
+                return True
+            check_size(*image.size)
+            image.draft("RGB", (256, 256))  # decodes a JPEG at reduced size, which is fast
+            return all(_is_grey_strip(strip) for strip in _strips(image))
+    except Exception:  # a decoder may raise any error; read_photo reports what is wrong with a file
         return False
+
+
+def _strips(image: Image.Image) -> Iterator[Image.Image]:
+    """Splits an image, since it would need much more memory as a whole in `_is_grey_strip`."""
+    width, height = image.size
+    for top in range(0, height, _STRIP_ROWS):
+        yield image.crop((0, top, width, min(top + _STRIP_ROWS, height)))
+
+
+def _is_grey_strip(strip: Image.Image) -> bool:
+    pixels = np.asarray(strip.convert("RGB"), np.int16)
     return int(np.ptp(pixels, axis=2).max(initial=0)) <= _MAX_GREY_DIFFERENCE
 
 
