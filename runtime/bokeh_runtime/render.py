@@ -181,7 +181,8 @@ def _render_and_write(
     photo, depth = decoded.photo, decoded.depth
     if depth is None and depth_model is not None:
         depth = depth_model.run(photo.pixels)
-    before = _downscaled_for_comparison(photo.pixels) if options.compare else None
+    comparison_size = _comparison_size(photo)
+    before = _on_white(photo, *comparison_size) if options.compare else None
     rendering = model.render(
         photo.pixels,
         depth,
@@ -191,12 +192,14 @@ def _render_and_write(
     )
     start = time.perf_counter()
     height, width = rendering.pixels.shape[:2]
-    alpha = None if options.network_resolution else photo.alpha
+    alpha = photo.alpha
+    if alpha is not None and options.network_resolution:
+        alpha = from_unit(scale(alpha[..., np.newaxis], height, width), alpha.dtype)[..., 0]
     result = replace(photo, pixels=rendering.pixels, alpha=alpha)
     write_photo(job.output, result, quality=options.quality)
     encode_ms = (time.perf_counter() - start) * 1000
     if before is not None:
-        after = from_unit(scale(rendering.pixels, *before.shape[:2]), before.dtype)
+        after = _on_white(result, *comparison_size)
         gap = np.full((before.shape[0], _COMPARISON_GAP_PX, 3), 255, np.uint8)
         sides = Photo(np.hstack([before, gap, after]), grey=photo.grey, icc=photo.icc)
         write_photo(comparison_path(job), sides)
@@ -213,8 +216,18 @@ def _render_and_write(
     )
 
 
-def _downscaled_for_comparison(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
+def _comparison_size(photo: Photo) -> tuple[int, int]:
+    """Returns the height and width of each side of the comparison."""
+    height, width = photo.pixels.shape[:2]
     rows = min(height, _COMPARISON_HEIGHT_PX)
     frame = Frame.within((height, width), (rows, 4 * _COMPARISON_HEIGHT_PX))
-    return from_unit(scale(pixels, frame.height, frame.width), np.dtype(np.uint8))
+    return frame.height, frame.width
+
+
+def _on_white(photo: Photo, height: int, width: int) -> Pixels:
+    """Returns the scaled photo, uint8, with white where it is transparent."""
+    pixels = scale(photo.pixels, height, width)
+    if photo.alpha is not None:
+        opacity = scale(photo.alpha[..., np.newaxis], height, width)
+        pixels = pixels * opacity + (1 - opacity)
+    return from_unit(pixels, np.dtype(np.uint8))

@@ -289,6 +289,21 @@ def test_a_map_that_lies_as_the_sensor_is_turned(orientation: int, tmp_path: Pat
     assert read_depth_of_photo(upright, photo).notes == ()
 
 
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_a_map_that_fits_turned_or_not_is_noted(orientation: int, tmp_path: Path) -> None:
+    path = saved(tmp_path, "map.png", np.arange(2400, dtype=np.uint8).reshape(40, 60))
+    photo = Photo(np.zeros((80, 120, 3), np.uint8), orientation=orientation)
+    depth = read_depth_of_photo(path, photo)
+    assert depth.notes == (
+        f"taken as it is, though the photo is turned by its EXIF orientation ({orientation}); "
+        "turn the map if it lies as the sensor",
+    )
+    np.testing.assert_array_equal(depth.values, read_depth(path).values)
+    square = Photo(np.zeros((80, 80, 3), np.uint8), orientation=6)
+    path = saved(tmp_path, "square.png", np.zeros((40, 40), np.uint8))
+    assert "taken as it is" in read_depth_of_photo(path, square).notes[0]
+
+
 def test_a_map_that_does_not_fit_is_refused_or_noted(tmp_path: Path) -> None:
     path = saved(tmp_path, "map.png", np.zeros((40, 60), np.uint8))
     portrait = Photo(np.zeros((60, 40, 3), np.uint8))

@@ -333,6 +333,36 @@ def test_a_colour_space_that_is_not_kept_is_noted(
 
 
 @pytest.mark.parametrize(
+    ("primaries", "transfer", "notes"),
+    [
+        (1, 13, ()),
+        (2, 2, ()),
+        (1, 1, ()),
+        (12, 13, ("its colour space (nclx, primaries 12, transfer 13) is ignored; it is taken as"
+                  " sRGB",)),
+        (9, 16, ("its colour space (nclx, primaries 9, transfer 16) is ignored; it is taken as"
+                 " sRGB",)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("format_name", ["AVIF", "HEIF"])
+def test_a_colour_space_by_code_points_is_noted(
+    format_name: str, primaries: int, transfer: int, notes: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / f"photo.{format_name.lower()}"
+    Image.fromarray(smooth()).save(path, format_name)
+    srgb = b"colrnclx" + struct.pack(">HH", 1, 13)
+    content = path.read_bytes()
+    assert content.count(srgb) == 1
+    path.write_bytes(content.replace(srgb, b"colrnclx" + struct.pack(">HH", primaries, transfer)))
+    assert read_photo(path).notes == notes
+    # With a profile, the code points mean nothing.
+    Image.fromarray(smooth()).save(path, format_name, icc_profile=SRGB)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(srgb, b"colrnclx" + struct.pack(">HH", primaries, transfer)))
+    assert read_photo(path).notes == ()
+
+
+@pytest.mark.parametrize(
     ("suffix", "options"),
     [(".png", {}), (".webp", {"lossless": True}), (".avif", {"quality": 100}), (".tif", {})],
 )

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 from bokeh_runtime import BokehModel, Photo, read_photo, write_photo
 from bokeh_runtime.imaging.photo import read_photo as real_read_photo
 from bokeh_runtime.render import RenderedFile, RenderOptions, render_file, render_files
-from bokeh_runtime.render_jobs import Job, jobs_for_folder
+from bokeh_runtime.render_jobs import Job, comparison_path, jobs_for_folder
 from bokeh_runtime.render_record import RECORD
 from helpers import commands
 from helpers.skips import ELSEWHERE
@@ -83,6 +83,29 @@ def test_compare_strength_and_network_resolution(photo: Path, small: Path) -> No
     compared = read_photo(photo.with_name("none.png.compare.jpg")).pixels.astype(int)
     assert compared.shape == (300, 808, 3)
     assert np.abs(compared[:, :400] - compared[:, 408:]).mean() < 2
+
+
+@pytest.mark.parametrize("network_resolution", [False, True])
+def test_transparency_is_kept_and_white_in_the_comparison(
+    small: Path, tmp_path: Path, scene: np.ndarray, network_resolution: bool
+) -> None:
+    alpha = np.full(scene.shape[:2], 255, np.uint8)
+    alpha[:, : scene.shape[1] // 2] = 0
+    hidden = np.where(alpha[..., np.newaxis] > 0, scene, 0)
+    write_photo(tmp_path / "cut.png", Photo(hidden, alpha))
+    job = Job(tmp_path / "cut.png", tmp_path / "out.png")
+    options = RenderOptions(network_resolution=network_resolution, compare=True)
+    with BokehModel.open(small, "cpu", threads=1) as model:
+        render_file(model, job, options, None)
+    result = read_photo(job.output)
+    assert result.alpha is not None
+    quarter = result.alpha.shape[1] // 4
+    assert (result.alpha[:, :quarter].max(), result.alpha[:, -quarter:].min()) == (0, 255)
+    sides = read_photo(comparison_path(job)).pixels
+    gap = sides.shape[1] // 2
+    for side in (sides[:, : gap - 4], sides[:, gap + 4 :]):
+        assert side[:, : side.shape[1] // 4].min() > 245
+        assert side[:, -side.shape[1] // 4 :].min() < 200
 
 
 def test_delegates_are_listed(tmp_path: Path) -> None:

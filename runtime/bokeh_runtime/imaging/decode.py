@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,8 @@ _GAIN_MAP = re.compile(
     rb"|infe[\x02\x03].{7,9}tmap",
     re.DOTALL,
 )
+# In ITU-T H.273; 2 is "unspecified". The transfer of BT.709 (1, 6) is shown like that of sRGB.
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13)
 
 
 def decode(content: bytes) -> Photo:
@@ -122,7 +125,21 @@ def _notes(image: Image.Image, content: bytes) -> list[str]:
         notes.append("its HDR gain map is not kept; the result is the standard-range image")
     if image.format == "PNG":
         notes += png_notes(content)
+    if image.format in ("HEIF", "AVIF") and not image.info.get("icc_profile"):
+        notes += _nclx_notes(content)
     return notes
+
+
+def _nclx_notes(content: bytes) -> list[str]:
+    """Returns a note if a HEIC or AVIF file's colour space is another one than sRGB."""
+    offset = content.find(b"colrnclx", 0, content.find(b"mdat"))
+    if offset < 0 or offset + 12 > len(content):
+        return []
+    primaries, transfer = struct.unpack_from(">HH", content, offset + 8)
+    if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
+        return []
+    values = f"nclx, primaries {primaries}, transfer {transfer}"
+    return [f"its colour space ({values}) is ignored; it is taken as sRGB"]
 
 
 def _decode_jpeg(

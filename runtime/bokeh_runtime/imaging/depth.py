@@ -165,15 +165,26 @@ def align_to_photo(depth: DepthMap, photo: Photo) -> DepthMap:
     """Turns a depth map that lies as the camera's sensor to the upright photo.
 
     A map that is landscape for a portrait photo, or the other way round, is turned by the photo's
-    EXIF orientation, if its aspect ratio then differs by at most 10 %. A map of another aspect
-    ratio is noted, since it will be stretched.
+    EXIF orientation, if its aspect ratio then differs by at most 10 %. A map that would fit before
+    and after the turn is kept, and noted. So is a map of another aspect ratio, since it will be
+    stretched.
 
     Raises:
         InputError: If the map lies the other way, and turning it does not make it fit.
     """
     size, photo_size = depth.values.shape[:2], photo.pixels.shape[:2]
     if _aspect_difference(size, photo_size) <= _ASPECT_TOLERANCE:
-        return depth
+        turned_size = size[::-1] if photo.orientation >= 5 else size
+        if (
+            photo.orientation == 1
+            or _aspect_difference(turned_size, photo_size) > _ASPECT_TOLERANCE
+        ):
+            return depth
+        note = (
+            f"taken as it is, though the photo is turned by its EXIF orientation "
+            f"({photo.orientation}); turn the map if it lies as the sensor"
+        )
+        return replace(depth, notes=(*depth.notes, note))
     if _lie_across(size, photo_size):
         turned = apply_orientation(depth.values, photo.orientation)
         if _aspect_difference(turned.shape[:2], photo_size) > _ASPECT_TOLERANCE:

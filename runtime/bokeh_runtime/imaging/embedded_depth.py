@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def read_embedded_depth(path: Path, photo: Photo) -> DepthMap:
             if is_jpeg:  # stored as the photo's pixels are; libheif turns both
                 turned = apply_orientation(depth.values, photo.orientation)
                 depth = DepthMap(np.ascontiguousarray(turned), depth.notes)
-            return align_to_photo(depth, photo)
+            return align_to_photo(depth, replace(photo, orientation=1))  # it is upright now
     except InputError as error:
         raise InputError(f"{path}: embedded depth map: ", error, remedy=remedy) from error
     except MemoryError as error:
