@@ -262,3 +262,9 @@ def test_an_empty_report_is_a_page(tmp_path: Path) -> None:
     text = (tmp_path / "report.html").read_text()
     assert "Nothing has been measured yet" in text
     assert "Interrupted" in text
+
+
+def test_a_file_name_that_is_no_utf_8_is_escaped(tmp_path: Path) -> None:
+    row = Row(ModelFile("m\udcff.tflite"), "cpu", 1, failure="missing", failure_kind="input")
+    write_html(tmp_path / "report.html", Report("now", {}, [row]))
+    assert "m\\udcff.tflite" in (tmp_path / "report.html").read_text()

@@ -44,6 +44,7 @@ def test_an_answer_names_no_file_of_this_machine(name: Any, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "changed",
     [
+        {"runs_ms": [10**400]}, {"load_ms": 10**400}, {"peak_rss_bytes": 10**400},
         {"runs_ms": []}, {"runs_ms": ["1"]}, {"runs_ms": [-1.0]}, {"runs_ms": 3.0},
         {"load_ms": None}, {"load_ms": True}, {"warm_up_runs": "1"}, {"placement": []},
         {"failure": 7}, {"output_shape": [-1]}, {"output_shape": "1"}, {"notes": [1]},
@@ -61,6 +62,11 @@ def test_an_answer_names_no_file_of_this_machine(name: Any, tmp_path: Path) -> N
 def test_what_is_no_measurement_is_refused(changed: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(changed))}( \w+)? is"):
         _read(tmp_path, {"rows": [_row(**changed)]})
+
+
+def test_times_of_a_clock_that_is_too_coarse_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the clock is too coarse"):
+        _read(tmp_path, {"rows": [_row(runs_ms=[0, 0, 100])]})
 
 
 @pytest.mark.parametrize(

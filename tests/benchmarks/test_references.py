@@ -40,6 +40,7 @@ def test_depth_maps_beside_photos_and_targets_are_no_ground_truth(
     assert [note.split(": ")[1] for note in truth.notes] == [
         f"skipped 3 {named}",
         f"skipped 2 {named}, 1 other file",
+        "1 of 3 photos have no target",
     ]
     assert len(list(truth.reference_samples((32, 48, 3), 1.0, "area"))) == 2
 
@@ -49,6 +50,19 @@ def test_without_a_target_of_that_name_there_is_no_pair(tmp_path: Path) -> None:
     (tmp_path / "targets").mkdir()
     with pytest.raises(InputError, match="no file has the name of a photo"):
         GroundTruth(tmp_path, tmp_path / "targets")
+
+
+def test_photos_without_a_target_are_counted(folders: tuple[Path, Path]) -> None:
+    photos, targets = folders
+    (targets / "b.jpg").unlink()
+    assert f"{photos}: 2 of 3 photos have no target" in GroundTruth(photos, targets).notes
+
+
+def test_two_targets_of_one_name_are_refused(folders: tuple[Path, Path]) -> None:
+    photos, targets = folders
+    (targets / "a.webp").write_bytes((targets / "a.jpg").read_bytes())
+    with pytest.raises(InputError, match=r"a\.webp: is a target of the name of a\.jpg; remove one"):
+        GroundTruth(photos, targets)
 
 
 def test_nested_photos_are_compared_with_targets_in_the_same_subfolders(

@@ -16,6 +16,7 @@ from bokeh_runtime import BokehModel, HardwareError
 from bokeh_runtime.backends.native_log import capture_native_log, hide_native_log
 from bokeh_runtime.tflite.file import read_tflite
 from helpers.fake_litert import FakeLitert, Outcome
+from helpers.skips import ELSEWHERE
 
 LONG = 60.0  # s; nothing waits for so long unless it fails
 A_MOMENT = 0.5  # s; for a thread to come where it must not
@@ -146,6 +147,22 @@ def test_the_programs_own_output_is_forwarded() -> None:
     assert done.stdout.startswith("before\n")
     assert done.stdout.endswith("after\n")
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason=f"{ELSEWHERE}Linux")
+def test_no_folder_for_temporary_files_is_needed() -> None:
+    done = program(
+        "import tempfile\n"
+        "from bokeh_runtime.backends.native_log import capture_native_log\n"
+        "def fail():\n"
+        "    raise FileNotFoundError('no usable temporary directory')\n"
+        "tempfile.TemporaryFile = fail\n"
+        "with capture_native_log() as log:\n"
+        "    os.write(2, b'native\\n')\n"
+        "    print(log())\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "native" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,11 @@ def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; check the path")
     sharp, blurred = list_photos(photos, exclude=[targets]), list_photos(targets)
-    named = {path.relative_to(targets).with_suffix(""): path for path in blurred.photos}
+    named: dict[Path, Path] = {}
+    for path in blurred.photos:
+        earlier = named.setdefault(path.relative_to(targets).with_suffix(""), path)
+        if earlier != path:
+            raise InputError(f"{path}: is a target of the name of {earlier.name}; remove one")
     pairs = []
     for path in sharp.photos:
         name = path.relative_to(photos).with_suffix("")
@@ -241,7 +245,11 @@ def _by_name(photos: Path, targets: Path) -> tuple[list[Pair], list[str]]:
         raise InputError(
             f"{targets}: no file has the name of a photo in {photos}; check both folders"
         )
-    return pairs, [*sharp.notes, *blurred.notes]
+    notes = [*sharp.notes, *blurred.notes]
+    if len(pairs) < len(sharp.photos):
+        missing = len(sharp.photos) - len(pairs)
+        notes.append(f"{photos}: {missing} of {len(sharp.photos)} photos have no target")
+    return pairs, notes
 
 
 def _size(shape: tuple[int, ...]) -> str:

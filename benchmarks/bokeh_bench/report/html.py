@@ -86,7 +86,8 @@ def write_html(path: Path, report: Report) -> None:
         ),
         amplification=AMPLIFICATION,
     )
-    path.write_text(text, encoding="utf-8")
+    # The name of a file may hold bytes that are no UTF-8.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 class _Images:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import IO, TextIO
 
 # Log lines that LiteRT writes to standard output. All others are output of the program.
 _LITERT_STDOUT_LINE = re.compile(rb"(?:INFO|WARNING|ERROR): [^\n]*OpenCL[^\n]*")
@@ -117,7 +117,7 @@ def hide_native_log(verbose: bool) -> Iterator[TextIO]:
 def _redirected_to_file(descriptor: _RedirectableDescriptor) -> Iterator[Callable[[], bytes]]:
     """Redirects a descriptor to a temporary file. Yields a function that returns its content."""
     _flush()
-    with tempfile.TemporaryFile() as unnamed:
+    with _unnamed_file() as unnamed:
         # If a standard descriptor is closed, the file may have got its number.
         file = _duplicate_descriptor(unnamed.fileno())
     assert file is not None
@@ -132,6 +132,15 @@ def _redirected_to_file(descriptor: _RedirectableDescriptor) -> Iterator[Callabl
                 _forward_to_stdout(_content(file))
     finally:
         os.close(file)
+
+
+def _unnamed_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # no folder for temporary files can be written, as in a read-only container
+        if not hasattr(os, "memfd_create"):
+            raise
+        return os.fdopen(os.memfd_create("log"), "w+b")
 
 
 def _content(file: int) -> bytes:

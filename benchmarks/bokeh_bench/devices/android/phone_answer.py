@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from bokeh_runtime.errors import printable
 
 _MOST_BYTES = 64 << 20
 _NUMBER = (int, float)
+_LARGEST = 1e15
+"""More than any time in ms or memory in bytes; a Python integer may be too large for a float."""
 
 
 def read_answer(path: Path) -> dict[str, Any]:
@@ -90,6 +93,8 @@ def check_row(row: Any, folder: Path) -> None:
     for name in ("load_ms", "first_inference_ms", "warm_up_runs"):
         _check(name, row[name], _is_number)
     _check("runs_ms", row["runs_ms"], _is_numbers)
+    if not statistics.median(row["runs_ms"]):  # a browser may round its clock to 100 ms
+        raise ValueError("most runs took 0 ms; the clock is too coarse for this model")
     _check("peak_rss_bytes", row.get("peak_rss_bytes", 0) or 0, _is_number)
     for one in row.get("temperature_c") or []:
         _check("temperature_c", one or 0, lambda one: isinstance(one, _NUMBER))
@@ -106,7 +111,7 @@ def _check(name: str, value: Any, fits: Callable[[Any], bool]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, _NUMBER) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, _NUMBER) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
 def _is_numbers(value: Any) -> bool:
