@@ -54,7 +54,8 @@ def test_without_a_target_of_that_name_there_is_no_pair(tmp_path: Path) -> None:
 
 def test_photos_without_a_target_are_counted(folders: tuple[Path, Path]) -> None:
     photos, targets = folders
-    (targets / "b.jpg").unlink()
+    for name in ("b.jpg", "b.png"):
+        (targets / name).unlink()
     assert f"{photos}: 2 of 3 photos have no target" in GroundTruth(photos, targets).notes
 
 
