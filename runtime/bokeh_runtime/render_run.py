@@ -52,6 +52,7 @@ class _Outcome:
         results: The photos that were rendered.
         failures: The photos that could not be rendered, and why.
         up_to_date: Number of photos whose result was up to date.
+        kept_edited: Number of results that were modified after rendering, and were kept.
         rerendered: Number of photos whose existing result was replaced, by reason.
     """
 
