@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -179,14 +179,29 @@ def _remarks(report: ConversionReport) -> Iterator[str]:
             f"{search['convolutions'] - in_float} convolutions in int8, {in_float} in float; "
             f"about {search['cost_ratio']:.2f} of float32's instructions on a phone's CPU"
         )
+        if not search["constraints_met"]:
+            ended = "ended early, as the network is large, and " if search["ended_early"] else ""
+            yield f"the search {ended}found nothing that meets {_constraints(search)}"
     decision = report.fp16_arithmetic
     if decision is not None:
         if decision["failure"] is None:
             emulation = f"{psnr_text(decision['psnr_db_worst'])} for the worst photo"
         else:
             emulation = decision["failure"]
+        emulation = decision["shortfall"] or emulation
         allowed = "allowed" if decision["allowed"] else "not allowed"
         yield f"float16 arithmetic on ARM CPUs {allowed} (emulation: {emulation})"
+
+
+def _constraints(search: Mapping[str, Any]) -> str:
+    """Returns what a mixed-precision search aimed at."""
+    asked = search["constraints"]
+    parts = [f"{asked['min_psnr_db']:g} dB"]
+    if asked["max_grain"] is not None:
+        parts.append(f"grain {asked['max_grain']:g}")
+    if asked["max_cost_ratio"] is not None:
+        parts.append(f"{asked['max_cost_ratio']:g} of float32's instructions")
+    return f"{', '.join(parts)} on the calibration photos, with a margin"
 
 
 def _shown_metrics() -> list[Metric]:

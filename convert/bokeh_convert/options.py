@@ -156,7 +156,7 @@ class ConvertOptions:
                 Argument("emulate_photos"), " runs files that are compiled for an NPU; give ",
                 Argument("npu"), " too",
             )  # fmt: skip
-        if self.max_latency is not None and not self.max_latency > 0:
+        if self.max_latency is not None and not 0 < self.max_latency < math.inf:
             yield InputError(
                 Argument("max_latency", self.max_latency), " must be a ratio above 0, such as 0.5"
             )

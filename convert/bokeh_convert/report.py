@@ -62,9 +62,10 @@ class ConversionReport:
             if `--teacher` was not given.
         own_fidelity: Against the source, if there is a teacher; else None.
         fp16_arithmetic: For float16 and int8: whether ARM CPUs may compute what is float in
-            float16; None for other schemes. `allowed`, `min_psnr_db` (limit on the worst photo),
-            and the PSNR of the emulation that decided it (see `psnr_summary`), or `failure` if its
-            output is invalid.
+            float16; None for other schemes. `allowed`, `min_psnr_db` (limit on the worst photo;
+            None if nothing but identical images meets it), the PSNR of the emulation that decided
+            it (see `psnr_summary`), and why not: `failure` if its output is invalid, `shortfall` if
+            it misses a limit.
         passes: Graph rewrites: `name`, `changes` (what is counted) and `count`.
         operators: Number of operators in the file, by name.
         gpu_unsupported_ops: Operators that the GPU delegate does not support, one line each.

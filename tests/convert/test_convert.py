@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
 
 from bokeh_convert import Conversion, convert
+from bokeh_convert.data.calibration_data import Sample
 from bokeh_convert.demo import DEMO_MODELS, demo_model
 from bokeh_convert.quantize.engine import quantize_convolutions
-from bokeh_convert.verify.verification import verify
+from bokeh_convert.sources import read_model
+from bokeh_convert.verify.verification import compute_reference, verify
 from bokeh_runtime import InputError, TfliteModel, read_metadata
 from bokeh_runtime.metrics import grain
 from bokeh_runtime.metrics.psnr import psnr
@@ -274,6 +277,8 @@ def test_a_file_that_breaks_in_conversion_fails_alone(
         ({"size": (0, 64)}, "must be positive"),
         ({"quant": ["int4"]}, "quant='int4' is unknown; choose from"),
         ({"samples": 0}, "samples=0: calibration needs"),
+        ({"max_latency": float("inf")}, "max_latency=inf must be a ratio above 0"),
+        ({"size": (8, 16)}, "its output has 16 x 8 px, too few to measure its quality"),
         ({"representative_dataset": "nowhere"}, "nowhere: no such folder"),
     ],
 )
@@ -310,6 +315,115 @@ def test_a_photo_that_does_not_decode_is_skipped_and_reported(
     used = report.calibration["count"] + len(report.fidelity["images"])
     assert used == len(list(photos.iterdir())) - 1
     assert len(report.reference["photos_sha256"]) == len(report.fidelity["images"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["float16", "int8"])
+def test_a_black_photo_is_no_fault_of_the_network(
+    scheme: str, photos: Path, tmp_path: Path
+) -> None:
+    photo = keras.Input((32, 64, 3))
+    convolution = keras.layers.Conv2D(3, 3, padding="same", use_bias=False)
+    model = keras.Model(photo, convolution(photo))
+    kernel = np.zeros((3, 3, 3, 3), np.float32)
+    kernel[:, :, range(3), range(3)] = 1 / 9
+    convolution.set_weights([kernel])
+    model.save(tmp_path / "blur.keras")
+    for i, path in enumerate(sorted(photos.iterdir())):
+        if i:  # so that most verification and calibration photos are black, whatever the split
+            black = np.full((50 + i, 70, 3), i, np.uint8)  # different files
+            cv2.imwrite(str(path.with_suffix(".png")), black)
+            if path.suffix != ".png":
+                path.unlink()
+    arguments = {"quant": [scheme], "representative_dataset": photos, "output_dir": tmp_path}
+    seen = []
+    for seed in range(8):
+        try:
+            (made,) = convert(tmp_path / "blur.keras", seed=seed, **arguments)
+        except InputError as error:
+            seen.append(str(error))
+        else:
+            seen.append("passed" if made.report.passed else made.report.failure)
+    uniform = f"{photos}: its verification photos are all nearly uniform, which shows nothing"
+    assert all(one == "passed" or one.startswith(uniform) for one in seen), seen
+    assert "passed" in seen
+
+
+@pytest.mark.parametrize("colours", [(0.5, 0.5, 0.5), (0.2, 0.5, 0.7)])
+def test_a_uniform_colour_is_no_picture(
+    colours: tuple[float, ...], tmp_path: Path, photos: Path
+) -> None:
+    photo = keras.Input((32, 64, 3))
+    convolution = keras.layers.Conv2D(3, 1, kernel_initializer="zeros")
+    model = keras.Model(photo, convolution(photo))
+    convolution.set_weights([convolution.get_weights()[0], np.array(colours)])
+    model.save(tmp_path / "uniform.keras")
+    with pytest.raises(InputError, match="is constant; use a fully trained model"):
+        convert(
+            tmp_path / "uniform.keras",
+            input_range="0..1",
+            output_range="0..1",
+            representative_dataset=photos,
+            output_dir=tmp_path,
+        )
+
+
+@pytest.mark.slow
+def test_identical_outputs_in_int8_are_a_result_too(photos: Path, tmp_path: Path) -> None:
+    photo = keras.Input((32, 64, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same")(photo)
+    x = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer="zeros")(x)
+    keras.Model(photo, keras.layers.add([photo, x])).save(tmp_path / "untrained.keras")
+    (made,) = convert(
+        tmp_path / "untrained.keras",
+        quant=["int8"],
+        representative_dataset=photos,
+        output_dir=tmp_path,
+    )
+    assert made.report.fidelity is not None
+    assert made.report.fidelity["psnr_db_worst"] is None
+    assert made.report.fp16_arithmetic is not None
+    assert made.report.fp16_arithmetic["min_psnr_db"] is None
+
+
+@pytest.mark.slow
+def test_float16_arithmetic_has_to_meet_the_limits_that_were_asked_for(
+    small_keras: Path, photos: Path, tmp_path: Path
+) -> None:
+    def made(**limits: float) -> Conversion:
+        (one,) = convert(
+            small_keras,
+            quant=["float16"],
+            size=(32, 64),
+            representative_dataset=photos,
+            output_dir=tmp_path,
+            **limits,
+        )
+        return one
+
+    free = made()
+    decision = free.report.fp16_arithmetic
+    assert decision is not None
+    assert free.report.fidelity is not None
+    own, emulated = free.report.fidelity["psnr_db_worst"], decision["psnr_db_worst"]
+    assert decision["allowed"]
+    assert own > emulated
+    limited = made(min_psnr_db_worst=(own + emulated) / 2)
+    assert limited.report.passed
+    refused = limited.report.fp16_arithmetic
+    assert refused is not None
+    assert not refused["allowed"]
+    assert "PSNR of the worst photo" in refused["shortfall"]
+
+
+def test_photos_of_one_name_are_told_apart(small_keras: Path, tmp_path: Path, photos: Path) -> None:
+    for i, photo in enumerate(sorted(photos.iterdir())):
+        (tmp_path / "roll" / str(i)).mkdir(parents=True)
+        photo.rename(tmp_path / "roll" / str(i) / f"IMG_1{photo.suffix}")
+    sized = read_model(small_keras).at(32, 64)
+    samples = [Sample(path, None) for path in sorted((tmp_path / "roll").rglob("IMG_1*"))]
+    names = compute_reference(sized, samples, lambda: None).names
+    assert names == [f"{i}/IMG_1" for i in range(6)]
 
 
 def test_too_few_photos_that_decode_are_refused(

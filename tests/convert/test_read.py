@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from bokeh_convert import convert
 from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_runtime.errors import InputError
 from helpers.models import small_model
@@ -123,6 +124,21 @@ def test_a_fixed_size_is_not_changed(tmp_path: Path) -> None:
     assert (model.height, model.width) == (32, 64)
     with pytest.raises(InputError, match="fixed at 32 x 64 px; omit size"):
         model.at(64, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "fixed", "given"),
+    [((None, 64), "a width of 64 px", "Hx64"), ((32, None), "a height of 32 px", "32xW")],
+)
+def test_one_fixed_side_is_named(
+    size: tuple[int | None, int | None], fixed: str, given: str, tmp_path: Path
+) -> None:
+    small_model(size=size).save(tmp_path / "strip.keras")
+    with pytest.raises(InputError, match=f"fixed at {fixed}; give size='{given}'"):
+        read_model(tmp_path / "strip.keras").at(48, 48)
+    with pytest.raises(InputError, match=f"the model fixes only {fixed}; give size='{given}'"):
+        convert(tmp_path / "strip.keras", output_dir=tmp_path)
+    assert read_model(tmp_path / "strip.keras").at(32, 64)
 
 
 def test_a_model_without_an_rgb_output_is_refused(tmp_path: Path) -> None:

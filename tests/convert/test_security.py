@@ -7,6 +7,7 @@ import inspect
 import json
 import pkgutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -442,11 +443,56 @@ def test_a_link_within_an_h5_file_is_refused(tmp_path: Path) -> None:
         read_model(tmp_path / "links.h5")
 
 
-def test_a_group_that_holds_itself_ends(tmp_path: Path) -> None:
-    small_model().save(tmp_path / "round.h5")
-    with h5py.File(tmp_path / "round.h5", "r+") as file:
-        file["model_weights/round"] = file["model_weights"]
-    assert read_model(tmp_path / "round.h5").format == "keras3-h5"
+def _group_in_itself(file: h5py.File) -> None:
+    file["model_weights/round"] = file["model_weights"]
+
+
+def _array_of_two_names(file: h5py.File) -> None:
+    huge = file["model_weights"].create_dataset("huge", (1 << 24,), "f4", chunks=(1 << 20,))
+    file["model_weights/again"] = huge
+
+
+def _weight_listed_twice(file: h5py.File) -> None:
+    layer = file["model_weights/first"]
+    layer.attrs["weight_names"] = [*layer.attrs["weight_names"], layer.attrs["weight_names"][0]]
+
+
+def _layer_listed_twice(file: h5py.File) -> None:
+    weights = file["model_weights"]
+    weights.attrs["layer_names"] = [*weights.attrs["layer_names"], "first"]
+
+
+def _array_of_objects(file: h5py.File) -> None:
+    file["model_weights"].create_dataset("texts", (4,), h5py.string_dtype())
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (_group_in_itself, "model_weights has several names"),
+        (_array_of_two_names, "has several names, which is implausible"),
+        (_weight_listed_twice, "model_weights/first/weight_names names an array again"),
+        (_layer_listed_twice, "model_weights/layer_names names an array again"),
+        (_array_of_objects, "texts is no array of numbers"),
+    ],
+)
+def test_no_array_counts_once_and_is_read_many_times(
+    change: Callable[[h5py.File], None], cause: str, tmp_path: Path
+) -> None:
+    small_model().save(tmp_path / "many.h5")
+    with h5py.File(tmp_path / "many.h5", "r+") as file:
+        change(file)
+    with pytest.raises(InputError, match=cause):
+        read_model(tmp_path / "many.h5")
+
+
+def test_layers_of_a_weights_file_may_not_share_an_array(tmp_path: Path) -> None:
+    small_model().save_weights(tmp_path / "many.weights.h5")
+    with h5py.File(tmp_path / "many.weights.h5", "r+") as file:
+        layer = file["layers/conv2d/vars"]
+        layer["2"] = layer["0"]
+    with pytest.raises(InputError, match="has several names, which is implausible"):
+        read_model(tmp_path / "many.weights.h5")
 
 
 def test_the_last_of_two_keys_is_the_one_that_is_checked(tmp_path: Path) -> None:

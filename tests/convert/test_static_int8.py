@@ -260,6 +260,7 @@ def test_start_and_end_are_tried_first_and_large_networks_end_there(
     short = search_mixed_precision(method, photos, hopeless, threads=1)
     assert len(short.trials) == 1 < len(thorough.trials)
     assert not short.constraints_met
+    assert (short.ended_early, thorough.ended_early) == (True, False)
 
 
 @pytest.mark.slow

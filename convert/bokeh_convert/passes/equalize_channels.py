@@ -119,6 +119,7 @@ class _ScaleClasses(ChannelClasses):
             self.tie_all(operator.inputs, target)
         elif (
             opcode in (Op.ADD, Op.SUB)
+            and graph.tensors[target].type == TensorType.FLOAT32
             and graph.fused_activation(operator) in _HOMOGENEOUS_ACTIVATIONS
             and self._same_channels(variable, target)
         ):

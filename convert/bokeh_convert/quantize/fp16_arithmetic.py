@@ -43,8 +43,14 @@ def emulate_fp16_arithmetic(content: bytes) -> bytes:
     """
     graph = Graph(content)
     producers = graph.producers()
-    operators = []
+    operators: list[Operator] = []
+    rounded_inputs: dict[int, int] = {}
+    for source in graph.inputs:
+        if graph.tensors[source].type == TensorType.FLOAT32:
+            rounded_inputs[source] = _like(graph, source, "rounded")
+            operators += _rounding(graph, source, rounded_inputs[source], np.float32(1))
     for operator in graph.operators:
+        operator.inputs = [rounded_inputs.get(tensor, tensor) for tensor in operator.inputs]
         operators.append(operator)
         if graph.opcode(operator) == Op.DEQUANTIZE:
             continue
@@ -52,9 +58,8 @@ def emulate_fp16_arithmetic(content: bytes) -> bytes:
         gain = np.float32(np.sqrt(max(1.0, (products + 1) / 2)))
         for slot, target in enumerate(operator.outputs):
             if graph.tensors[target].type == TensorType.FLOAT32:
-                emulation = _Emulation(graph, target)
-                operator.outputs[slot] = emulation.exact
-                operators += emulation.operators(gain)
+                operator.outputs[slot] = _like(graph, target, "exact")
+                operators += _rounding(graph, operator.outputs[slot], target, gain)
     graph.operators = operators
     return graph.to_bytes()
 
@@ -66,49 +71,30 @@ def allow_fp16_arithmetic(content: bytes) -> bytes:
     return graph.to_bytes()
 
 
-class _Emulation:
-    """The operators that give one activation the errors of float16 arithmetic.
-
-    Args:
-        graph: The file.
-        target: The activation.
-
-    Attributes:
-        exact: The activation without those errors.
-    """
-
-    def __init__(self, graph: Graph, target: int) -> None:
-        self._graph, self._target = graph, target
-        self.exact = self._tensor("exact", TensorType.FLOAT32)
-
-    def operators(self, gain: np.float32) -> list[Operator]:
-        """Rounds to float16, with `gain` times the rounding error if that is more than 1."""
-        if gain == 1:
-            return self._rounding("half", self.exact, self._target)
-        rounded, error, scaled, coarse = (
-            self._tensor(name, TensorType.FLOAT32) for name in ("rounded", "error", "scaled", "sum")
-        )
-        factor = self._graph.add_constant(f"gain_{self._target}", gain.reshape(1))
-        subtract, multiply, add = schema.SubOptionsT(), schema.MulOptionsT(), schema.AddOptionsT()
-        new = self._graph.new_operator
+def _rounding(graph: Graph, source: int, target: int, gain: np.float32) -> list[Operator]:
+    """Returns operators that round to float16, with `gain` times the error if that is over 1."""
+    if gain == 1:
+        half = _like(graph, target, "half", TensorType.FLOAT16)
         return [
-            *self._rounding("half", self.exact, rounded),
-            new(Op.SUB, [rounded, self.exact], [error], subtract),
-            new(Op.MUL, [error, factor], [scaled], multiply),
-            new(Op.ADD, [self.exact, scaled], [coarse], add),
-            *self._rounding("half_sum", coarse, self._target),
+            _cast(graph, source, half, TensorType.FLOAT32, TensorType.FLOAT16),
+            _cast(graph, half, target, TensorType.FLOAT16, TensorType.FLOAT32),
         ]
+    rounded, error, scaled, coarse = (
+        _like(graph, target, name) for name in ("rounded", "error", "scaled", "coarse")
+    )
+    factor = graph.add_constant(f"gain_{target}", gain.reshape(1))
+    return [
+        *_rounding(graph, source, rounded, np.float32(1)),
+        graph.new_operator(Op.SUB, [rounded, source], [error], schema.SubOptionsT()),
+        graph.new_operator(Op.MUL, [error, factor], [scaled], schema.MulOptionsT()),
+        graph.new_operator(Op.ADD, [source, scaled], [coarse], schema.AddOptionsT()),
+        *_rounding(graph, coarse, target, np.float32(1)),
+    ]
 
-    def _rounding(self, name: str, source: int, target: int) -> list[Operator]:
-        half = self._tensor(name, TensorType.FLOAT16)
-        return [
-            _cast(self._graph, source, half, TensorType.FLOAT32, TensorType.FLOAT16),
-            _cast(self._graph, half, target, TensorType.FLOAT16, TensorType.FLOAT32),
-        ]
 
-    def _tensor(self, name: str, kind: int) -> int:
-        shape = list(self._graph.tensors[self._target].shape)
-        return self._graph.add_tensor(f"{name}_{self._target}", kind, shape)
+def _like(graph: Graph, tensor: int, name: str, kind: int = TensorType.FLOAT32) -> int:
+    """Adds an activation of the shape of another."""
+    return graph.add_tensor(f"{name}_{tensor}", kind, list(graph.tensors[tensor].shape))
 
 
 def _products_per_sum(graph: Graph, operator: Operator, producers: dict[int, Operator]) -> float:

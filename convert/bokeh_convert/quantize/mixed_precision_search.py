@@ -52,6 +52,7 @@ class SearchResult:
             smallest error that meets the limit on the cost; failing that, the cheapest trial.
         trials: All trials, cheapest first.
         constraints_met: Whether `chosen` meets the constraints.
+        ended_early: Whether the search ended because the network is large.
         convolutions: Number of convolutions in the graph that can be quantized.
         float_reasons: Why each of the other convolutions is not int8, by the name of its output.
     """
@@ -62,6 +63,7 @@ class SearchResult:
     constraints_met: bool
     convolutions: int
     float_reasons: Mapping[str, str]
+    ended_early: bool = False
 
     def rebuilt(self, method: MixedPrecision) -> SearchResult:
         """Returns the result with the file that another method makes of the chosen assignment."""
@@ -78,6 +80,7 @@ class SearchResult:
         """
         return {
             "constraints_met": self.constraints_met,
+            "ended_early": self.ended_early,
             "convolutions": self.convolutions,
             "merged_convolutions": self.chosen.merged_convolutions,
             "float_convolutions": sorted(self.chosen.float_convolutions),
@@ -150,7 +153,8 @@ def search_mixed_precision(
     # Built again: keeping the files of all trials would take too much memory for a large model.
     file = method.build(chosen.float_convolutions)
     reasons = {**method.excluded, **_reasons(method, chosen.float_convolutions)}
-    return SearchResult(file, chosen, tried, constraints_met, len(method.convolutions), reasons)
+    count, ended_early = len(method.convolutions), trials.exhausted
+    return SearchResult(file, chosen, tried, constraints_met, count, reasons, ended_early)
 
 
 def _outputs(

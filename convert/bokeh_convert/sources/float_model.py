@@ -25,6 +25,7 @@ from bokeh_convert.sources.tracing import (
     INPUT_NAME,
     SizeError,
     cause_of,
+    fixed_size,
     refusal,
     sizes_that_fit,
     trace,
@@ -119,10 +120,8 @@ class FloatModel:
         """
         for side, own in ((height, self.height), (width, self.width)):
             if own is not None and side != own:
-                raise InputError(
-                    f"{self.path}: its input size is fixed at {self.height} x {self.width} px",
-                    remedy=("omit ", Argument("size")),
-                )
+                fixed, remedy = fixed_size(self.height, self.width)
+                raise InputError(f"{self.path}: its input size is fixed at {fixed}", remedy=remedy)
         try:
             concrete, output_name = self._trace(height, width)
         except SizeError as error:

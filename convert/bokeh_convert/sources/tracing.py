@@ -223,6 +223,16 @@ def sizes_that_fit(
     return None
 
 
+def fixed_size(height: int | None, width: int | None) -> tuple[str, tuple[str | Argument, ...]]:
+    """Returns which sides of its input a model fixes, "" for none, and how to choose the others."""
+    if height is None and width is None:
+        return "", ("give ", Argument("size"))
+    if height is not None and width is not None:
+        return f"{height} x {width} px", ("omit ", Argument("size"))
+    side = f"a width of {width} px" if height is None else f"a height of {height} px"
+    return side, ("give ", Argument("size", f"{height or 'H'}x{width or 'W'}"))
+
+
 def refusal(
     path: Path, shape: tuple[int, int], cause: str, found: SizesThatFit | None
 ) -> InputError:

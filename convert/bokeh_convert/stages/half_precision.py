@@ -9,9 +9,16 @@ from bokeh_convert.options import ConvertOptions
 from bokeh_convert.progress import Steps
 from bokeh_convert.quantize.fp16_arithmetic import MIN_PSNR_DB, emulate_fp16_arithmetic
 from bokeh_convert.report import empty_psnr_summary, psnr_summary
+from bokeh_convert.stages.limits import asked_limits
 from bokeh_convert.stages.read import Source
-from bokeh_convert.verify.verification import FidelityLimits, InvalidOutputError, verify
+from bokeh_convert.verify.verification import (
+    FidelityLimits,
+    InvalidOutputError,
+    compare_outputs,
+    verify,
+)
 from bokeh_runtime.metrics import grain
+from bokeh_runtime.metrics.psnr import finite_db
 
 LOSS_DB = 0.5
 """PSNR that float16 arithmetic may cost a quantized file, mean and worst photo."""
@@ -37,6 +44,8 @@ def decide_half_precision(
 ) -> HalfPrecision:
     """Allows float16 arithmetic if the image of its emulation is good enough.
 
+    It also has to meet the limits that were asked for, against the same reference as the file.
+
     Args:
         content: The file.
         source: The verification photos.
@@ -48,22 +57,28 @@ def decide_half_precision(
     """
     steps.begin("emulating float16 arithmetic")
     limits, allowed = _FLOAT_LIMITS, False
-    summary: dict[str, Any] = {**empty_psnr_summary(), "failure": None}
+    summary: dict[str, Any] = {**empty_psnr_summary(), "failure": None, "shortfall": None}
     try:
         if quantized:
             limits = _limits_of(content, source, options)
-        fidelity, _ = verify(
+        fidelity, outputs = verify(
             emulate_fp16_arithmetic(content),
             source.model_reference,
             source.sized.ranges,
             threads=options.threads,
             on_photo=lambda: None,
         )
-        allowed = limits.shortfall(fidelity) is None
-        summary |= psnr_summary(fidelity.psnr)
+        asked = asked_limits(options).shortfall(compare_outputs(outputs, source.reference))
+        shortfall = limits.shortfall(fidelity) or asked
+        allowed = shortfall is None
+        summary |= {**psnr_summary(fidelity.psnr), "shortfall": shortfall}
     except InvalidOutputError as error:
         summary["failure"] = str(error)
-    summary |= {"allowed": allowed, "min_psnr_db": limits.psnr_db_worst}
+    least_db = limits.psnr_db_worst
+    summary |= {
+        "allowed": allowed,
+        "min_psnr_db": None if least_db is None else finite_db(least_db),
+    }
     return HalfPrecision(allowed, summary)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bokeh_convert.options import ConvertOptions
-from bokeh_convert.stages.quantize import search_constraints
+from bokeh_convert.stages.limits import asked_limits, search_constraints
 from bokeh_convert.stages.verify import Verified
 from bokeh_convert.verify.verification import FidelityLimits
 
@@ -33,9 +33,7 @@ class Judged:
 def judge_file(verified: Verified, options: ConvertOptions) -> Judged:
     """Compares the fidelity of a file, and the cost of a mixed-precision file, with the limits."""
     constraints, result = search_constraints(options), verified.quantized.search_result
-    no_mean_limit = options.min_psnr_db is None
-    worst_db = options.min_psnr_db_worst if no_mean_limit else constraints.worst_limit_db
-    limits = FidelityLimits(options.min_psnr_db, worst_db, options.metric_limits)
+    limits = asked_limits(options)
     if result is not None and constraints.max_cost_ratio is not None:
         # A limit on the cost is about the cheapest file that keeps the PSNR, so both apply.
         limits = replace(

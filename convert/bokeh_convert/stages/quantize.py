@@ -27,14 +27,10 @@ from bokeh_convert.quantize.mixed_precision_search import (
     search_mixed_precision,
 )
 from bokeh_convert.quantize.schemes import SCHEMES, Scheme
-from bokeh_convert.quantize.search_constraints import (
-    DEFAULT_MAX_GRAIN,
-    DEFAULT_MIN_PSNR_DB,
-    SearchConstraints,
-    Trial,
-)
+from bokeh_convert.quantize.search_constraints import Trial
 from bokeh_convert.stages.calibrate import Calibrated
 from bokeh_convert.stages.half_precision import decide_half_precision
+from bokeh_convert.stages.limits import search_constraints
 from bokeh_convert.stages.photos import network_inputs
 from bokeh_runtime.errors import InputError
 from bokeh_runtime.metrics.psnr import psnr_text
@@ -58,13 +54,6 @@ class Quantized:
     passes: Sequence[PassResult]
     search_result: SearchResult | None = None
     fp16_arithmetic: dict[str, Any] | None = None
-
-
-def search_constraints(options: ConvertOptions) -> SearchConstraints:
-    """Returns the limits on quality and cost for the mixed-precision search."""
-    min_psnr_db = DEFAULT_MIN_PSNR_DB if options.min_psnr_db is None else options.min_psnr_db
-    max_grain = DEFAULT_MAX_GRAIN if options.max_grain is None else options.max_grain
-    return SearchConstraints(min_psnr_db, options.max_latency, options.min_psnr_db_worst, max_grain)
 
 
 def quantize_file(

@@ -14,10 +14,11 @@ from bokeh_convert.quantize.schemes import SCHEMES
 from bokeh_convert.result import FileNames
 from bokeh_convert.sources import SourceOptions, read_model
 from bokeh_convert.sources.float_model import FloatModel, SizedModel
+from bokeh_convert.sources.tracing import fixed_size
 from bokeh_convert.stages.value_ranges import find_ranges
 from bokeh_convert.verify.verification import compute_reference
 from bokeh_runtime.atomic_output import refuse_folder
-from bokeh_runtime.errors import Argument, InputError
+from bokeh_runtime.errors import InputError
 from bokeh_runtime.tflite.reference_pack import Reference
 
 
@@ -159,7 +160,6 @@ def _input_size(model: FloatModel, options: ConvertOptions) -> tuple[int, int]:
         return model.height, model.width
     if is_demo_model(model.path):
         return DEMO_SIZE
-    raise InputError(
-        f"{model.path}: the model does not fix its input size",
-        remedy=("give ", Argument("size")),
-    )
+    fixed, remedy = fixed_size(model.height, model.width)
+    what = f"fixes only {fixed}" if fixed else "does not fix its input size"
+    raise InputError(f"{model.path}: the model {what}", remedy=remedy)

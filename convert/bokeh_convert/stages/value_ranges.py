@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from bokeh_convert.sources.value_range_evidence import (
     input_evidence,
     output_evidence,
 )
-from bokeh_convert.verify.verification import read_input_pixels
+from bokeh_convert.verify.verification import has_contrast, read_input_pixels
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.tflite.value_range import BYTES, UNIT, ValueRange
 
@@ -37,7 +38,7 @@ def find_ranges(
 
     Args:
         sized: The model.
-        samples: Photos to run it on; the first are used.
+        samples: Photos to run it on; the first that are not nearly uniform are used.
         input_range: See `bokeh_convert.api.convert`.
         output_range: Likewise.
         evidence_first: Whether what the network shows of a range counts more than what is given, as
@@ -62,7 +63,7 @@ def find_ranges(
     found = choose_ranges(
         str(sized.model.path),
         partial(_run, sized),
-        [to_network_input(read_input_pixels(sample, sized)) for sample in samples[:_PHOTOS]],
+        _images(sized, samples),
         asked_input=asked_input,
         asked_output=asked_output,
         input_evidence=evidence,
@@ -78,6 +79,14 @@ def find_ranges(
         rescaled = replace(layout, depth_range=found.ranges.input)
         sized = replace(sized.model, layout=rescaled).at(sized.height, sized.width)
     return replace(sized, ranges=found.ranges), found
+
+
+def _images(sized: SizedModel, samples: Sequence[Sample]) -> list[FloatImage]:
+    read = (read_input_pixels(sample, sized) for sample in samples)
+    telling = list(itertools.islice(filter(has_contrast, read), _PHOTOS))
+    if not telling:
+        telling = [read_input_pixels(sample, sized) for sample in samples[:_PHOTOS]]
+    return [to_network_input(pixels) for pixels in telling]
 
 
 def _run(sized: SizedModel, image: FloatImage, value_range: ValueRange) -> FloatImage:

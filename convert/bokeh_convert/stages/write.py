@@ -26,7 +26,7 @@ from bokeh_convert.result import Conversion
 from bokeh_convert.stages.calibrate import Calibrated
 from bokeh_convert.stages.compile import CompiledFile, NpuResult
 from bokeh_convert.stages.complete import output_size, provenance_of
-from bokeh_convert.stages.quantize import search_constraints
+from bokeh_convert.stages.limits import search_constraints
 from bokeh_convert.stages.read import Source
 from bokeh_convert.stages.verify import Verified
 from bokeh_convert.targets import targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +12,19 @@ import numpy.typing as npt
 from bokeh_convert.data.calibration_data import Sample, read_sample, to_network_input
 from bokeh_convert.sources.float_model import SizedModel
 from bokeh_runtime.backends.interpreter import TfliteModel
-from bokeh_runtime.errors import InputError
+from bokeh_runtime.errors import Argument, InputError
 from bokeh_runtime.imaging.photo import FloatImage
 from bokeh_runtime.metrics.fidelity import Fidelity, compare
 from bokeh_runtime.metrics.psnr import psnr_text
 from bokeh_runtime.metrics.registry import Metric, conversion_metrics
+from bokeh_runtime.metrics.ssim import WINDOW_PX
 from bokeh_runtime.tflite.reference_pack import Reference
 from bokeh_runtime.tflite.value_range import UNIT_RANGES, ImageRanges
 
 _MIN_CONTRAST = 1 / 255
+_MIN_PHOTO_CONTRAST = 16
+"""Difference of the largest and the smallest value of a photo's channel, of 255, from which its
+output has to have contrast, too. A black frame is black with any network."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,21 @@ def compute_reference(
         Network inputs, and outputs clipped to [0, 1].
 
     Raises:
-        InputError: If a photo cannot be read, or an output has NaN or infinity or is constant.
+        InputError: If a photo cannot be read, an output has NaN or infinity, is constant or too
+            small for SSIM, or all photos are nearly uniform.
     """
     inputs, outputs = [], []
     for sample in samples:
         pixels = read_input_pixels(sample, sized)
         output = sized.run(to_network_input(pixels))
-        defect = _output_defect(output)
+        height, width = output.shape[:2]
+        if min(height, width) < WINDOW_PX:
+            raise InputError(
+                f"{sized.model.path}: its output has {width} x {height} px, too few to measure its "
+                f"quality (SSIM needs {WINDOW_PX})",
+                remedy=("give a larger ", Argument("size")),
+            )
+        defect = _output_defect(output, pixels)
         if defect:
             raise InputError(
                 f"{sized.model.path}: the output for {sample.name} {defect}; "
@@ -119,7 +132,20 @@ def compute_reference(
         inputs.append(pixels)
         outputs.append(np.clip(output, 0, 1))
         on_photo()
-    return Reference([sample.name for sample in samples], inputs, outputs, sized.model.sha256)
+    if not any(map(has_contrast, inputs)):
+        raise InputError(
+            f"{samples[0].photo.parent}: its verification photos are all nearly uniform, which "
+            "shows nothing of a network; add photos"
+        )
+    return Reference(_names(samples), inputs, outputs, sized.model.sha256)
+
+
+def _names(samples: Sequence[Sample]) -> list[str]:
+    """Returns the photos' names; with their folders if two are the same."""
+    names = [sample.name for sample in samples]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{sample.photo.parent.name}/{sample.name}" for sample in samples]
 
 
 def verify(
@@ -168,7 +194,7 @@ def verify_run(
     outputs = []
     for name, pixels in zip(reference.names, reference.inputs, strict=True):
         output = run(to_network_input(pixels))
-        defect = _output_defect(output)
+        defect = _output_defect(output, pixels)
         if defect:
             raise InvalidOutputError(f"the output for {name} {defect}")
         outputs.append(np.clip(output, 0, 1))
@@ -193,9 +219,18 @@ def compare_outputs(outputs: Sequence[FloatImage], reference: Reference) -> Fide
     )
 
 
-def _output_defect(output: FloatImage) -> str | None:
+def has_contrast(pixels: npt.NDArray[np.uint8]) -> bool:
+    """Whether a photo, uint8 [height, width, channels], is not nearly uniform."""
+    return _contrast(pixels[..., :3]) >= _MIN_PHOTO_CONTRAST
+
+
+def _contrast(image: npt.NDArray[Any]) -> float:
+    return float(np.ptp(image, axis=(0, 1)).max())
+
+
+def _output_defect(output: FloatImage, pixels: npt.NDArray[np.uint8]) -> str | None:
     if not np.isfinite(output).all():
         return "has NaN or infinity"
-    if float(np.ptp(np.clip(output, 0, 1))) < _MIN_CONTRAST:
+    if _contrast(np.clip(output, 0, 1)) < _MIN_CONTRAST and has_contrast(pixels):
         return "is constant"
     return None

@@ -56,6 +56,9 @@ NETWORKS: dict[str, Callable[[Any], Any]] = {
     "average": lambda x: keras.layers.AveragePooling2D(2)(uneven(8)(x)),
     "instance norm": lambda x: InstanceNormalization()(uneven(8)(x)),
     "tanh": lambda x: keras.ops.tanh(uneven(8)(x)),
+    "integers": lambda x: keras.ops.cast(
+        keras.ops.cast(keras.ops.round(uneven(8)(x) * 10), "int32") + 3, "float32"
+    ),
     "channel mean": lambda x: uneven(8)(x) - keras.ops.mean(uneven(8)(x), -1, keepdims=True),
 }
 

@@ -25,7 +25,8 @@ def refuse_foreign_data(path: Path, file: h5py.File) -> None:
     """Refuses an HDF5 file that refers to other files, or decompresses to an implausible size.
 
     A link or an external dataset may name any file on this machine. HDF5 would read that file as
-    weights, and its content would end up in the converted file.
+    weights, and its content would end up in the converted file. An array of several names would be
+    read once for each, so that a small file could fill the memory.
 
     Args:
         path: The file, for error messages.
@@ -34,7 +35,8 @@ def refuse_foreign_data(path: Path, file: h5py.File) -> None:
     Raises:
         InputError: If it is such a file.
     """
-    size = sum(_datasets(path, file["/"], set()))
+    size = sum(_datasets(path, file["/"]))
+    _refuse_repeated_names(path, file)
     limit = max(_ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION_RATIO * path.stat().st_size)
     if size > min(MAX_BYTES, limit):
         raise InputError(
@@ -43,7 +45,7 @@ def refuse_foreign_data(path: Path, file: h5py.File) -> None:
         )
 
 
-def _datasets(path: Path, group: h5py.Group, visited: set[int]) -> Iterator[int]:
+def _datasets(path: Path, group: h5py.Group) -> Iterator[int]:
     """Yields the decompressed size of each dataset, in bytes."""
     for name in group:
         link = group.get(name, getlink=True)
@@ -51,19 +53,43 @@ def _datasets(path: Path, group: h5py.Group, visited: set[int]) -> Iterator[int]
             target = getattr(link, "filename", "") or getattr(link, "path", "")
             raise _foreign(path, f"{group.name}/{name}", f"a link to {target}")
         item = group[name]
-        info = h5py.h5o.get_info(item.id)
-        if info.addr in visited:
-            continue
-        visited.add(info.addr)
+        if h5py.h5o.get_info(item.id).rc > 1:
+            raise _implausible(path, item.name, "has several names")
         if isinstance(item, h5py.Group):
-            yield from _datasets(path, item, visited)
+            yield from _datasets(path, item)
         elif isinstance(item, h5py.Dataset):
             if item.external:
                 raise _foreign(path, item.name, f"stored in {item.external[0][0]}")
             if item.is_virtual:
                 files = sorted({source.file_name for source in item.virtual_sources()})
                 raise _foreign(path, item.name, f"assembled from {files[:3]}")
+            if item.dtype.hasobject:
+                raise _implausible(path, item.name, "is no array of numbers")
             yield 0 if item.shape is None else item.nbytes
+
+
+def _refuse_repeated_names(path: Path, file: h5py.File) -> None:
+    """Refuses lists of layers or weights, as Keras 2 stores them, that name one more than once."""
+    read: set[int] = set()
+
+    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        for attribute in ("layer_names", "weight_names"):
+            for listed in item.attrs.get(attribute, ()):
+                if listed not in item:
+                    continue  # whoever loads it says so
+                address = h5py.h5o.get_info(item[listed].id).addr
+                if address in read:
+                    raise _implausible(path, f"{name}/{attribute}", "names an array again")
+                read.add(address)
+
+    check("", file)
+    file.visititems(check)
+
+
+def _implausible(path: Path, name: str, what: str) -> InputError:
+    return InputError(
+        f"{path}: {name.replace('//', '/')} {what}, which is implausible", remedy=_REMEDY
+    )
 
 
 def _foreign(path: Path, name: str, location: str) -> InputError:
