@@ -115,8 +115,8 @@ web: .venv/ready  ## The pages for browsers, with LiteRT.js, and their wheel: bu
 arm64: .venv/ready  ## A phone's CPU kernels under QEMU, for `bokeh-bench study arm64`
 	$(BIN)/python -m bokeh_bench.devices.arm64.environment build/arm64
 
-android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk
-	PYTHONPATH=android_demo/offline $(BIN)/python -m offline_build --output build/android
+android: .venv/ready  ## The Android app, tested, signed and verified, without Gradle: build/android/bokeh-demo.apk; MODELS=out/ for your own
+	PYTHONPATH=android_demo/offline $(BIN)/python -m offline_build --output build/android $(if $(MODELS),--models $(MODELS))
 
 release: android web  ## What a release consists of, with hashes: build/release
 	rm -rf build/release

@@ -103,9 +103,11 @@ def _limits(options: Options) -> regression.Limits:
 
 def _exit_code(rows: Sequence[Row], regressions: Sequence[str]) -> int:
     failed = [row for row in rows if row.failure]
+    if regressions:
+        return 1
     if rows and len(failed) == len(rows):
         return 3 if all(row.failure_kind == "hardware" for row in rows) else 2
-    return 1 if failed or regressions else 0
+    return 1 if failed else 0
 
 
 class _Status:

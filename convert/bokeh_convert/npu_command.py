@@ -58,7 +58,7 @@ def npu_options(command: Command) -> Command:
             "--emulate",
             is_flag=True,
             help="Run the compiled files on the vendor's emulator of the NPU, and compare their "
-            "output with the full model's. A photo takes a minute or more.",
+            "output with the full model's. A photo takes 20 seconds to several minutes.",
         ),
         click.option(
             "--emulate-photos",

@@ -10,10 +10,11 @@ import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from offline_build import fetch, kotlin, verify
-from offline_build.assets import LISTING, MODELS, write_assets
+from offline_build.assets import LISTING, MODELS, SHIPPED, converted, shipped
 from offline_build.errors import OFFLINE, BuildError
 from offline_build.min_sdk import Library, parse_class, too_new
 
@@ -22,13 +23,15 @@ ELF_HEADER = 64
 
 def test_the_apk_holds_what_it_should(built: Path) -> None:
     contents = verify.look(built / "bokeh-demo.apk")
-    verify.check(contents, fetch.expected_hashes(LISTING), [])
+    report = json.loads((built / "report.json").read_text())
+    verify.check(contents, report["assets"], [])
+    listed = {SHIPPED[name]: digest for name, digest in fetch.expected_hashes(LISTING).items()}
+    assert contents.models == listed
     assert contents.package == "io.github.bokehtflite"
     assert (contents.min_sdk, contents.target_sdk) == (29, 35)
     assert set(contents.natives) == {"arm64-v8a", "armeabi-v7a", "x86", "x86_64"}
     assert set(contents.alignment.values()) == {4096}  # the README says so
     assert contents.permissions == []
-    report = json.loads((built / "report.json").read_text())
     assert report["sha256"] == contents.sha256
     assert report["tests_passed"] >= 52
 
@@ -39,7 +42,7 @@ def test_models_lie_in_the_apk_as_they_are(built: Path) -> None:
             if entry.filename.endswith((".tflite", ".so")):
                 assert entry.compress_type == zipfile.ZIP_STORED, entry.filename
         shipped = (MODELS / "demo_pynet_int8.tflite").read_bytes()
-        assert apk.read("assets/models/demo_pynet_int8.tflite") == shipped
+        assert apk.read("assets/models/int8.tflite") == shipped
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
@@ -59,10 +62,38 @@ def test_altered_weights_end_the_build(tmp_path: Path) -> None:
     altered[len(altered) // 2] ^= 1
     (models / "demo_pynet_int8.tflite").write_bytes(altered)
     with pytest.raises(BuildError, match=r"demo_pynet_int8.tflite: its weights are not those"):
-        write_assets(tmp_path / "assets", models)
+        shipped(models)
     (models / "demo_pynet_int8.tflite").unlink()
     with pytest.raises(BuildError, match=r"is missing; make models"):
-        write_assets(tmp_path / "assets", models)
+        shipped(models)
+
+
+def test_the_app_may_carry_another_conversion(tmp_path: Path) -> None:
+    folder, work = tmp_path / "out", tmp_path / "work"
+    folder.mkdir()
+    with pytest.raises(BuildError, match=r"has 0 reference packs .* output folder of one conver"):
+        converted(folder)
+    shutil.copy(MODELS / "demo_pynet.reference.npz", folder / "mine.reference.npz")
+    with pytest.raises(BuildError, match=r"has no mine_float16\.tflite, which the app needs"):
+        converted(folder)
+    for scheme in ("float16", "int8"):
+        shutil.copy(MODELS / f"demo_pynet_{scheme}.tflite", folder / f"mine_{scheme}.tflite")
+    hashes = converted(folder).write(work)
+    assert list(hashes) == [
+        f"models/{name}"
+        for name in ("float16.tflite", "int8.tflite", "reference.bin", "reference.json")
+    ]
+    assert (work / "models/int8.tflite").read_bytes() == (folder / "mine_int8.tflite").read_bytes()
+    shutil.copy(MODELS / "demo_pynet.reference.npz", folder / "other.reference.npz")
+    with pytest.raises(BuildError, match="has 2 reference packs"):
+        converted(folder)
+    (folder / "mine.reference.npz").unlink()
+    with np.load(folder / "other.reference.npz") as pack:
+        deep = {**pack, "inputs": np.concatenate([pack["inputs"]] * 2, axis=-1)[..., :4]}
+    np.savez(folder / "other.reference.npz", **deep)
+    shutil.copy(folder / "mine_float16.tflite", folder / "other_float16.tflite")
+    with pytest.raises(BuildError, match="takes 4 channels, and the app feeds it RGB photos"):
+        converted(folder)
 
 
 def test_a_download_of_another_hash_is_refused_and_removed(tmp_path: Path) -> None:
@@ -125,8 +156,8 @@ def contents() -> verify.Contents:
     [
         ({"permissions": ["android.permission.CAMERA"]}, "asks for android.permission.CAMERA"),
         ({"natives": {"arm64-v8a": 1}}, "lacks natives for armeabi-v7a, x86, x86_64"),
-        ({"models": {"a.tflite": "cd"}}, "models are not the listed ones"),
-        ({"models": {}}, "models are not the listed ones"),
+        ({"models": {"a.tflite": "cd"}}, "models are not those that were written"),
+        ({"models": {}}, "models are not those that were written"),
         ({"signed_by": ["v1"]}, "not signed by scheme v3"),
         ({"mapped": ["assets/models/a.tflite"]}, "has resources.arsc compressed or unaligned"),
         ({"mapped": ["resources.arsc"]}, "has assets/models/a.tflite compressed or unaligned"),
@@ -135,10 +166,10 @@ def contents() -> verify.Contents:
 def test_an_apk_that_is_not_as_it_should_be_ends_the_build(
     change: dict[str, object], said: str, contents: verify.Contents
 ) -> None:
-    verify.check(contents, {"a.tflite": "ab"}, [])
+    verify.check(contents, {"models/a.tflite": "ab"}, [])
     wrong = dataclasses.replace(contents, **change)  # type: ignore[arg-type]
     with pytest.raises(BuildError, match=said):
-        verify.check(wrong, {"a.tflite": "ab"}, [])
+        verify.check(wrong, {"models/a.tflite": "ab"}, [])
 
 
 def test_a_call_above_the_oldest_android_is_found(built: Path, tmp_path: Path) -> None:

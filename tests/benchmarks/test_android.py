@@ -107,24 +107,37 @@ def test_nothing_stays_on_the_phone(phone: FakePhone, data: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_crash_keeps_the_rows_that_were_done(
-    phone: FakePhone, data: Path, tmp_path: Path
-) -> None:
+def test_a_crash_loses_one_row_alone(phone: FakePhone, data: Path, tmp_path: Path) -> None:
+    starts = []
+
     def crashing(request: Path, result: Path) -> None:
+        """Ends in the first row on a GPU."""
         content = json.loads((request / "request.json").read_text())
-        content["rows"] = content["rows"][:1]
+        asked = [(row["model"], row["delegate"]) for row in content["rows"]]
+        starts.append((asked, sorted(path.name for path in request.glob("*.tflite"))))
+        crash = next((i for i, (_, delegate) in enumerate(asked) if delegate == "gpu"), None)
+        content["rows"] = content["rows"][:crash]
         (request / "request.json").write_text(json.dumps(content))
-        benchmark_activity(request, result)
-        (result / "status.json").write_text('{"progress": "2 of 2: on gpu", "finished": false}')
+        if crash == 0:
+            result.mkdir(parents=True)
+        else:
+            benchmark_activity(request, result)
+        if crash is not None:
+            (result / "status.json").write_text('{"progress": "a model on gpu", "finished": false}')
 
     phone.activity = crashing
-    done = bench(
-        data / "small_int8.tflite", "-dcpu,gpu", f"--device=android:{phone.serial}", cwd=tmp_path
-    )
+    models = [data / "small_int8.tflite", data / "small_float16.tflite"]
+    done = bench(*models, "-dgpu,cpu", f"--device=android:{phone.serial}", cwd=tmp_path)
     assert done.returncode == 1
-    one, other = rows(tmp_path)
-    assert one["failure"] == ""
-    assert other["failure"].startswith("android: the app ended at 2 of 2: on gpu; adb -s 127")
+    found = [(row["model"]["name"], row["delegate"], row["failure"][:26]) for row in rows(tmp_path)]
+    ended = "android: the app ended at "
+    int8, float16 = (path.name for path in models)
+    assert found == [
+        (int8, "gpu", ended), (int8, "cpu", ""), (float16, "gpu", ended), (float16, "cpu", ""),
+    ]  # fmt: skip
+    assert [len(asked) for asked, _ in starts] == [4, 3, 1]
+    assert [pushed for _, pushed in starts][2] == [float16]
+    assert [path for path in phone.root.rglob("*") if path.is_file()] == []
 
 
 def test_an_app_that_crashes_in_its_first_row_is_a_row_with_the_reason(

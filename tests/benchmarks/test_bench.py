@@ -91,6 +91,18 @@ def test_every_combination_has_a_row_and_failures_have_reasons(data: Path, tmp_p
     assert "failed: broken.tflite, cpu, 1 threads: broken.tflite: " in done.stderr
 
 
+@pytest.mark.slow
+def test_a_model_that_no_longer_runs_is_a_regression(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "small_int8.tflite", tmp_path / "model.tflite")
+    first = bench("model.tflite", "-dcpu", "--output-dir=old", *QUICK, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "model.tflite").write_bytes(b"TFL3" * 9)
+    compare = ("--compare=old/report.json", "--max-slowdown=0.5", "--output-dir=new")
+    done = bench("model.tflite", "-dcpu", *compare, *QUICK, cwd=tmp_path)
+    assert "regression: " in done.stderr
+    assert done.returncode == 1
+
+
 def test_hardware_that_is_not_here_is_exit_code_3(data: Path, tmp_path: Path) -> None:
     done = bench(data / "small_int8.tflite", "-dnpu", *QUICK, cwd=tmp_path)
     assert done.returncode == 3

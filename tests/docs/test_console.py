@@ -61,9 +61,15 @@ def check(line: str) -> None:
     if program in COMMANDS:
         parse(COMMANDS[program], program, words)
     elif program == "make":
-        for target in words:
-            known = target in TARGETS or target.startswith("figures/")
-            assert known, f"make {target}: no such target"
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        for word in words:
+            variable, assigned, _ = word.partition("=")
+            known = (
+                f"$({variable})" in makefile
+                if assigned
+                else word in TARGETS or word.startswith("figures/")
+            )
+            assert known, f"make {word}: no such target or variable"
     elif program == "pip":
         extras = metadata("bokeh-tflite").get_all("Provides-Extra") or []
         for extra in re.findall(r"\[([\w,-]+)\]", line):

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from bokeh_runtime.atomic_output import AtomicOutput
 from bokeh_runtime.errors import InputError
-from offline_build import fetch, kotlin, package, verify
-from offline_build.assets import LISTING, write_assets
+from offline_build import assets, fetch, kotlin, package, verify
 from offline_build.errors import ANDROID, REPOSITORY, BuildError
 from offline_build.min_sdk import Library, too_new
 from offline_build.run import run
@@ -29,11 +28,13 @@ LIBRARIES = (
 _NEWEST, _OLDEST = "android-all-15-robolectric", "android-all-10-robolectric"
 
 
-def build(output: Path, *, fresh: bool = False) -> Path:
+def build(output: Path, *, models: Path | None = None, fresh: bool = False) -> Path:
     """Builds the app and returns the APK.
 
     Args:
         output: Folder for the APK, its report and what the build makes on the way.
+        models: Output folder of `bokeh-convert`, whose files the app carries; None for the models
+            that ship with the runtime. The app's tests run with those in either case.
         fresh: Download everything again.
 
     Raises:
@@ -44,6 +45,7 @@ def build(output: Path, *, fresh: bool = False) -> Path:
             "this build uses Debian's programs and runs on Linux alone; elsewhere, open "
             "android_demo/ in Android Studio"
         )
+    bundle = assets.shipped() if models is None else assets.converted(models)
     work = output / "work"
     work.mkdir(parents=True, exist_ok=True)
     downloads = fetch.cache()
@@ -53,7 +55,7 @@ def build(output: Path, *, fresh: bool = False) -> Path:
             shutil.rmtree(downloads, ignore_errors=True)
         fetch.fetch(downloads)
     with _step("assets"):
-        assets = write_assets(work / "assets")
+        assets.shipped().write(work / "assets")
     with _step("core"):
         core, passed = _core(downloads, work)
     with _step("app"):
@@ -84,21 +86,26 @@ def build(output: Path, *, fresh: bool = False) -> Path:
         rules = ANDROID / "app/proguard-rules.pro"
         package.to_dex(downloads, oldest, inputs, rules, work / "dex")
     with _step("package"):
+        hashes = bundle.write(work / "assets")
         apk = work / APK
         package.assemble(resources, work / "dex", work / "assets", downloads, LIBRARIES, apk)
         package.sign(apk, output / "debug.keystore")
     with _step("verify"):
         contents = verify.look(apk)
-        verify.check(contents, fetch.expected_hashes(LISTING), verify.allowed_permissions())
-    report = {**asdict(contents), "assets": assets, "tests_passed": passed}
+        verify.check(contents, hashes, verify.allowed_permissions())
+    report = {**asdict(contents), "assets": hashes, "tests_passed": passed}
+    _keep(output, apk, report)
+    said = f"tests        {passed} passed\napk          {output / APK}"
+    sys.stdout.write(f"{verify.table(contents)}\n{said}\n")
+    return output / APK
+
+
+def _keep(output: Path, apk: Path, report: dict[str, object]) -> None:
     with AtomicOutput(output) as staging:  # a build that ends early leaves the last good one
         shutil.copyfile(apk, staging.path(APK))
         text = json.dumps(report, indent=1)
         staging.path("report.json").write_text(text, encoding="utf-8")
         staging.commit()
-    said = f"tests        {passed} passed\napk          {output / APK}"
-    sys.stdout.write(f"{verify.table(contents)}\n{said}\n")
-    return output / APK
 
 
 def _core(downloads: Path, work: Path) -> tuple[Path, int]:
@@ -174,10 +181,11 @@ def main() -> None:
     """Builds, or tells in a line why not."""
     parser = argparse.ArgumentParser(prog="offline_build", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/android"))
+    parser.add_argument("--models", type=Path, help="output folder of bokeh-convert")
     parser.add_argument("--fresh", action="store_true", help="download everything again")
     asked = parser.parse_args()
     try:
-        build(asked.output.resolve(), fresh=asked.fresh)
+        build(asked.output.resolve(), models=asked.models, fresh=asked.fresh)
     except (BuildError, InputError) as error:
         sys.stderr.write(f"offline_build: {error}\n")
         sys.exit(2)

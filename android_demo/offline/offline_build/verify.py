@@ -6,7 +6,7 @@ import hashlib
 import re
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,12 +96,12 @@ def look(apk: Path) -> Contents:
     )
 
 
-def check(contents: Contents, models: dict[str, str], permissions: Sequence[str]) -> None:
+def check(contents: Contents, assets: Mapping[str, str], permissions: Sequence[str]) -> None:
     """Holds an APK against what it should be.
 
     Args:
         contents: Of the APK.
-        models: Hashes by name.
+        assets: Hashes of the models and of their reference by name, such as "models/int8.tflite".
         permissions: That it may ask for.
 
     Raises:
@@ -111,8 +111,13 @@ def check(contents: Contents, models: dict[str, str], permissions: Sequence[str]
     missing = [abi for abi in ABIS if abi not in contents.natives]
     if missing:
         raise BuildError(f"the APK lacks natives for {', '.join(missing)}")
+    models = {
+        name.rpartition("/")[2]: digest
+        for name, digest in assets.items()
+        if name.endswith(".tflite")
+    }
     if contents.models != models:
-        raise BuildError("the APK's models are not the listed ones; see models.sha256")
+        raise BuildError("the APK's models are not those that were written into its assets")
     extra = [name for name in contents.permissions if name not in permissions]
     if extra:
         raise BuildError(

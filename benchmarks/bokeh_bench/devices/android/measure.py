@@ -11,8 +11,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ RESULT = "result.json"
 PUSHED = "/data/local/tmp/bokeh-bench"
 INTERRUPTED = "interrupted"
 WRITTEN = f"/sdcard/Android/data/{PACKAGE}/files/bench"
+_ENDED, _AT_ITS_START = "android: the app ended at", "its start"
 _POLL_SECONDS = 1.0
 _REMEDY = "install the matching app"
 
@@ -59,9 +60,10 @@ def measure_android(
 ) -> Iterator[Report]:
     """Has the app measure the cases, and yields the report with the phone's rows.
 
-    If the app crashes (as a GPU driver may cause) or the phone stops answering, the rows that the
-    app has written are kept, and the other cases fail with the reason. A phone that is gone is
-    waited for. What the app has written is deleted from the phone once it is here.
+    If the app crashes (as a GPU driver may cause), the case fails with the reason, and the app is
+    started again with the cases after it. If the phone stops answering, the rows that the app has
+    written are kept, and the other cases fail. A phone that is gone is waited for. What the app has
+    written is deleted from the phone once it is here.
 
     Args:
         report: The rows are added to it.
@@ -86,34 +88,105 @@ def measure_android(
         raise HardwareError(
             f"android: {PACKAGE} is not on {phone.serial}; make android, then adb install -r {APK}"
         )
+    limit = timeout_seconds + WARM_UP_SECONDS + seconds
+    environment, rows, missing = report.environment, list[Row](), ""
+    while len(rows) < len(cases):
+        left = cases[len(rows) :]
+        answer = _run_app(phone, _Request(left, models, runs, seconds), limit, progress)
+        environment, missing = answer.environment or environment, answer.missing
+        unmeasured = left[len(answer.rows) :]
+        failed = [
+            replace(_empty(case, models, phone.serial), failure=missing, failure_kind="hardware")
+            for case in (unmeasured[:1] if answer.crashed else unmeasured)
+        ]
+        rows += [*answer.rows, *failed]
+    yield replace(report, environment=environment, rows=rows)
+    if missing == INTERRUPTED:
+        raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the app is asked to measure: `request.json` of docs/android-benchmark.md.
+
+    Attributes:
+        cases: The rows.
+        models: Their models, and maybe others.
+        runs, seconds: See `measure_android`.
+    """
+
+    cases: Sequence[BenchmarkCase]
+    models: Mapping[Path, ModelUnderTest]
+    runs: int
+    seconds: float
+
+    def write(self, folder: Path) -> None:
+        """Writes it with the models and photos that it needs."""
+        inputs = {}
+        for path in {case.model for case in self.cases}:
+            shutil.copyfile(path, folder / path.name)
+            if samples := self.models[path].reference_samples:
+                pixels = np.stack([sample.network_input for sample in samples])
+                (folder / f"{path.name}.u8").write_bytes(pixels.tobytes())
+                inputs[path.name] = {"file": f"{path.name}.u8", "shape": list(pixels.shape)}
+        request = {
+            "schema": REQUEST_SCHEMA,
+            "min_runs": self.runs,
+            "min_seconds": self.seconds,
+            "max_warm_up_seconds": WARM_UP_SECONDS,
+            "rows": [
+                {"model": case.model.name, "delegate": case.delegate, "threads": case.threads}
+                for case in self.cases
+            ],
+            "inputs": inputs,
+        }
+        (folder / "request.json").write_text(json.dumps(request, indent=1), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came of one start of the app.
+
+    Attributes:
+        environment: What the app says of the phone; empty if it has written no result.
+        rows: The rows that it has measured, maybe fewer than asked for.
+        missing: Why there are no more; "" if there are all.
+    """
+
+    environment: Mapping[str, Any]
+    rows: Sequence[Row]
+    missing: str
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the app ended in a row, so that it may measure the next ones."""
+        return self.missing.startswith(_ENDED) and _AT_ITS_START not in self.missing
+
+
+def _run_app(
+    phone: Adb, request: _Request, limit: float, progress: Callable[[str], None]
+) -> _Answer:
+    """Starts the app, waits for it, and deletes from the phone what is here."""
     run = f"run-{secrets.token_hex(4)}"
     pushed, written = f"{PUSHED}/{run}", f"{WRITTEN}/{run}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pushed").mkdir()
-        _write_request(folder / "pushed", cases, models, runs, seconds)
-        environment, rows = report.environment, list[Row]()
-        done_with = [pushed]
+        request.write(folder / "pushed")
+        answer, done_with = _Answer({}, (), ""), [pushed]
         try:
-            progress(f"copying {len(models)} models to {phone.serial}")
+            progress(f"copying models to {phone.serial}")
             missing = _start(phone, folder / "pushed", pushed, run)
             if not missing:
-                limit = timeout_seconds + WARM_UP_SECONDS + seconds
                 missing, found = _finish(phone, written, folder, limit, progress)
                 if found:
                     done_with.append(written)
                 # An app that ended in its first row has written no result.
                 if found and (not missing or (folder / run / RESULT).exists()):
-                    environment, rows = _read_result(folder / run, phone.serial, cases, models)
+                    answer = _read_result(folder / run, phone.serial, request)
         finally:
             phone.remove(*done_with)
-    failed = [
-        replace(_empty(case, models, phone.serial), failure=missing, failure_kind="hardware")
-        for case in cases[len(rows) :]
-    ]
-    yield replace(report, environment=environment, rows=[*rows, *failed])
-    if missing == INTERRUPTED:
-        raise KeyboardInterrupt
+    return replace(answer, missing=missing)
 
 
 def _on_a_phone(model: ModelUnderTest) -> ModelUnderTest:
@@ -177,34 +250,6 @@ def _pull(phone: Adb, written: str, folder: Path, limit: float) -> str:
             return ""
 
 
-def _write_request(
-    folder: Path,
-    cases: Sequence[BenchmarkCase],
-    models: dict[Path, ModelUnderTest],
-    runs: int,
-    seconds: float,
-) -> None:
-    inputs = {}
-    for path, model in models.items():
-        shutil.copyfile(path, folder / path.name)
-        if model.reference_samples:
-            pixels = np.stack([sample.network_input for sample in model.reference_samples])
-            (folder / f"{path.name}.u8").write_bytes(pixels.tobytes())
-            inputs[path.name] = {"file": f"{path.name}.u8", "shape": list(pixels.shape)}
-    request = {
-        "schema": REQUEST_SCHEMA,
-        "min_runs": runs,
-        "min_seconds": seconds,
-        "max_warm_up_seconds": WARM_UP_SECONDS,
-        "rows": [
-            {"model": case.model.name, "delegate": case.delegate, "threads": case.threads}
-            for case in cases
-        ],
-        "inputs": inputs,
-    }
-    (folder / "request.json").write_text(json.dumps(request, indent=1), encoding="utf-8")
-
-
 def _wait(phone: Adb, written: str, limit: float, progress: Callable[[str], None]) -> str:
     """Waits for the app. Returns the reason if it did not finish, otherwise "".
 
@@ -236,7 +281,7 @@ def _wait(phone: Adb, written: str, limit: float, progress: Callable[[str], None
                 )
         if ended >= 3:
             return (
-                f"android: the app ended at {state.get('progress', 'its start')}; "
+                f"{_ENDED} {state.get('progress', _AT_ITS_START)}; "
                 f"adb -s {phone.serial} logcat -b crash shows the reason"
             )
         if away_since is None and time.monotonic() - heard > limit:
@@ -256,9 +301,8 @@ def _state(status: str) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _read_result(
-    folder: Path, serial: str, cases: Sequence[BenchmarkCase], models: dict[Path, ModelUnderTest]
-) -> tuple[dict[str, Any], list[Row]]:
+def _read_result(folder: Path, serial: str, request: _Request) -> _Answer:
+    models = request.models
     try:
         result = read_answer(folder / RESULT)
         if result.get("schema") != RESULT_SCHEMA:
@@ -271,9 +315,9 @@ def _read_result(
                 _empty(case, models, serial), entry, models[case.model], folder, serial, _REMEDY
             )
             # An app that ended early wrote fewer.
-            for entry, case in zip(result["rows"], cases, strict=False)
+            for entry, case in zip(result["rows"], request.cases, strict=False)
         ]
-        return dict(result["environment"]), rows
+        return _Answer(dict(result["environment"]), rows, "")
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -282,5 +326,5 @@ def _read_result(
         ) from error
 
 
-def _empty(case: BenchmarkCase, models: dict[Path, ModelUnderTest], serial: str) -> Row:
+def _empty(case: BenchmarkCase, models: Mapping[Path, ModelUnderTest], serial: str) -> Row:
     return Row(models[case.model].summary, case.delegate, case.threads, device=serial)

@@ -15,12 +15,13 @@ import java.nio.channels.FileChannel
 
 /** The bundled models, the reference they are checked against, and what is known of this phone. */
 class Models(private val context: Context) {
-    /** Name on the screen, and asset. */
-    val bundled: Map<String, String> = linkedMapOf(
-        ModelPolicy.FLOAT16 to "models/demo_pynet_float16.tflite",
-        ModelPolicy.INT8 to "models/demo_pynet_int8.tflite",
-        ModelPolicy.FAST to "models/demo_student_int8.tflite",
-    )
+    /** Name on the screen, and asset. A build with other models may lack all but the first. */
+    val bundled: Map<String, String> by lazy {
+        val assets = context.assets.list("models").orEmpty()
+        listOf(ModelPolicy.FLOAT16, ModelPolicy.INT8, ModelPolicy.FAST)
+            .associateWith { name -> "models/$name.tflite" }
+            .filterValues { asset -> asset.substringAfter('/') in assets }
+    }
 
     val policy: DelegatePolicy by lazy {
         // The app's version identifies its interpreter; the fingerprint is of the system, drivers included.

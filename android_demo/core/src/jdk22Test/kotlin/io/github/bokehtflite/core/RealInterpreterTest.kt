@@ -47,7 +47,7 @@ class RealInterpreterTest {
         val policy = DelegatePolicy(runners, reference, store, Contract.Nnapi.LAST_API_LEVEL, "this machine")
         val names = setOf(ModelPolicy.FLOAT16, ModelPolicy.INT8)
         val choice = ModelPolicy(policy, names) { name ->
-            File(models, "demo_pynet_$name.tflite").let { TfliteFile.read(it.path, ByteBuffer.wrap(it.readBytes())) }
+            File(models, "$name.tflite").let { TfliteFile.read(it.path, ByteBuffer.wrap(it.readBytes())) }
         }
         choice.open(null, Delegate.GPU).runner.use { assertEquals(listOf("gpu: not on this machine"), it.placement.notes) }
         for ((name, least) in mapOf("int8" to 45.0, "float16" to 80.0)) {
