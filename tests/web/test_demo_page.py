@@ -168,6 +168,35 @@ def test_it_works_with_the_keyboard(page: Page, photo: Path) -> None:
     assert page.evaluate(cut) == "1%"
 
 
+def test_a_new_worker_draws_the_photo_after_the_old_one_has_ended(
+    context: BrowserContext, served: PageServer, photo: Path
+) -> None:
+    page = context.new_page()
+    page.add_init_script(
+        """window.workers = [];
+        window.Worker = class extends Worker {
+            constructor(...given) { super(...given); window.workers.push(this); }
+        };"""
+    )
+    page.goto(served.url)
+    page.wait_for_selector(READY, timeout=LIMIT_MS)
+    page.evaluate(
+        "() => workers.at(-1).dispatchEvent(new ErrorEvent('error', { message: 'out of memory' }))"
+    )
+    choose(page, photo)
+    assert page.evaluate("() => workers.length") == 2
+
+
+def test_a_photo_that_the_browser_cannot_draw_is_said(page: Page, photo: Path) -> None:
+    choose(page, photo)
+    # A canvas that is too large draws nothing, and says nothing.
+    page.evaluate("() => { CanvasRenderingContext2D.prototype.fillRect = () => {}; }")
+    page.set_input_files("#choose", photo)
+    page.wait_for_selector("body[data-state=failed]", timeout=LIMIT_MS)
+    assert "320 x 240 pixels, more than this browser can draw" in page.inner_text("#error")
+    assert page.locator("#save").is_disabled()
+
+
 def test_it_works_offline_once_it_was_loaded(page: Page, photo: Path) -> None:
     choose(page, photo)
     before = on_the_page(page)

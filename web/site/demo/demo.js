@@ -1,7 +1,7 @@
 /** The demo page: a photo, its result under a slider, and what to render it with. */
 
 import { InferenceWorker } from "../inference/client.js";
-import { canvasBlob, drawPhoto, readPhoto } from "./photos.js";
+import { canvasBlob, drawPhoto, readPhoto, release, sizedContext } from "./photos.js";
 import { installOffline } from "./offline.js";
 
 /**
@@ -137,12 +137,17 @@ async function show(file) {
     if (reading !== file) return bitmap.close();
     reading = null;
     current = ++request;
-    drawPhoto(page.before, bitmap);
-    bitmap.close();
-    page.after.getContext("2d")?.clearRect(0, 0, page.after.width, page.after.height);
+    page.save.disabled = true;
+    photoName = ""; // the earlier photo is gone even if this one cannot be drawn
+    element("viewer").hidden = true;
+    release(page.after);
+    try {
+      drawPhoto(page.before, bitmap);
+    } finally {
+      bitmap.close();
+    }
     element("viewer").hidden = false;
     photoName = file.name.replace(/\.[^.]*$/, "") || "photo";
-    page.save.disabled = true;
     await render(current);
   } catch (error) {
     if (reading === file) reading = null;
@@ -155,6 +160,7 @@ async function show(file) {
 async function render(current) {
   const used = worker;
   if (!used || !opening) return;
+  if (used.ended !== null) return reopen(); // which renders the photo
   page.save.disabled = true;
   working("Loading the network…");
   await opening;
@@ -183,10 +189,9 @@ async function render(current) {
 
 /** @param {Uint8ClampedArray} rgba */
 function put(rgba) {
-  page.after.width = page.before.width;
-  page.after.height = page.before.height;
+  const { width, height } = page.before;
   const pixels = /** @type {Uint8ClampedArray<ArrayBuffer>} */ (rgba);
-  page.after.getContext("2d")?.putImageData(new ImageData(pixels, page.before.width), 0, 0);
+  sizedContext(page.after, width, height).putImageData(new ImageData(pixels, width), 0, 0);
 }
 
 /** Joining is linear in the strength: on the screen the result may be blended with the photo below it. */
@@ -206,17 +211,19 @@ async function save() {
   const [current, used, name] = [request, worker, `${photoName}.bokeh.jpg`];
   const strength = Number(page.strength.value) / 100;
   const canvas = document.createElement("canvas");
-  canvas.width = page.after.width;
-  canvas.height = page.after.height;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  if (strength === 1 || !used) context.drawImage(page.after, 0, 0);
-  else {
-    working("Joining at full size…");
-    const { rgba } = await used.call("join", { strength });
-    context.putImageData(new ImageData(rgba, canvas.width), 0, 0);
-  }
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await canvasBlob(canvas));
+  try {
+    const context = sizedContext(canvas, page.after.width, page.after.height);
+    if (strength === 1 || !used) context.drawImage(page.after, 0, 0);
+    else {
+      working("Joining at full size…");
+      const { rgba } = await used.call("join", { strength });
+      context.putImageData(new ImageData(rgba, canvas.width), 0, 0);
+    }
+    link.href = URL.createObjectURL(await canvasBlob(canvas));
+  } finally {
+    release(canvas);
+  }
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

@@ -7,11 +7,18 @@ export class InferenceWorker {
     /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void, progress: (text: string) => void}>} */
     this.waiting = new Map();
     this.calls = 0;
+    /**
+     * Why the worker has ended; null while it runs.
+     *
+     * @type {string | null}
+     */
+    this.ended = null;
     this.worker.onmessage = ({ data }) => this.answer(data);
     this.worker.onerror = (event) => {
       event.preventDefault();
       this.end(event.message || "the worker could not be loaded; reload the page");
     };
+    this.worker.onmessageerror = () => this.end("the worker's answer could not be read; try a smaller photo");
   }
 
   /**
@@ -20,13 +27,15 @@ export class InferenceWorker {
    * @param {string} task
    * @param {unknown} given
    * @param {{transfer?: Transferable[], progress?: (text: string) => void}} [options]
-   * @returns {Promise<any>} Rejects with the reason if the task fails or the worker ends.
+   * @returns {Promise<any>} Rejects with the reason if the task fails, or if the worker ends or has ended.
    */
   call(task, given, { transfer = [], progress = () => {} } = {}) {
+    // A worker that has ended takes messages, and never answers.
+    if (this.ended !== null) return Promise.reject(new Error(this.ended));
     const id = this.calls++;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject, progress });
       this.worker.postMessage({ id, task, given }, transfer);
+      this.waiting.set(id, { resolve, reject, progress });
     });
   }
 
@@ -46,6 +55,7 @@ export class InferenceWorker {
    * @param {string} [reason]
    */
   end(reason = "stopped") {
+    this.ended ??= reason;
     this.worker.terminate();
     for (const call of this.waiting.values()) call.reject(new Error(reason));
     this.waiting.clear();

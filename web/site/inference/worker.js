@@ -20,6 +20,11 @@ scope.onmessage = async (/** @type {MessageEvent} */ event) => {
   }
 };
 
+// What cannot be read has no number to answer, so that the page hears of it as of a fault.
+scope.onmessageerror = () => {
+  throw new Error("the worker could not read what the page sent; try a smaller photo");
+};
+
 /** @param {unknown} error */
 function describe(error) {
   if (error instanceof Error) return error.name === "Error" ? error.message : `${error.name}: ${error.message}`;
