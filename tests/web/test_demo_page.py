@@ -168,6 +168,16 @@ def test_it_works_with_the_keyboard(page: Page, photo: Path) -> None:
     assert page.evaluate(cut) == "1%"
 
 
+def test_a_served_page_leaves_nothing_in_the_browser(page: Page, photo: Path) -> None:
+    choose(page, photo)
+    registered = "async () => (await navigator.serviceWorker.getRegistrations()).length"
+    assert page.evaluate(registered) == 0
+    assert page.evaluate("() => caches.keys()") == []
+    assert "while the command" in page.evaluate(
+        "() => document.querySelector('#offline').textContent"
+    )
+
+
 def test_a_new_worker_draws_the_photo_after_the_old_one_has_ended(
     context: BrowserContext, served: PageServer, photo: Path
 ) -> None:
@@ -197,7 +207,10 @@ def test_a_photo_that_the_browser_cannot_draw_is_said(page: Page, photo: Path) -
     assert page.locator("#save").is_disabled()
 
 
-def test_it_works_offline_once_it_was_loaded(page: Page, photo: Path) -> None:
+def test_an_exported_site_works_offline_once_it_was_loaded(
+    context: BrowserContext, exported: tuple[Path, str], photo: Path
+) -> None:
+    page = opened(context, exported[1])
     choose(page, photo)
     before = on_the_page(page)
     page.context.set_offline(True)

@@ -113,7 +113,7 @@ def test_a_site_replaces_the_files_of_an_earlier_site_alone(tmp_path: Path, data
         (folder / name).write_text(text)
     export_site(models, folder)
     written = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert written == {*demo_site(models), *own}
+    assert written == {*demo_site(models, offline=True), *own}
     assert {name: (folder / name).read_text() for name in own} == own
     assert "bench.html" not in written
     assert [p.name for p in tmp_path.iterdir()] == ["site"]
@@ -123,6 +123,18 @@ def test_a_site_replaces_the_files_of_an_earlier_site_alone(tmp_path: Path, data
     with pytest.raises(InputError, match="holds no earlier site"):
         export_site(models, other)
     assert [p.name for p in other.iterdir()] == ["thesis.txt"]
+
+
+def test_browsers_keep_an_exported_site_and_not_a_served_one(tmp_path: Path) -> None:
+    need_pages()
+    models = [shipped_model()]
+    worker = {"service-worker.js", "site-files.js"}
+    served = demo_site(models)
+    assert served["site.json"] == b'{"offline": false}'
+    assert not worker & set(served)
+    exported = export_site(models, tmp_path / "site").parent
+    assert json.loads((exported / "site.json").read_text()) == {"offline": True}
+    assert worker <= {path.name for path in exported.iterdir()}
 
 
 def test_a_list_of_files_deletes_nothing_outside_its_site(tmp_path: Path, data: Path) -> None:

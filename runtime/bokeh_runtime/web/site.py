@@ -19,6 +19,8 @@ from bokeh_runtime.tflite.value_range import ValueRange
 from bokeh_runtime.web.pages import find_pages
 
 INDEX = "index.html"
+_ABOUT = "site.json"
+_WORKER = "service-worker.js"
 _LIST = "site-files.js"
 _LIST_HEAD, _LIST_TAIL = "self.SITE = ", ";\n"
 _BENCHMARK_ALONE = ("bench.html", "bench/bench.js")
@@ -27,13 +29,15 @@ _DTYPES = ("float32", "uint8")
 
 
 def demo_site(
-    models: Sequence[Path], options: EngineOptions | None = None
+    models: Sequence[Path], options: EngineOptions | None = None, *, offline: bool = False
 ) -> dict[str, Path | bytes]:
     """Returns the files of the demo page and their contents, by their paths on the site.
 
     Args:
         models: .tflite files that a person can choose from; the first is chosen at the start.
         options: See `site_model`.
+        offline: Whether browsers keep the site, by its service worker: for one that stays at its
+            address. What they kept for another is never used again, nor removed.
 
     Raises:
         InputError: If the pages are not built, a model cannot be read, or the page cannot run it.
@@ -52,7 +56,11 @@ def demo_site(
         files[name] = content
         described.append({**about, "file": name})
     files["models.json"] = json.dumps(described, indent=1).encode()
-    files[_LIST] = _list_of(files)
+    files[_ABOUT] = json.dumps({"offline": offline}).encode()
+    if offline:
+        files[_LIST] = _list_of(files)
+    else:
+        del files[_WORKER]
     return files
 
 
@@ -72,7 +80,7 @@ def export_site(models: Sequence[Path], folder: Path, options: EngineOptions | N
         InputError: See `demo_site`; or if the folder holds no earlier site but other files, or
             cannot be written.
     """
-    site = demo_site(models, options)
+    site = demo_site(models, options, offline=True)
     try:
         earlier = _listed(folder)
         if earlier is None and folder.exists() and any(folder.iterdir()):

@@ -4,7 +4,8 @@ const CONTROL_MS = 5000;
 const RELOADED = "bokeh-reloaded";
 
 /**
- * Installs the service worker. On a host that does not send the headers that wasm threads need, the service worker adds
+ * Installs the service worker if the site says in `site.json` that it stays at its address: the command that serves a page
+ * has another port each time, and what the browser kept for each would never be used again, nor removed. On a host that does not send the headers that wasm threads need, the service worker adds
  * them, for which the page is loaded again once.
  *
  * @param {(text: string) => void} say
@@ -12,6 +13,10 @@ const RELOADED = "bokeh-reloaded";
  * @returns {Promise<{reloads: boolean}>}
  */
 export async function installOffline(say, isUsed) {
+  if (!(await stays())) {
+    say("This page works while the command that serves it runs.");
+    return { reloads: false };
+  }
   if (!("serviceWorker" in navigator)) {
     say("This page does not work offline here: that needs https, or localhost.");
     return { reloads: false };
@@ -34,6 +39,11 @@ export async function installOffline(say, isUsed) {
     return { reloads: true };
   }
   return { reloads: false };
+}
+
+async function stays() {
+  const answer = await fetch("site.json").catch(() => null);
+  return answer?.ok ? (await answer.json()).offline === true : false;
 }
 
 /** Waits until the service worker keeps what the page loads. */
