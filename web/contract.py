@@ -23,6 +23,10 @@ def javascript() -> str:
         for section in sections
         for field in fields(section)
     }
+    values |= {
+        f"GPU_CHECK_{field.name.upper()}": getattr(constants.GPU_CHECK, field.name)
+        for field in fields(constants.GPU_CHECK)
+    }
     values["REQUEST_SCHEMA"] = REQUEST_SCHEMA
     lines = [f"export const {name} = {json.dumps(value)};" for name, value in values.items()]
     return (

@@ -26,7 +26,7 @@ from helpers.browsers import DESK, LIMIT_SECONDS, PHONE, need_pages
 from helpers.commands import command
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 pytestmark = pytest.mark.slow
 READY = "body[data-state=idle]"
@@ -105,6 +105,60 @@ def test_the_picture_is_pythons(
     page.evaluate("() => { document.querySelector('details').open = true; }")
     shown = page.inner_text("#details")
     assert ("WebGPU" in shown) == (device == "gpu")
+
+
+def patched(page: Page, file: str, pattern: str, replacement: str) -> None:
+    """Changes a module of the page."""
+
+    def answer(route: Route) -> None:
+        text, count = re.subn(pattern, replacement, route.fetch().text())
+        assert count
+        route.fulfill(body=text, content_type="text/javascript")
+
+    page.context.route(f"**/{file}", answer)
+
+
+def test_a_gpu_whose_picture_is_wrong_is_not_used(
+    page: Page, photo: Path, small_files: dict[str, Path]
+) -> None:
+    # No picture is as close as that.
+    patched(page, "pipeline/contract.js", r"(PICTURE|FLOOR)_DB = [\d.]+", r"\1_DB = 1000")
+    page.reload()
+    page.wait_for_selector(READY, timeout=LIMIT_MS)
+    details = page.locator("#details").text_content()
+    assert details
+    assert "Runs onwasm" in details
+    assert "is wrong" in details
+    choose(page, photo)
+    off = np.abs(on_the_page(page) - by_python(small_files["float16"], photo))
+    assert off.max() <= 2
+    page.select_option("#device", "gpu")
+    page.wait_for_selector("body[data-state=failed]", timeout=LIMIT_MS)
+    assert "dB PSNR against the CPU's); use the CPU" in page.inner_text("#error")
+
+
+def test_the_cpu_goes_on_where_a_gpu_fails(
+    page: Page, photo: Path, small_files: dict[str, Path]
+) -> None:
+    # The first run is the check's.
+    patched(
+        page,
+        "inference/network.js",
+        r"return this.runCompiled\(this.compiled, values\);",
+        r"""if (this.delegate === "gpu" && this.ran) throw new Error("the device was lost");
+            this.ran = true;
+            \g<0>""",
+    )
+    page.reload()
+    page.wait_for_selector(READY, timeout=LIMIT_MS)
+    assert "WebGPU" in (page.locator("#details").text_content() or "")
+    choose(page, photo)
+    off = np.abs(on_the_page(page) - by_python(small_files["float16"], photo))
+    assert off.max() <= 2
+    details = page.locator("#details").text_content()
+    assert details
+    assert "Runs onwasm" in details
+    assert "gpu: the device was lost" in details
 
 
 def test_strength_is_that_of_the_saved_picture(

@@ -14,8 +14,10 @@ import pytest
 
 from bokeh_runtime.backends.delegates import EngineOptions
 from bokeh_runtime.errors import InputError
-from bokeh_runtime.shipped_models import shipped_model
+from bokeh_runtime.shipped_models import SHIPPED_MODELS, shipped_model
 from bokeh_runtime.tflite.file import read_tflite
+from bokeh_runtime.tflite.metadata import metadata_of
+from bokeh_runtime.tflite.reference_pack import find_reference
 from bokeh_runtime.tflite.value_range import ValueRange
 from bokeh_runtime.web import pages
 from bokeh_runtime.web.site import demo_site, export_site, site_model, tensor_info
@@ -154,7 +156,7 @@ def test_a_list_of_files_deletes_nothing_outside_its_site(tmp_path: Path, data: 
 def test_another_model_has_another_address(data: Path) -> None:
     need_pages()
     first, second = (
-        {name for name in demo_site([path]) if name.startswith("models/")}
+        {name for name in demo_site([path]) if name.endswith(".tflite")}
         for path in (data / "small_int8.tflite", shipped_model())
     )
     assert len(first) == len(second) == 1
@@ -180,3 +182,22 @@ def test_a_page_takes_value_ranges_and_refuses_what_browsers_do_not_run(data: Pa
 def test_integers_without_a_scale_are_taken_as_they_are(data: Path) -> None:
     tensor = read_tflite(data / "foreign/uint8_bytes.tflite").tensors[0]
     assert tensor_info(replace(tensor, quantization=(0.0, 0)))["scale"] == 1
+
+
+def test_the_page_gets_what_a_gpus_picture_is_compared_with(tmp_path: Path) -> None:
+    need_pages()
+    site = demo_site([shipped_model(name) for name in SHIPPED_MODELS])
+    described = json.loads(bytes(site["models.json"]))  # type: ignore[arg-type]
+    for name, about in zip(SHIPPED_MODELS, described, strict=True):
+        file = read_tflite(shipped_model(name))
+        assert (about["total_ops"], about["float_sums"]) == (len(file.operators), True)
+        reference = find_reference(shipped_model(name), metadata_of(file))
+        assert reference is not None
+        if "student" in name:  # the pack is its teacher's
+            assert about["reference"] is None
+            continue
+        content = site[about["reference"]]
+        assert content == reference.inputs[0].tobytes() + reference.outputs[0].tobytes()
+    alone = shutil.copy(shipped_model(), tmp_path / "alone.tflite")
+    (about,) = json.loads(bytes(demo_site([Path(alone)])["models.json"]))  # type: ignore[arg-type]
+    assert about["reference"] is None

@@ -15,6 +15,7 @@ from bokeh_runtime.errors import InputError
 from bokeh_runtime.model import input_image_shape
 from bokeh_runtime.tflite.file import Tensor, TfliteFile, read_tflite
 from bokeh_runtime.tflite.metadata import metadata_of
+from bokeh_runtime.tflite.reference_pack import find_reference
 from bokeh_runtime.tflite.value_range import ValueRange
 from bokeh_runtime.web.pages import find_pages
 
@@ -54,7 +55,12 @@ def demo_site(
         # page that is open during an update finds no model that its description does not fit.
         name = f"models/{hashlib.sha256(content).hexdigest()[:16]}.tflite"
         files[name] = content
-        described.append({**about, "file": name})
+        reference = _reference_of(path)
+        pictures = None
+        if reference is not None:
+            pictures = f"models/{hashlib.sha256(reference).hexdigest()[:16]}.reference"
+            files[pictures] = reference
+        described.append({**about, "file": name, "reference": pictures})
     files["models.json"] = json.dumps(described, indent=1).encode()
     files[_ABOUT] = json.dumps({"offline": offline}).encode()
     if offline:
@@ -171,10 +177,33 @@ def site_model(path: Path, options: EngineOptions | None = None) -> tuple[bytes,
         "input": tensor_info(file.tensors[file.inputs[0]]),
         "output": tensor_info(output),
         "output_index": file.image_output_index,
+        "total_ops": len(file.operators),
+        "float_sums": any(operator.name == "CONV_2D" for operator in file.operators),
         "input_range": _ends(ranges.input),
         "output_range": _ends(ranges.output),
         "resampling": metadata.resampling if metadata else "area",
     }
+
+
+def _reference_of(path: Path) -> bytes | None:
+    """Returns what a page compares a GPU's picture with; None if the model has no fitting pack.
+
+    It is the network's input for the pack's first photo, uint8, and the full model's output for
+    it, little-endian float32.
+    """
+    file = read_tflite(path)
+    metadata = metadata_of(file)
+    reference = find_reference(path, metadata)
+    if metadata is None or reference is None:
+        return None
+    photo, full = reference.inputs[0], reference.outputs[0]
+    output = file.tensors[file.outputs[file.image_output_index]]
+    shapes = file.tensors[file.inputs[0]].shape[1:], output.shape[1:]
+    source = metadata.source.get("sha256")
+    another = source and reference.source_sha256 and source != reference.source_sha256
+    if another or (photo.shape, full.shape) != shapes:
+        return None
+    return photo.tobytes() + full.astype("<f4").tobytes()
 
 
 def _check_size(file: TfliteFile) -> None:

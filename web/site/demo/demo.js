@@ -14,6 +14,9 @@ import { installOffline } from "./offline.js";
  * @property {import("../inference/network.js").TensorInfo} input
  * @property {import("../inference/network.js").TensorInfo} output
  * @property {number} output_index
+ * @property {number} total_ops
+ * @property {boolean} float_sums Whether the file has convolutions, which GPUs compute in floats.
+ * @property {string | null} reference
  * @property {[number, number]} input_range
  * @property {[number, number]} output_range
  * @property {string} resampling
@@ -42,8 +45,10 @@ const page = {
 let models = [];
 /** @type {InferenceWorker | null} */
 let worker = null;
-/** @type {Promise<{device: string, notes: string[], load_ms: number}> | null} */
+/** @type {Promise<{device: string, notes: string[], checked: boolean, load_ms: number}> | null} */
 let opening = null;
+/** Files of models whose picture the GPU has drawn right on this page. */
+const checkedFiles = new Set();
 let photoName = "";
 /** Counts what was asked for, so that what is no longer wanted shows nothing. */
 let request = 0;
@@ -112,10 +117,13 @@ async function reopen() {
     threads: null,
     precision: "float32",
   };
-  const { resampling, input_range, output_range } = model;
-  opening = opened.call("open", { network, model: { resampling, input_range, output_range } });
+  const { resampling, input_range, output_range, total_ops, float_sums } = model;
+  const reference = model.reference && new URL(model.reference, location.href).href;
+  const check = checkedFiles.has(model.file) ? null : { input_range, output_range, total_ops, float_sums, reference };
+  opening = opened.call("open", { network, check, model: { resampling, input_range, output_range } });
   try {
     const about = await opening;
+    if (about.checked) checkedFiles.add(model.file);
     if (worker !== opened) return;
     details({ Model: model.name, "Runs on": about.device, Loaded: milliseconds(about.load_ms), Notes: about.notes.join("; ") });
     if (current !== request || reading) return;
@@ -178,6 +186,8 @@ async function render(current) {
   showStrength();
   const { prepare_ms: prepare, infer_ms: infer, fuse_ms: fuse } = result.timings;
   details({
+    "Runs on": result.device,
+    Notes: result.notes.join("; "),
     Photo: `${width} x ${height}`,
     Prepare: milliseconds(prepare),
     Network: milliseconds(infer),

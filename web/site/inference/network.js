@@ -29,12 +29,14 @@ export class Network {
   /**
    * @param {typeof import("@litertjs/core")} litert
    * @param {import("@litertjs/core").CompiledModel} compiled
+   * @param {Uint8Array} content The .tflite file.
    * @param {NetworkOptions} options
    * @param {Accelerator} delegate
    * @param {string} device
    * @param {string[]} notes
    */
-  constructor(litert, compiled, options, delegate, device, notes) {
+  constructor(litert, compiled, content, options, delegate, device, notes) {
+    this.content = content;
     this.delegate = delegate;
     this.litert = litert;
     this.compiled = compiled;
@@ -85,7 +87,7 @@ export class Network {
       checkPlacement(compiled, delegate, log.lines);
       const cpu = `wasm (${program.name}), ${threads} ${threads === 1 ? "thread" : "threads"}`;
       const device = { cpu, gpu, npu: "WebNN" }[delegate];
-      return new Network(litert, compiled, options, delegate, device, notes);
+      return new Network(litert, compiled, content, options, delegate, device, notes);
     } catch (error) {
       throw explained(error, log.lines);
     } finally {
@@ -100,10 +102,33 @@ export class Network {
    * @returns {Promise<Float32Array>} All values of the output, in its own range.
    */
   async run(values) {
+    return this.runCompiled(this.compiled, values);
+  }
+
+  /**
+   * Runs the same file on the CPU, in the program that is loaded: beside the GPU, whose program another would replace.
+   *
+   * @param {Float32Array} values
+   */
+  async runOnCpu(values) {
+    const cpuOptions = { numThreads: 1 };
+    const compiled = await this.litert.loadAndCompile(this.content, { accelerator: ACCELERATORS.cpu, cpuOptions });
+    try {
+      return await this.runCompiled(compiled, values);
+    } finally {
+      compiled.delete();
+    }
+  }
+
+  /**
+   * @param {import("@litertjs/core").CompiledModel} compiled
+   * @param {Float32Array} values
+   */
+  async runCompiled(compiled, values) {
     const { input, output } = this.options;
     const tensor = new this.litert.Tensor(stored(values, input), input.shape);
     try {
-      const results = await this.compiled.run([tensor]);
+      const results = await compiled.run([tensor]);
       try {
         return real(await results[this.options.output_index].data(), output);
       } finally {
@@ -116,7 +141,7 @@ export class Network {
 }
 
 /** @param {NetworkOptions} options */
-function checkTypes({ input, output }) {
+export function checkTypes({ input, output }) {
   for (const { dtype } of [input, output]) {
     if (dtype !== "float32" && dtype !== "uint8") {
       throw new Error(`LiteRT.js takes float32 and uint8 images, and this file has ${dtype}; convert with --quant int8`);
@@ -125,7 +150,7 @@ function checkTypes({ input, output }) {
 }
 
 /** @param {string} url */
-async function download(url) {
+export async function download(url) {
   const answer = await fetch(url).catch(() => null);
   if (!answer || !answer.ok) {
     throw new Error(`the model could not be loaded (${answer ? `status ${answer.status}` : "no connection"}); reload the page`);

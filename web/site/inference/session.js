@@ -2,6 +2,7 @@
 
 import { timedRuns, warmUp } from "../bench/timing.js";
 import { Renderer } from "../pipeline/renderer.js";
+import { CheckedNetwork } from "./checked-network.js";
 import { Network } from "./network.js";
 
 /** @typedef {(text: string) => void} Progress */
@@ -21,7 +22,7 @@ import { Network } from "./network.js";
 /** The state of a worker. */
 export class Session {
   constructor() {
-    /** @type {Network | null} */
+    /** @type {Network | CheckedNetwork | null} */
     this.network = null;
     /** @type {Renderer | null} */
     this.renderer = null;
@@ -37,14 +38,21 @@ export class Session {
     if (task === "measure") return measure(given, progress);
     if (task === "open") {
       const start = performance.now();
-      const network = await Network.open(given.network);
+      const network = await CheckedNetwork.open(given.network, given.check);
       this.network = network;
       this.renderer = new Renderer(network, given.model);
-      return { value: { device: network.device, notes: network.notes, load_ms: performance.now() - start } };
+      const { device, notes, checked } = network;
+      return { value: { device, notes, checked, load_ms: performance.now() - start } };
     }
     if (!this.renderer || !this.network) throw new Error(`${task} comes after open`);
     if (task === "time") return { value: await timedRuns(given.runs, 0, timer(this.network, [0, 1])) };
-    const value = task === "render" ? await this.renderer.render(given, progress) : this.renderer.join(given.strength);
+    if (task === "render") {
+      const rendered = await this.renderer.render(given, progress);
+      // The device may be another than at the start.
+      const { device, notes } = this.network;
+      return { value: { ...rendered, device, notes }, transfer: [rendered.rgba.buffer] };
+    }
+    const value = this.renderer.join(given.strength);
     return { value, transfer: [value.rgba.buffer] };
   }
 }
@@ -83,7 +91,7 @@ async function measure(row, progress) {
 /**
  * Returns what runs a network once, on noise, and tells the milliseconds: writing the input and reading the output included.
  *
- * @param {Network} network
+ * @param {Network | CheckedNetwork} network
  * @param {[number, number]} range Values of black and white in the input.
  */
 function timer(network, [low, high]) {
