@@ -62,6 +62,10 @@ class Models(private val context: Context) {
 
         override fun read(key: String): String? = store.getString(key, null)
 
-        override fun write(key: String, verdict: String) = store.edit().putString(key, verdict).apply()
+        override fun write(key: String, verdict: String) {
+            store.edit().putString(key, verdict).commit() // `apply` writes later, and a driver may end the process before
+        }
+
+        override fun remove(key: String) = store.edit().remove(key).apply()
     }
 }

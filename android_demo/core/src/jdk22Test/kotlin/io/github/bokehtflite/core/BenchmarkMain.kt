@@ -19,6 +19,7 @@ object BenchmarkMain {
         val store = object : VerdictStore {
             override fun read(key: String): String? = null
             override fun write(key: String, verdict: String) = Unit
+            override fun remove(key: String) = Unit
         }
         val sensors = object : Sensors {
             override fun temperatureC(): Double? = null

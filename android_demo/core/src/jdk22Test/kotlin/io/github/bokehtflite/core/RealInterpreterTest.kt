@@ -43,6 +43,7 @@ class RealInterpreterTest {
         val store = object : VerdictStore {
             override fun read(key: String): String? = null
             override fun write(key: String, verdict: String) = Unit
+            override fun remove(key: String) = Unit
         }
         val policy = DelegatePolicy(runners, reference, store, Contract.Nnapi.LAST_API_LEVEL, "this machine")
         val names = setOf(ModelPolicy.FLOAT16, ModelPolicy.INT8)

@@ -80,7 +80,10 @@ class Reference(val input: FloatImage, val fullModel: FloatImage, val sourceSha2
 /** Remembers what was found of a delegate, by model and device. */
 interface VerdictStore {
     fun read(key: String): String?
+
+    /** Returns when it outlasts the end of the process. */
     fun write(key: String, verdict: String)
+    fun remove(key: String)
 }
 
 /** A runner whose output was judged right, and its PSNR to the full model: null without a reference. */
@@ -92,7 +95,7 @@ class CheckedRunner(val runner: RangedRunner, val placement: Placement, val psnr
  *
  * A GPU may compute in half precision, which can lose a picture, and a driver may be wrong in silence. So its output is
  * judged ([judge]) once for each model and device: a wrong one makes it compute in float32, and if that is wrong too, the
- * CPU takes over.
+ * CPU takes over. A driver that ends the process during that check is not tried again.
  *
  * @param runners opens a model that takes its own values; they are scaled here.
  * @param sdk the system's API level.
@@ -142,12 +145,28 @@ class DelegatePolicy(
         if (requested == Delegate.NNAPI && sdk > Contract.Nnapi.LAST_API_LEVEL) {
             throw DelegateException("nnapi: deprecated from Android 15 on; use the GPU")
         }
-        val known = remembered(file, requested) ?: return judged(file, requested, threads)
+        val known = remembered(file, requested) ?: return judgedOnce(file, requested, threads)
         Verdict.of(known.word)?.let { throw DelegateException(refusal(requested, it, known.psnr)) }
         val float32 = known.word == FLOAT32
         val runner = opened(file, RunnerOptions(requested, threads, float32))
         val note = "${requested.label}: runs in float32, since half precision gives a wrong picture here"
         return checked(runner, requested, float32, known.psnr, if (float32) listOf(note) else emptyList())
+    }
+
+    /** Judges, under a mark in the store: a driver that ends the process leaves it there, and would end the next one too. */
+    private fun judgedOnce(file: TfliteFile, requested: Delegate, threads: Int?): CheckedRunner {
+        val key = key(file, requested)
+        if (store.read(key) == STARTED) {
+            throw DelegateException(
+                "${requested.label}: the app ended during its check, so it is not used; clear the app's storage to try it again",
+            )
+        }
+        store.write(key, STARTED)
+        try {
+            return judged(file, requested, threads)
+        } finally {
+            if (store.read(key) == STARTED) store.remove(key)
+        }
     }
 
     /** Opens a model on a delegate that is not known yet, judges its output, and remembers the verdict. */
@@ -216,6 +235,7 @@ class DelegatePolicy(
         const val DEFAULT = "default"
         const val FLOAT32 = "float32"
         const val NONE = "-"
+        const val STARTED = "started"
         val WORDS = Verdict.entries.filterNot { it.accepted }.map { it.label } + listOf(DEFAULT, FLOAT32)
     }
 }

@@ -42,6 +42,7 @@ class BenchmarkTest {
     private val store = object : VerdictStore {
         override fun read(key: String): String? = null
         override fun write(key: String, verdict: String) = Unit
+        override fun remove(key: String) = Unit
     }
 
     private fun run(rows: List<Pair<String, String>>, threads: List<Int?> = rows.map { null }) {

@@ -17,6 +17,7 @@ class DelegatePolicyTest {
         val entries = mutableMapOf<String, String>()
         override fun read(key: String) = entries[key]
         override fun write(key: String, verdict: String) { entries[key] = verdict }
+        override fun remove(key: String) { entries -= key }
     }
 
     /** Draws the right picture plus an error that depends on how it was opened; null refuses. */
@@ -154,6 +155,23 @@ class DelegatePolicyTest {
             DelegatePolicy(failing, reference, store, 34, "a phone").open(file, Delegate.GPU)
         }
         assertEquals(listOf("gpu", "closed", "cpu", "closed"), opened)
+        assertTrue(store.entries.isEmpty(), "it is tried again")
+    }
+
+    @Test
+    fun `a driver that ended the process during its check is not tried again`() {
+        var left = emptyMap<String, String>()
+        val driver = policy { 0.001f.also { left = store.entries.toMap() } }
+        driver.open(file, Delegate.GPU)
+        store.entries.clear()
+        store.entries += left // what a process has written that ends as the GPU opens
+        opened.clear()
+        val found = driver.open(file, Delegate.GPU)
+        assertEquals(listOf("cpu"), opened)
+        assertEquals("cpu", found.placement.delegate)
+        assertTrue("the app ended during its check" in found.placement.notes.single())
+        assertThrows(DelegateException::class.java) { driver.openAlone(file, Delegate.GPU) }
+        assertEquals("nnapi", driver.open(file, Delegate.NNAPI).placement.delegate)
     }
 
     @Test

@@ -19,6 +19,7 @@ class ModelPolicyTest {
         val entries = mutableMapOf<String, String>()
         override fun read(key: String) = entries[key]
         override fun write(key: String, verdict: String) { entries[key] = verdict }
+        override fun remove(key: String) { entries -= key }
     }
 
     /** What each model's output is off by on the CPU, null where it does not run; a GPU's is always right enough. */
