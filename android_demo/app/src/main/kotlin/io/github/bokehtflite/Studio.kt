@@ -10,7 +10,9 @@ import io.github.bokehtflite.core.Delegate
 import io.github.bokehtflite.core.DelegateException
 import io.github.bokehtflite.core.InputException
 import io.github.bokehtflite.core.OpenedModel
+import io.github.bokehtflite.core.Photo
 import io.github.bokehtflite.core.Pipeline
+import io.github.bokehtflite.core.Timings
 import java.io.File
 import java.io.IOException
 import java.util.Locale
@@ -90,9 +92,7 @@ class Studio private constructor(private val context: Context) {
         val photo = Photos.photo(bitmap)
         val decodedMs = (System.nanoTime() - start) / 1e6
         if (cancelled()) throw CancelledException()
-        val opened = opened(order)
-        val pipeline = Pipeline(opened.file, opened.runner.runner)
-        val stages = pipeline.render(photo, cancelled = cancelled)
+        val (opened, pipeline, stages) = rendered(order, photo, cancelled)
         val encodeStart = System.nanoTime()
         Photos.write(photo, bitmap)
         val result = File(context.cacheDir, RESULT)
@@ -108,11 +108,37 @@ class Studio private constructor(private val context: Context) {
         return Shown(before, after, result, describe(decoded, opened, pipeline, timings))
     }
 
+    /** Renders a photo into itself: on the CPU, visibly, if a delegate fails while it runs. */
+    private fun rendered(order: Order, photo: Photo, cancelled: () -> Boolean): Triple<OpenedModel, Pipeline, Timings> {
+        val model = opened(order)
+        try {
+            return rendered(model, photo, cancelled)
+        } catch (error: DelegateException) {
+            close() // what has failed once is not run again
+            if (model.runner.placement.delegate == Delegate.CPU.label) throw error
+            val why = error.message ?: order.delegate.label
+            // Nothing is written into the photo before the network has run.
+            return rendered(kept(order, models.choice.openInstead(order.model, order.delegate, why)), photo, cancelled)
+        }
+    }
+
+    private fun rendered(model: OpenedModel, photo: Photo, cancelled: () -> Boolean): Triple<OpenedModel, Pipeline, Timings> {
+        val pipeline = Pipeline(model.file, model.runner.runner)
+        return Triple(model, pipeline, pipeline.render(photo, cancelled = cancelled))
+    }
+
     private fun opened(order: Order): OpenedModel {
         open?.let { if (it.chosen == order.model && it.delegate == order.delegate) return it.model }
-        open?.model?.runner?.close()
+        close()
+        return kept(order, models.choice.open(order.model, order.delegate))
+    }
+
+    private fun kept(order: Order, model: OpenedModel): OpenedModel = model.also { open = Opened(order.model, order.delegate, it) }
+
+    private fun close() {
+        val closing = open ?: return
         open = null
-        return models.choice.open(order.model, order.delegate).also { open = Opened(order.model, order.delegate, it) }
+        closing.model.runner.close()
     }
 
     private fun describe(decoded: Decoded, opened: OpenedModel, pipeline: Pipeline, timings: Map<String, Double>): String {

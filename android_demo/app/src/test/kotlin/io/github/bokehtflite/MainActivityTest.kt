@@ -24,6 +24,7 @@ import io.github.bokehtflite.core.Runner
 import io.github.bokehtflite.core.RunnerFactory
 import java.io.File
 import java.nio.ByteBuffer
+import java.util.Collections
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
 import org.junit.After
@@ -160,6 +161,36 @@ class MainActivityTest {
         val text = waitFor(open(photo(64, 48)).get(), "Ran on GPU")
         assertTrue(text, "network 384 × 256 (float16)" in text)
         assertFalse(text, "instead of" in text)
+    }
+
+    @Test
+    fun `a GPU that fails while it runs gives way to the CPU, visibly, and is closed`() {
+        val log = Collections.synchronizedList(mutableListOf<String>())
+        val right = right(gpu = true)
+        Models.runners = RunnerFactory { file, options ->
+            val runner = right.open(file, options)
+            val gpu = options.delegate == Delegate.GPU
+            var runs = 0
+            if (gpu) log += "opened"
+            object : Runner by runner {
+                override fun run(input: FloatImage): FloatImage {
+                    // The first run is the check's.
+                    if (gpu && runs++ > 0) throw DelegateException("gpu: fails while it runs (the driver was reset)")
+                    return runner.run(input)
+                }
+                override fun close() {
+                    if (gpu) log += "closed"
+                    runner.close()
+                }
+            }
+        }
+        val controller = open(photo(64, 48))
+        val text = waitFor(controller.get(), "Ran on CPU")
+        for (line in listOf("Requested: GPU", "gpu: fails while it runs (the driver was reset)", "(int8)")) assertTrue(text, line in text)
+        assertTrue(canSave(controller.get()))
+        controller.newIntent(Intent(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, photo(80, 60, "second.jpg")))
+        assertTrue("gpu: fails while it runs" in waitFor(controller.get(), "Photo 80 × 60"))
+        assertEquals(listOf("opened", "closed"), log.toList())
     }
 
     @Test

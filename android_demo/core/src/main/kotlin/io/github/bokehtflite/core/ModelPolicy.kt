@@ -45,6 +45,10 @@ class ModelPolicy(
         return onCpu(requested, refused)
     }
 
+    /** Opens a model on the CPU, after what [open] gave has failed as it ran: [why]. Throws [DelegateException]. */
+    fun openInstead(chosen: String?, requested: Delegate, why: String): OpenedModel =
+        if (chosen == null) onCpu(requested, listOf(why)) else openAlone(chosen, Delegate.CPU).noted(requested, listOf(why))
+
     private fun onCpu(requested: Delegate, refused: List<String>): OpenedModel {
         if (INT8 !in bundled) return openAlone(FLOAT16, Delegate.CPU).noted(requested, refused)
         val why = try {

@@ -162,6 +162,17 @@ class ModelPolicyTest {
     }
 
     @Test
+    fun `after a GPU that failed as it ran the CPU's model is opened, with the reason`() {
+        for ((chosen, expected) in listOf(null to "int8", "float16" to "float16")) {
+            val found = policy(gpu = true).openInstead(chosen, Delegate.GPU, "gpu: fails while it runs")
+            assertEquals(expected, found.name)
+            assertEquals("cpu", found.placement().delegate)
+            assertEquals("gpu", found.placement().requested)
+            assertEquals(listOf("gpu: fails while it runs"), found.placement().notes)
+        }
+    }
+
+    @Test
     fun `a phone that runs neither is an error`() {
         val error = assertThrows(DelegateException::class.java) { policy(int8 = null, float16 = null).open(null, Delegate.GPU) }
         assertEquals("cpu: cannot run float16", error.message)
