@@ -37,10 +37,11 @@ class MainActivity : Activity() {
         super.onCreate(state)
         setContentView(R.layout.main)
         studio = Studio.of(this)
-        photo = state?.getString(PHOTO)?.let(Uri::parse)
+        val last = studio.order // of a window that was closed
+        photo = state?.getString(PHOTO)?.let(Uri::parse) ?: last?.uri
         camera = state?.getString(CAMERA)?.let(Uri::parse)
-        choices(model, listOf(getString(R.string.automatic)) + names, state?.getInt(MODEL) ?: 0)
-        choices(delegate, delegates.map { it.label.uppercase() }, state?.getInt(DELEGATE) ?: delegates.indexOf(Delegate.GPU))
+        choices(model, listOf(getString(R.string.automatic)) + names, state?.getInt(MODEL) ?: last?.let { names.indexOf(it.model) + 1 } ?: 0)
+        choices(delegate, delegates.map { it.label.uppercase() }, state?.getInt(DELEGATE) ?: delegates.indexOf(last?.delegate ?: Delegate.GPU))
         view<Button>(R.id.pick).setOnClickListener { pick() }
         view<Button>(R.id.take).setOnClickListener { take() }
         view<Button>(R.id.save).setOnClickListener { save() }
@@ -53,8 +54,7 @@ class MainActivity : Activity() {
             override fun onStartTrackingTouch(bar: SeekBar) = Unit
             override fun onStopTrackingTouch(bar: SeekBar) = Unit
         })
-        state?.getString(SAID)?.let(studio::restore)
-        if (state == null) received(intent)
+        if (state == null) received(intent) else order()?.let(studio::restore)
     }
 
     override fun onStart() {
@@ -79,7 +79,6 @@ class MainActivity : Activity() {
         state.putString(CAMERA, camera?.toString())
         state.putInt(MODEL, model.selectedItemPosition)
         state.putInt(DELEGATE, delegate.selectedItemPosition)
-        state.putString(SAID, if (studio.shown.after == null) null else studio.shown.text)
     }
 
     @Deprecated("the replacement is AndroidX's")
@@ -111,9 +110,13 @@ class MainActivity : Activity() {
     }
 
     private fun render() {
-        val uri = photo ?: return
+        order()?.let(studio::start)
+    }
+
+    private fun order(): Order? {
+        val uri = photo ?: return null
         val chosen = names.getOrNull(model.selectedItemPosition - 1) // the first entry is the automatic choice
-        studio.start(Order(uri, chosen, delegates[delegate.selectedItemPosition]))
+        return Order(uri, chosen, delegates[delegate.selectedItemPosition])
     }
 
     private fun pick() {
@@ -209,6 +212,5 @@ class MainActivity : Activity() {
         const val CAMERA = "camera"
         const val MODEL = "model"
         const val DELEGATE = "delegate"
-        const val SAID = "said"
     }
 }

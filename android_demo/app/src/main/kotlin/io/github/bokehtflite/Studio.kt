@@ -2,6 +2,7 @@ package io.github.bokehtflite
 
 import android.content.Context
 import android.graphics.Bitmap
+import android.graphics.BitmapFactory
 import android.net.Uri
 import android.os.Handler
 import android.os.Looper
@@ -15,9 +16,12 @@ import io.github.bokehtflite.core.Pipeline
 import io.github.bokehtflite.core.Timings
 import java.io.File
 import java.io.IOException
+import java.io.OutputStream
 import java.util.Locale
 import java.util.concurrent.Executors
 import java.util.concurrent.atomic.AtomicInteger
+import org.json.JSONException
+import org.json.JSONObject
 
 /** What is requested: a photo, a model of [Models.bundled] (null for the automatic choice), and where to run it. */
 data class Order(val uri: Uri, val model: String?, val delegate: Delegate)
@@ -41,6 +45,10 @@ class Studio private constructor(private val context: Context) {
     var shown = Shown()
         private set
 
+    /** The last one. */
+    var order: Order? = null
+        private set
+
     val models = Models(context)
     private val worker = Executors.newSingleThreadExecutor()
     private val main = Handler(Looper.getMainLooper())
@@ -52,6 +60,7 @@ class Studio private constructor(private val context: Context) {
 
     fun start(order: Order) {
         val number = latest.incrementAndGet()
+        this.order = order
         show(shown.copy(working = true, text = context.getString(R.string.working)))
         worker.execute {
             val cancelled = { latest.get() != number }
@@ -73,15 +82,30 @@ class Studio private constructor(private val context: Context) {
         }
     }
 
-    /** Shows what an earlier process left. */
-    fun restore(text: String) {
-        val result = File(context.cacheDir, RESULT)
-        if (shown.after != null || shown.working || !result.isFile) return
+    /** Shows what an earlier process left of an order; if that ended before its result was there, starts it again. */
+    fun restore(order: Order) {
+        if (latest.get() > 0) return // it is this process that the order was given to
+        val number = latest.incrementAndGet()
+        this.order = order
         worker.execute {
-            val before = android.graphics.BitmapFactory.decodeFile(File(context.cacheDir, BEFORE).path)
-            val after = android.graphics.BitmapFactory.decodeFile(File(context.cacheDir, AFTER).path)
-            if (before != null && after != null) main.post { show(Shown(before, after, result, text)) }
+            val left = left(order)
+            main.post { if (latest.get() == number) if (left == null) start(order) else show(left) }
         }
+    }
+
+    private fun left(order: Order): Shown? {
+        val said = try {
+            JSONObject(File(context.cacheDir, SAID).readText())
+        } catch (error: IOException) {
+            return null
+        } catch (error: JSONException) {
+            return null
+        }
+        if (said.optString(ORDER) != order.toString()) return null
+        val result = File(context.cacheDir, RESULT)
+        val before = BitmapFactory.decodeFile(File(context.cacheDir, BEFORE).path) ?: return null
+        val after = BitmapFactory.decodeFile(File(context.cacheDir, AFTER).path) ?: return null
+        return if (result.isFile) Shown(before, after, result, said.optString(TEXT)) else null
     }
 
     private fun render(order: Order, cancelled: () -> Boolean): Shown {
@@ -96,6 +120,8 @@ class Studio private constructor(private val context: Context) {
         val encodeStart = System.nanoTime()
         Photos.write(photo, bitmap)
         val result = File(context.cacheDir, RESULT)
+        val said = File(context.cacheDir, SAID)
+        said.delete() // it is there only beside the pictures that it belongs to
         jpeg(bitmap, result)
         val encodeMs = (System.nanoTime() - encodeStart) / 1e6
         val after = Photos.preview(bitmap, longest())
@@ -105,7 +131,9 @@ class Studio private constructor(private val context: Context) {
         val timings = linkedMapOf("decode" to decodedMs)
         stages.forEach { (name, ms) -> timings[name.removeSuffix("_ms")] = ms }
         timings["encode"] = encodeMs
-        return Shown(before, after, result, describe(decoded, opened, pipeline, timings))
+        val text = describe(decoded, opened, pipeline, timings)
+        written(said) { it.write(JSONObject().put(ORDER, order.toString()).put(TEXT, text).toString().toByteArray()) }
+        return Shown(before, after, result, text)
     }
 
     /** Renders a photo into itself: on the CPU, visibly, if a delegate fails while it runs. */
@@ -168,9 +196,12 @@ class Studio private constructor(private val context: Context) {
 
     private fun longest(): Int = context.resources.displayMetrics.run { maxOf(widthPixels, heightPixels) }
 
-    private fun jpeg(bitmap: Bitmap, file: File) {
+    private fun jpeg(bitmap: Bitmap, file: File) =
+        written(file) { if (!bitmap.compress(Bitmap.CompressFormat.JPEG, QUALITY, it)) throw IOException("encoder") }
+
+    private fun written(file: File, write: (OutputStream) -> Unit) {
         val whole = File(file.path + ".part")
-        whole.outputStream().use { if (!bitmap.compress(Bitmap.CompressFormat.JPEG, QUALITY, it)) throw IOException("encoder") }
+        whole.outputStream().use(write)
         whole.renameTo(file)
     }
 
@@ -183,6 +214,9 @@ class Studio private constructor(private val context: Context) {
         private const val RESULT = "result.jpg"
         private const val BEFORE = "before.jpg"
         private const val AFTER = "after.jpg"
+        private const val SAID = "said.json"
+        private const val ORDER = "order"
+        private const val TEXT = "text"
         private const val QUALITY = 95
         private var only: Studio? = null
 

@@ -107,12 +107,16 @@ class MainActivityTest {
 
     private fun said(activity: MainActivity) = activity.findViewById<TextView>(R.id.said)!!.text.toString()
 
-    private fun waitFor(activity: MainActivity, words: String): String {
+    private fun waitUntil(there: () -> Boolean) {
         val end = System.nanoTime() + TimeUnit.SECONDS.toNanos(6)
-        while (words !in said(activity) && System.nanoTime() < end) {
+        while (!there() && System.nanoTime() < end) {
             shadowOf(Looper.getMainLooper()).idle()
             Thread.sleep(10)
         }
+    }
+
+    private fun waitFor(activity: MainActivity, words: String): String {
+        waitUntil { words in said(activity) }
         assertTrue("'$words' is not in '${said(activity)}'", words in said(activity))
         return said(activity)
     }
@@ -217,6 +221,76 @@ class MainActivityTest {
         waitFor(again.get(), "Ran on CPU")
         assertEquals(text, said(again.get()))
         assertTrue(canSave(again.get()))
+    }
+
+    /** Ends the process, its worker left where it is, and opens the screen again; the looper runs nothing of it yet. */
+    private fun again(state: Bundle): ActivityController<MainActivity> {
+        Studio.forget()
+        return Robolectric.buildActivity(MainActivity::class.java).create(state).start().restoreInstanceState(state).resume().visible()
+    }
+
+    private fun leave(controller: ActivityController<MainActivity>) =
+        Bundle().also { controller.saveInstanceState(it).pause().stop() }
+
+    @Test
+    fun `a result that was finished in the background outlasts the process`() {
+        Models.runners = phone(waits = true)
+        val controller = open(photo(64, 48))
+        waitFor(controller.get(), "Rendering")
+        val state = leave(controller)
+        val studio = Studio.of(controller.get())
+        hold.countDown()
+        waitUntil { studio.shown.after != null }
+        controller.destroy()
+        Models.runners = RunnerFactory { _, _ -> throw DelegateException("it is rendered again") }
+        val again = again(state)
+        waitFor(again.get(), "Ran on CPU")
+        assertEquals(studio.shown.text, said(again.get()))
+        assertTrue(canSave(again.get()))
+    }
+
+    @Test
+    fun `a photo whose rendering ended with the process is rendered again`() {
+        val controller = open(photo(64, 48))
+        waitFor(controller.get(), "Photo 64 × 48")
+        Models.runners = phone(waits = true)
+        controller.get().findViewById<Spinner>(R.id.model)!!.setSelection(2) // opens a model, so its runner waits
+        controller.newIntent(Intent(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, photo(80, 60, "second.jpg")))
+        waitFor(controller.get(), "Rendering")
+        val state = leave(controller)
+        controller.destroy()
+        Models.runners = phone()
+        val again = again(state)
+        assertTrue("(int8)" in waitFor(again.get(), "Photo 80 × 60"))
+        assertTrue(canSave(again.get()))
+    }
+
+    @Test
+    fun `a window that is opened again goes on with the last photo`() {
+        val first = open(photo(64, 48))
+        waitFor(first.get(), "Ran on CPU")
+        first.pause().stop().destroy()
+        val second = open()
+        second.get().findViewById<Spinner>(R.id.model)!!.setSelection(2)
+        waitFor(second.get(), "(int8)")
+    }
+
+    @Test
+    fun `a new order is not disturbed by what an earlier process left`() {
+        val controller = open(photo(64, 48))
+        waitFor(controller.get(), "Photo 64 × 48")
+        val state = leave(controller)
+        controller.destroy()
+        val running = CountDownLatch(1)
+        val waiting = phone(waits = true)
+        Models.runners = RunnerFactory { file, options -> waiting.open(file, options).also { running.countDown() } }
+        val again = again(state)
+        again.newIntent(Intent(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, photo(80, 60, "second.jpg")))
+        assertTrue(running.await(6, TimeUnit.SECONDS)) // so the worker is done with what was left
+        shadowOf(Looper.getMainLooper()).idle()
+        assertEquals("Rendering…", said(again.get()))
+        hold.countDown()
+        waitFor(again.get(), "Photo 80 × 60")
     }
 
     @Test
