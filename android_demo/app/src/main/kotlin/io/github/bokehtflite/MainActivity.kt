@@ -4,8 +4,10 @@ import android.app.Activity
 import android.content.ActivityNotFoundException
 import android.content.Intent
 import android.net.Uri
+import android.os.BadParcelableException
 import android.os.Build
 import android.os.Bundle
+import android.os.Parcelable
 import android.provider.MediaStore
 import android.view.View
 import android.widget.AdapterView
@@ -86,22 +88,27 @@ class MainActivity : Activity() {
         if (request == PICK && result == RESULT_OK) data?.data?.let { picked ->
             try { // to render it again with another model, after the process has ended too
                 contentResolver.takePersistableUriPermission(picked, Intent.FLAG_GRANT_READ_URI_PERMISSION)
-            } catch (error: SecurityException) {
-                // A provider that grants it for this process alone; then it is chosen again.
+            } catch (error: RuntimeException) {
+                // A provider that grants it for this process alone, or answers with an error; then it is chosen again.
             }
             open(picked)
         }
         if (request == TAKE) {
             val taken = camera ?: return
             camera = null
-            if (result == RESULT_OK) open(taken) else contentResolver.delete(taken, null, null)
+            if (result == RESULT_OK) open(taken) else Photos.remove(contentResolver, taken)
         }
     }
 
     private fun received(intent: Intent) {
         if (intent.action != Intent.ACTION_SEND) return
-        @Suppress("DEPRECATION") // its replacement came with Android 13
-        intent.getParcelableExtra<Uri>(Intent.EXTRA_STREAM)?.let(::open)
+        val stream = try {
+            @Suppress("DEPRECATION") // its replacement came with Android 13
+            intent.getParcelableExtra<Parcelable>(Intent.EXTRA_STREAM)
+        } catch (error: BadParcelableException) { // of a class that only the other app has
+            null
+        }
+        (stream as? Uri)?.let(::open)
     }
 
     private fun open(uri: Uri) {
@@ -136,7 +143,7 @@ class MainActivity : Activity() {
             .addFlags(Intent.FLAG_GRANT_WRITE_URI_PERMISSION)
         if (!launch(intent, TAKE, R.string.no_camera)) {
             camera = null
-            contentResolver.delete(uri, null, null)
+            Photos.remove(contentResolver, uri)
         }
     }
 

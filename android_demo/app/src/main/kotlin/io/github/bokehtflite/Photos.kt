@@ -31,7 +31,7 @@ object Photos {
         val most = Runtime.getRuntime().maxMemory() / BYTES_PER_PIXEL
         var width = 0
         var height = 0
-        val bitmap = try {
+        val bitmap = answered {
             ImageDecoder.decodeBitmap(source(resolver, uri)) { decoder, info, _ ->
                 width = info.size.width
                 height = info.size.height
@@ -44,8 +44,6 @@ object Photos {
                     decoder.setTargetSize(maxOf(1, (width * factor).toInt()), maxOf(1, (height * factor).toInt()))
                 }
             }
-        } catch (error: SecurityException) { // the right to read it ended with the app that gave it
-            throw IOException(error.message, error)
         }
         dropGainMap(bitmap)
         return Decoded(bitmap, width, height)
@@ -97,12 +95,12 @@ object Photos {
     fun save(resolver: ContentResolver, file: File, name: String): Uri {
         val uri = entry(resolver, name, "Bokeh", pending = true)
         try {
-            val out = resolver.openOutputStream(uri) ?: throw IOException("no stream")
+            val out = answered { resolver.openOutputStream(uri) } ?: throw IOException("no stream")
             out.use { file.inputStream().use { it.copyTo(out) } }
-            resolver.update(uri, ContentValues().apply { put(MediaStore.Images.Media.IS_PENDING, 0) }, null, null)
+            answered { resolver.update(uri, ContentValues().apply { put(MediaStore.Images.Media.IS_PENDING, 0) }, null, null) }
             return uri
         } catch (error: IOException) {
-            resolver.delete(uri, null, null)
+            remove(resolver, uri)
             throw error
         }
     }
@@ -115,6 +113,27 @@ object Photos {
             put(MediaStore.Images.Media.RELATIVE_PATH, "${Environment.DIRECTORY_PICTURES}/$folder")
             if (pending) put(MediaStore.Images.Media.IS_PENDING, 1)
         }
-        return resolver.insert(MediaStore.Images.Media.EXTERNAL_CONTENT_URI, values) ?: throw IOException("no gallery")
+        val uri = answered { resolver.insert(MediaStore.Images.Media.EXTERNAL_CONTENT_URI, values) }
+        return uri ?: throw IOException("no gallery")
     }
+
+    /** Removes a gallery entry that is not wanted, if the gallery lets it go. */
+    fun remove(resolver: ContentResolver, uri: Uri) {
+        try {
+            answered { resolver.delete(uri, null, null) }
+        } catch (error: IOException) {
+            // The entry stays, empty: the gallery does not show it, or its owner can remove it there.
+        }
+    }
+
+    /**
+     * What a content provider answers. It is another app's: what it throws arrives here, such as SecurityException where the
+     * right to read a photo has ended, or IllegalStateException where it has no storage.
+     */
+    private inline fun <T> answered(call: () -> T): T =
+        try {
+            call()
+        } catch (error: RuntimeException) {
+            throw IOException(error.message ?: error.javaClass.simpleName, error)
+        }
 }

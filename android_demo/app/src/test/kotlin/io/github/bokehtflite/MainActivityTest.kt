@@ -1,6 +1,9 @@
 package io.github.bokehtflite
 
+import android.content.ContentProvider
+import android.content.ContentValues
 import android.content.Intent
+import android.content.pm.ProviderInfo
 import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.graphics.Color
@@ -9,6 +12,7 @@ import android.graphics.ImageDecoder
 import android.net.Uri
 import android.os.Bundle
 import android.os.Looper
+import android.os.ParcelFileDescriptor
 import android.provider.MediaStore
 import android.view.View
 import android.widget.Button
@@ -41,6 +45,8 @@ import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
+import org.robolectric.shadows.ShadowContentResolver
+import org.robolectric.shadows.ShadowToast
 
 /** The screen on a JVM: real views and pictures, and a runner whose output is grey instead of a native library. */
 @RunWith(RobolectricTestRunner::class)
@@ -339,6 +345,76 @@ class MainActivityTest {
         val activity = open(Uri.fromFile(file)).get()
         waitFor(activity, "The photo cannot be read")
         assertFalse(canSave(activity))
+    }
+
+    private val unwilling = listOf(
+        IllegalArgumentException("Unknown URI"), IllegalStateException("Storage is away"), UnsupportedOperationException(),
+        NullPointerException(), SecurityException("No right"),
+    )
+
+    @Test
+    fun `what another app's provider throws is a reason and no crash`() {
+        for (error in unwilling) {
+            Studio.forget()
+            Photos.source = { _, _ -> throw error }
+            waitFor(open(photo(64, 48)).get(), "The photo cannot be read (${error.message ?: error.javaClass.simpleName})")
+        }
+    }
+
+    @Test
+    fun `a save that fails leaves nothing in the gallery`() {
+        val activity = open(photo(64, 48)).get()
+        waitFor(activity, "Ran on CPU")
+        for (call in listOf("insert", "openFile", "update")) for (error in unwilling) {
+            val gallery = Gallery(call, error)
+            gallery.attachInfo(context, ProviderInfo().apply { authority = MediaStore.AUTHORITY })
+            ShadowContentResolver.registerProviderInternal(MediaStore.AUTHORITY, gallery)
+            activity.findViewById<Button>(R.id.save)!!.performClick()
+            val toast = ShadowToast.getTextOfLatestToast()
+            assertTrue("$call: $toast", "cannot be saved (${error.message ?: error.javaClass.simpleName})" in toast)
+            assertEquals(call, 0, gallery.entries)
+        }
+    }
+
+    /** A gallery, one of whose calls fails. */
+    private class Gallery(private val failing: String, private val error: RuntimeException) : ContentProvider() {
+        var entries = 0
+
+        private fun called(name: String) {
+            if (name == failing) throw error
+        }
+
+        override fun insert(uri: Uri, values: ContentValues?): Uri {
+            called("insert")
+            entries++
+            return Uri.withAppendedPath(uri, "1")
+        }
+
+        override fun openFile(uri: Uri, mode: String): ParcelFileDescriptor {
+            called("openFile")
+            val file = File(RuntimeEnvironment.getApplication().cacheDir, "saved.jpg")
+            return ParcelFileDescriptor.open(file, ParcelFileDescriptor.parseMode("rwt"))
+        }
+
+        override fun update(uri: Uri, values: ContentValues?, selection: String?, arguments: Array<String>?): Int {
+            called("update")
+            return 1
+        }
+
+        override fun delete(uri: Uri, selection: String?, arguments: Array<String>?): Int = 1.also { entries-- }
+
+        override fun query(uri: Uri, columns: Array<String>?, selection: String?, arguments: Array<String>?, order: String?) = null
+
+        override fun getType(uri: Uri): String = "image/jpeg"
+
+        override fun onCreate() = true
+    }
+
+    @Test
+    fun `what is sent and is no address is left`() {
+        val intent = Intent(context, MainActivity::class.java).setAction(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, Intent("no photo"))
+        val activity = Robolectric.buildActivity(MainActivity::class.java, intent).setup().get()
+        assertEquals(activity.getString(R.string.hint), said(activity))
     }
 
     @Test
