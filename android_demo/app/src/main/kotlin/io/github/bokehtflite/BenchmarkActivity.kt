@@ -13,6 +13,7 @@ import io.github.bokehtflite.core.Benchmark
 import io.github.bokehtflite.core.InputException
 import io.github.bokehtflite.core.Sensors
 import java.io.File
+import java.util.concurrent.ConcurrentHashMap
 import kotlin.concurrent.thread
 import org.json.JSONArray
 import org.json.JSONObject
@@ -30,6 +31,11 @@ class BenchmarkActivity : Activity() {
             finish()
             return
         }
+        if (!running.add(name)) { // two would write into one folder, and slow each other
+            Log.e(TAG, "$name: runs already")
+            finish()
+            return
+        }
         val result = File(getExternalFilesDir(null), "bench/$name")
         val policy = Models(applicationContext).policy
         val sensors = PhoneSensors(applicationContext)
@@ -39,6 +45,7 @@ class BenchmarkActivity : Activity() {
             } catch (error: InputException) {
                 Log.e(TAG, error.message ?: "?")
             } finally {
+                running -= name
                 runOnUiThread(::finish)
             }
         }
@@ -68,7 +75,10 @@ class BenchmarkActivity : Activity() {
             ?.times(1024)
     }
 
-    private companion object {
-        const val TAG = "bokeh-bench"
+    companion object {
+        private const val TAG = "bokeh-bench"
+
+        /** Names of the results that this process is measuring. */
+        internal val running: MutableSet<String> = ConcurrentHashMap.newKeySet()
     }
 }

@@ -70,6 +70,11 @@ class MainActivity : Activity() {
         super.onStop()
     }
 
+    override fun onRestoreInstanceState(state: Bundle) {
+        super.onRestoreInstanceState(state)
+        picture.cut = cut.progress.toFloat() / cut.max // the bar keeps its place, and has it only now
+    }
+
     override fun onNewIntent(intent: Intent) {
         super.onNewIntent(intent)
         received(intent)

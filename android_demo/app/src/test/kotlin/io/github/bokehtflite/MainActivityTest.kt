@@ -1,8 +1,10 @@
 package io.github.bokehtflite
 
+import android.content.ComponentName
 import android.content.ContentProvider
 import android.content.ContentValues
 import android.content.Intent
+import android.content.pm.ActivityInfo
 import android.content.pm.ProviderInfo
 import android.graphics.Bitmap
 import android.graphics.Canvas
@@ -46,6 +48,7 @@ import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
 import org.robolectric.shadows.ShadowContentResolver
+import org.robolectric.shadows.ShadowLog
 import org.robolectric.shadows.ShadowToast
 
 /** The screen on a JVM: real views and pictures, and a runner whose output is grey instead of a native library. */
@@ -459,6 +462,37 @@ class MainActivityTest {
         val bar = activity.findViewById<SeekBar>(R.id.cut)!!
         shadowOf(bar).onSeekBarChangeListener.onProgressChanged(bar, 25, true)
         assertEquals(0.25f, activity.findViewById<CompareView>(R.id.picture)!!.cut, 0.001f)
+    }
+
+    @Test
+    fun `after a rotation the line stands where the bar does`() {
+        val controller = open(photo(64, 48))
+        waitFor(controller.get(), "Ran on CPU")
+        controller.get().findViewById<SeekBar>(R.id.cut)!!.progress = 25
+        controller.recreate()
+        assertEquals(25, controller.get().findViewById<SeekBar>(R.id.cut)!!.progress)
+        assertEquals(0.25f, controller.get().findViewById<CompareView>(R.id.picture)!!.cut, 0.001f)
+    }
+
+    @Test
+    fun `what changes on a phone does not start a benchmark again`() {
+        val handled = context.packageManager.getActivityInfo(ComponentName(context, BenchmarkActivity::class.java), 0).configChanges
+        val changes = listOf(
+            ActivityInfo.CONFIG_ORIENTATION, ActivityInfo.CONFIG_SCREEN_SIZE, ActivityInfo.CONFIG_SMALLEST_SCREEN_SIZE,
+            ActivityInfo.CONFIG_SCREEN_LAYOUT, ActivityInfo.CONFIG_DENSITY, ActivityInfo.CONFIG_FONT_SCALE,
+            ActivityInfo.CONFIG_KEYBOARD, ActivityInfo.CONFIG_KEYBOARD_HIDDEN, ActivityInfo.CONFIG_NAVIGATION,
+            ActivityInfo.CONFIG_UI_MODE,
+        )
+        assertEquals(emptyList<String>(), changes.filter { handled and it == 0 }.map(Integer::toHexString))
+    }
+
+    @Test
+    fun `a second benchmark of one name is refused`() {
+        val intent = Intent().putExtra("request", context.cacheDir.path).putExtra("result", "a-name")
+        BenchmarkActivity.running += "a-name"
+        assertTrue(Robolectric.buildActivity(BenchmarkActivity::class.java, intent).create().get().isFinishing)
+        assertEquals("a-name: runs already", ShadowLog.getLogsForTag("bokeh-bench").last().msg)
+        assertTrue("the first goes on", BenchmarkActivity.running.remove("a-name"))
     }
 
     /** Drawn to be looked at: build/android/screens. */
