@@ -232,7 +232,7 @@ class MainActivityTest {
         assertTrue(canSave(again.get()))
     }
 
-    /** Ends the process, its worker left where it is, and opens the screen again; the looper runs nothing of it yet. */
+    /** Ends the process, its worker left where it is, and opens the screen again. */
     private fun again(state: Bundle): ActivityController<MainActivity> {
         Studio.forget()
         return Robolectric.buildActivity(MainActivity::class.java).create(state).start().restoreInstanceState(state).resume().visible()
@@ -293,9 +293,11 @@ class MainActivityTest {
         val running = CountDownLatch(1)
         val waiting = phone(waits = true)
         Models.runners = RunnerFactory { file, options -> waiting.open(file, options).also { running.countDown() } }
-        val again = again(state)
+        Studio.forget()
+        val again = Robolectric.buildActivity(MainActivity::class.java).create(state)
         again.newIntent(Intent(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, photo(80, 60, "second.jpg")))
-        assertTrue(running.await(6, TimeUnit.SECONDS)) // so the worker is done with what was left
+        assertTrue(running.await(6, TimeUnit.SECONDS)) // so the worker has posted what was left, which the looper runs only now
+        again.start().resume().visible()
         shadowOf(Looper.getMainLooper()).idle()
         assertEquals("Rendering…", said(again.get()))
         hold.countDown()
