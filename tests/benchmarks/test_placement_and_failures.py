@@ -189,10 +189,8 @@ def read_result(data: Path, tmp_path: Path) -> Callable[..., list[Row]]:
             row |= {"outputs": "0.f32", "output_shape": list(outputs.shape)}
         result = {"schema": android.RESULT_SCHEMA, "environment": {}, "rows": [row]}
         (tmp_path / "result.json").write_text(json.dumps(result))
-        _, rows = android._read_result(
-            tmp_path, "X1", [BenchmarkCase(path, "gpu", None)], {path: model}
-        )
-        return rows
+        request = android._Request([BenchmarkCase(path, "gpu", None)], {path: model}, 5, 0.0)
+        return list(android._read_result(tmp_path, "X1", request).rows)
 
     return read
 

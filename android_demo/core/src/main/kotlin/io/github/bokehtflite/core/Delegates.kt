@@ -145,7 +145,7 @@ class DelegatePolicy(
         if (requested == Delegate.NNAPI && sdk > Contract.Nnapi.LAST_API_LEVEL) {
             throw DelegateException("nnapi: deprecated from Android 15 on; use the GPU")
         }
-        val known = remembered(file, requested) ?: return judgedOnce(file, requested, threads)
+        val known = remembered(file, requested) ?: return judgedTwice(file, requested, threads)
         Verdict.of(known.word)?.let { throw DelegateException(refusal(requested, it, known.psnr)) }
         val float32 = known.word == FLOAT32
         val runner = opened(file, RunnerOptions(requested, threads, float32))
@@ -153,19 +153,24 @@ class DelegatePolicy(
         return checked(runner, requested, float32, known.psnr, if (float32) listOf(note) else emptyList())
     }
 
-    /** Judges, under a mark in the store: a driver that ends the process leaves it there, and would end the next one too. */
-    private fun judgedOnce(file: TfliteFile, requested: Delegate, threads: Int?): CheckedRunner {
+    /**
+     * Judges, under a mark in the store: a driver that ends the process leaves it there, and would end each one after it. The first
+     * time may have been the user, who ended the app meanwhile; so the check is tried a second time.
+     */
+    private fun judgedTwice(file: TfliteFile, requested: Delegate, threads: Int?): CheckedRunner {
         val key = key(file, requested)
-        if (store.read(key) == STARTED) {
+        val left = store.read(key)
+        if (left == STARTED_AGAIN) {
             throw DelegateException(
-                "${requested.label}: the app ended during its check, so it is not used; clear the app's storage to try it again",
+                "${requested.label}: the app ended twice during its check, so it is not used; clear the app's storage to try it again",
             )
         }
-        store.write(key, STARTED)
+        val mark = if (left == STARTED) STARTED_AGAIN else STARTED
+        store.write(key, mark)
         try {
             return judged(file, requested, threads)
         } finally {
-            if (store.read(key) == STARTED) store.remove(key)
+            if (store.read(key) == mark) store.remove(key)
         }
     }
 
@@ -236,6 +241,7 @@ class DelegatePolicy(
         const val FLOAT32 = "float32"
         const val NONE = "-"
         const val STARTED = "started"
+        const val STARTED_AGAIN = "started-again"
         val WORDS = Verdict.entries.filterNot { it.accepted }.map { it.label } + listOf(DEFAULT, FLOAT32)
     }
 }
