@@ -141,8 +141,10 @@ def _render_folder(
                     record.add(job, provenance[job])
                 advance(job.photo.name)
                 check()
-        finally:
-            record.end()
+        except BaseException:
+            record.save()  # a result may have been written that is not recorded yet
+            raise
+        record.end()
     up_to_date = len(jobs) - len(outdated.jobs) - outdated.edited
     return _Outcome(results, failures, up_to_date, outdated.edited, outdated.reasons)
 

@@ -457,6 +457,14 @@ def _weight_listed_twice(file: h5py.File) -> None:
     layer.attrs["weight_names"] = [*layer.attrs["weight_names"], layer.attrs["weight_names"][0]]
 
 
+def _weight_listed_in_two_parts(file: h5py.File) -> None:
+    """As Keras cuts lists that are longer than an attribute may be."""
+    layer = file["model_weights/first"]
+    names = layer.attrs["weight_names"]
+    del layer.attrs["weight_names"]
+    layer.attrs["weight_names0"], layer.attrs["weight_names1"] = names, names[:1]
+
+
 def _layer_listed_twice(file: h5py.File) -> None:
     weights = file["model_weights"]
     weights.attrs["layer_names"] = [*weights.attrs["layer_names"], "first"]
@@ -472,6 +480,7 @@ def _array_of_objects(file: h5py.File) -> None:
         (_group_in_itself, "model_weights has several names"),
         (_array_of_two_names, "has several names, which is implausible"),
         (_weight_listed_twice, "model_weights/first/weight_names names an array again"),
+        (_weight_listed_in_two_parts, "model_weights/first/weight_names1 names an array again"),
         (_layer_listed_twice, "model_weights/layer_names names an array again"),
         (_array_of_objects, "texts is no array of numbers"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bokeh_runtime import BokehModel, InputError, Photo, read_photo, write_photo
 from bokeh_runtime.depth_model import DepthModel
@@ -21,6 +23,7 @@ from bokeh_runtime.imaging.photo import can_write
 from bokeh_runtime.render import RenderOptions, render_files
 from bokeh_runtime.render_jobs import COMPARISON_SUFFIX, Job, check_case_collisions, jobs_for_folder
 from bokeh_runtime.render_record import RECORD, RenderRecord, result_provenance
+from bokeh_runtime.render_run import RenderRequest, render_photos
 from helpers import commands
 
 NAMES = ("a.jpg", "b.png", "c.webp")
@@ -276,6 +279,35 @@ def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, data: Path) -> 
     report = render(tmp_path, "-m", model)
     assert rendered(report) == ["b.png", "c.webp"]
     assert report["up_to_date"] == 1
+
+
+def test_an_interrupted_run_knows_a_result_that_it_has_not_recorded(
+    photos: Path, tmp_path: Path, data: Path
+) -> None:
+    output, calls = tmp_path / "out", []
+
+    def interrupt() -> None:
+        calls.append(1)
+        if len(calls) == 2:  # the first call is before the first photo
+            raise KeyboardInterrupt
+
+    def request() -> RenderRequest:
+        return RenderRequest(
+            photos,
+            output,
+            None,
+            RenderOptions(),
+            open_model=lambda: BokehModel.open(data / "small_float16.tflite", "cpu", threads=1),
+            open_depth_model=None,
+        )
+
+    console = Console(file=io.StringIO())
+    with pytest.raises(KeyboardInterrupt):
+        render_photos(request(), console, interrupt)
+    shutil.copy(photos / "c.webp", output / "c.webp")  # as if written just then
+    report = render_photos(request(), console, lambda: None)
+    assert "c.webp" in rendered(report)
+    assert json.loads((output / RECORD).read_text())["begun"] == []
 
 
 def test_photos_with_the_same_stem_have_separate_comparisons(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from bokeh_convert.sources.model_types import JsonObject
 from bokeh_convert.sources.options import TRUST_SOURCE
@@ -17,6 +18,7 @@ from bokeh_runtime.errors import InputError
 MAX_BYTES = 4 << 30
 """Maximum size of the weights, twice the maximum size of a .tflite file."""
 _MAX_COMPRESSION_RATIO = 100
+_LISTS = ("layer_names", "weight_names")
 _ALWAYS_ALLOWED_BYTES = 256 << 20
 _REMEDY = ("save the model again with model.save(), or trust the file with ", TRUST_SOURCE)
 
@@ -73,9 +75,10 @@ def _refuse_repeated_names(path: Path, file: h5py.File) -> None:
     read: set[int] = set()
 
     def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        for attribute in ("layer_names", "weight_names"):
-            for listed in item.attrs.get(attribute, ()):
-                if listed not in item:
+        # Keras cuts a long list into weight_names0, weight_names1 and so on.
+        for attribute in (key for key in item.attrs if key.startswith(_LISTS)):
+            for listed in np.ravel(item.attrs[attribute]):
+                if not isinstance(listed, (str, bytes)) or listed not in item:
                     continue  # whoever loads it says so
                 address = h5py.h5o.get_info(item[listed].id).addr
                 if address in read:
