@@ -172,6 +172,24 @@ def test_a_row_that_cannot_be_read_fails_alone(
     assert (one["failure"], other["failure"]) == (why, "")
 
 
+def test_a_row_that_the_app_leaves_out_is_a_failure(
+    phone: FakePhone, data: Path, tmp_path: Path
+) -> None:
+    def forgetful(request: Path, result: Path) -> None:
+        benchmark_activity(request, result)
+        answer = json.loads((result / "result.json").read_text())
+        answer["rows"] = []
+        (result / "result.json").write_text(json.dumps(answer))
+
+    phone.activity = forgetful
+    done = bench(
+        data / "small_int8.tflite", "-dcpu", "--seconds=0", "--device=android", cwd=tmp_path
+    )
+    assert done.returncode == 3
+    (row,) = rows(tmp_path)
+    assert row["failure"].startswith("android: the app wrote no result of this row; install")
+
+
 def test_an_app_of_another_version_is_reported(
     phone: FakePhone, data: Path, tmp_path: Path
 ) -> None:

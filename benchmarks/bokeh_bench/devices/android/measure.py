@@ -95,8 +95,9 @@ def measure_android(
         answer = _run_app(phone, _Request(left, models, runs, seconds), limit, progress)
         environment, missing = answer.environment or environment, answer.missing
         unmeasured = left[len(answer.rows) :]
+        why = missing or f"android: the app wrote no result of this row; {_REMEDY}"
         failed = [
-            replace(_empty(case, models, phone.serial), failure=missing, failure_kind="hardware")
+            replace(_empty(case, models, phone.serial), failure=why, failure_kind="hardware")
             for case in (unmeasured[:1] if answer.crashed else unmeasured)
         ]
         rows += [*answer.rows, *failed]
