@@ -12,19 +12,22 @@ import numpy.typing as npt
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from bokeh_runtime import BokehModel, read_photo
+from bokeh_runtime import BokehModel, fit, read_photo
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-CALIBRATION_PHOTOS = ROOT / "convert" / "bokeh_convert" / "photos" / "calibration"
+PHOTOS = ROOT / "convert" / "bokeh_convert" / "photos"
 BUILD = ROOT / "build" / "pictures"
 MARGIN = 8
 JPEG_QUALITY = 90
+UNSEEN_PHOTOS = ("astronaut.jpg", "coffee.jpg", "rocket.jpg")
+"""Verification photos that neither the demo model nor its student was trained on."""
+DIFFERENCE_GAIN = 8
 
 
 def main() -> None:
-    """Writes before-after.jpg, render.jpg, comparison.jpg and bench.jpg into docs/."""
-    photo, rendering = render(CALIBRATION_PHOTOS / "drum.jpg")
+    """Writes before-after.jpg, render.jpg, comparison.jpg, student.jpg and bench.jpg into docs/."""
+    photo, rendering = render(PHOTOS / "calibration" / "drum.jpg")
     save("before-after.jpg", [[scaled(photo, 400), scaled(rendering, 400)]])
 
     images = render(ROOT / "benchmarks" / "photos" / "dandelion.jpg")
@@ -36,6 +39,8 @@ def main() -> None:
     run("bokeh-convert", "--demo", "--quant", "float16,int8", "--output-dir", str(BUILD))
     with Image.open(BUILD / "demo_pynet.comparison.png") as comparison:
         comparison.convert("RGB").save(DOCS / "comparison.jpg", quality=JPEG_QUALITY)
+
+    save("student.jpg", student_rows())
 
     files = [str(BUILD / f"demo_pynet_{scheme}.tflite") for scheme in ("float16", "int8")]
     run("bokeh-bench", *files, "--delegate", "cpu", "--output-dir", str(BUILD / "bench"))
@@ -59,6 +64,29 @@ def render(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     photo = np.asarray(read_photo(path).pixels, np.uint8)
     with BokehModel.open() as model:
         return photo, np.asarray(model.render(photo).pixels, np.uint8)
+
+
+def student_rows() -> list[list[npt.NDArray[np.uint8]]]:
+    """Returns a row for each photo: it, teacher, student, student in int8, amplified difference."""
+    convert = ("bokeh-convert", "--output-dir", str(BUILD), "--demo")
+    run(*convert, "pynet", "--quant", "float32")
+    run(*convert, "student", "--quant", "float32,int8")
+    names = ("demo_pynet_float32", "demo_student_float32", "demo_student_int8")
+    rows = []
+    for photo in UNSEEN_PHOTOS:
+        pixels = np.asarray(read_photo(PHOTOS / "verification" / photo).pixels, np.float32) / 255
+        shown = fit(pixels, 256, 384)
+        drawn = [render_scaled(shown, BUILD / f"{name}.tflite") for name in names]
+        difference = np.clip(0.5 + DIFFERENCE_GAIN * (drawn[-1] - drawn[0]), 0, 1)
+        row = (shown, *drawn, difference)
+        rows.append([np.round(255 * image).astype(np.uint8) for image in row])
+    return rows
+
+
+def render_scaled(image: npt.NDArray[np.float32], model_path: Path) -> npt.NDArray[np.float32]:
+    """Returns what a model makes of an image that has the size of its input."""
+    with BokehModel.open(model_path, "cpu") as model:
+        return np.asarray(model.render(image, network_resolution=True).pixels, np.float32)
 
 
 def scaled(image: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
