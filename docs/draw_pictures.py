@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from bokeh_runtime import BokehModel, fit, read_photo
+from bokeh_runtime.imaging.picture import from_unit, to_unit
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -22,6 +23,8 @@ MARGIN = 8
 JPEG_QUALITY = 90
 UNSEEN_PHOTOS = ("astronaut.jpg", "coffee.jpg", "rocket.jpg")
 """Verification photos that neither the demo model nor its student was trained on."""
+INPUT_SIZE = (256, 384)
+"""Height and width of the networks' input."""
 DIFFERENCE_GAIN = 8
 
 
@@ -71,22 +74,18 @@ def student_rows() -> list[list[npt.NDArray[np.uint8]]]:
     convert = ("bokeh-convert", "--output-dir", str(BUILD), "--demo")
     run(*convert, "pynet", "--quant", "float32")
     run(*convert, "student", "--quant", "float32,int8")
-    names = ("demo_pynet_float32", "demo_student_float32", "demo_student_int8")
-    rows = []
-    for photo in UNSEEN_PHOTOS:
-        pixels = np.asarray(read_photo(PHOTOS / "verification" / photo).pixels, np.float32) / 255
-        shown = fit(pixels, 256, 384)
-        drawn = [render_scaled(shown, BUILD / f"{name}.tflite") for name in names]
-        difference = np.clip(0.5 + DIFFERENCE_GAIN * (drawn[-1] - drawn[0]), 0, 1)
-        row = (shown, *drawn, difference)
-        rows.append([np.round(255 * image).astype(np.uint8) for image in row])
-    return rows
-
-
-def render_scaled(image: npt.NDArray[np.float32], model_path: Path) -> npt.NDArray[np.float32]:
-    """Returns what a model makes of an image that has the size of its input."""
-    with BokehModel.open(model_path, "cpu") as model:
-        return np.asarray(model.render(image, network_resolution=True).pixels, np.float32)
+    photos = [to_unit(read_photo(PHOTOS / "verification" / name).pixels) for name in UNSEEN_PHOTOS]
+    columns = [[fit(photo, *INPUT_SIZE) for photo in photos]]
+    for name in ("demo_pynet_float32", "demo_student_float32", "demo_student_int8"):
+        with BokehModel.open(BUILD / f"{name}.tflite", "cpu") as model:
+            drawn = [model.render(image, network_resolution=True) for image in columns[0]]
+        columns.append([rendering.pixels for rendering in drawn])
+    differences = [int8 - teacher for teacher, int8 in zip(columns[1], columns[-1], strict=True)]
+    columns.append([0.5 + DIFFERENCE_GAIN * difference for difference in differences])
+    return [
+        [from_unit(image, np.dtype(np.uint8)) for image in row]
+        for row in zip(*columns, strict=True)
+    ]
 
 
 def scaled(image: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
